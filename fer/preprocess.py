@@ -1,0 +1,54 @@
+"""Face crops to model input: the only colour and size conversion in this repository.
+
+Training arrays, a webcam frame and a photograph all pass through `to_model_input`.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.types import ModelConfig, check_frame
+
+__all__ = ["resize", "to_model_input"]
+
+
+def resize(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Scale `image` (H, W) or (H, W, c) uint8 to (height, width).
+
+    Shrinking averages areas, so that no detail aliases; enlarging is bilinear.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = width <= image.shape[1] and height <= image.shape[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+
+
+def to_model_input(crops: Sequence[NDArray[np.uint8]], config: ModelConfig) -> NDArray[np.uint8]:
+    """Turn face crops into one batch of model input.
+
+    Each crop becomes gray if the model wants it so, is brought to `detail_size` and then
+    to `input_size`. A 48-pixel FER-2013 image is thus only enlarged, and a 300-pixel
+    webcam face arrives with the same 48 pixels of detail.
+
+    Args:
+        crops: n RGB crops (h, w, 3) uint8 of any size.
+        config: the model's.
+
+    Returns:
+        (n, s, s, c) uint8 with s = `config.input_size`; the model scales inside.
+
+    Raises:
+        InputError: a crop is not uint8 (h, w, 3).
+    """
+    side, detail = config.input_size, config.detail_size
+    batch = np.empty((len(crops), side, side, config.channels), np.uint8)
+    for i, crop in enumerate(crops):
+        image = check_frame(crop)
+        if config.color_mode == "gray":
+            image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)
+        image = resize(resize(image, detail, detail), side, side)
+        batch[i] = image.reshape(side, side, config.channels)
+    return batch

@@ -1,0 +1,275 @@
+"""The types that travel through the pipeline. numpy only."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.errors import ConfigError, InputError
+
+__all__ = ["Faces", "FrameResult", "ModelConfig", "check_frame"]
+
+CONFIG_NAME = "fer.json"
+CONFIG_VERSION = 1
+
+
+def check_frame(frame: object) -> NDArray[np.uint8]:
+    """Return `frame` if it is a frame: uint8 RGB of shape (H, W, 3), H, W >= 1.
+
+    Raises:
+        InputError: for anything else; the message names dtype and shape.
+    """
+    if (
+        isinstance(frame, np.ndarray)
+        and frame.dtype == np.uint8
+        and frame.ndim == 3
+        and frame.shape[2] == 3
+        and frame.size > 0
+    ):
+        return frame
+    if isinstance(frame, np.ndarray):
+        received = f"dtype={frame.dtype}, shape={frame.shape}"
+    else:
+        received = type(frame).__name__
+    raise InputError(f"`frame` must be a uint8 RGB array (H, W, 3). Received: {received}")
+
+
+def _column(name: str, value: object, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    array = np.array(value, dtype=dtype)
+    if array.ndim != len(shape) or any(
+        want not in (-1, got) for want, got in zip(shape, array.shape, strict=True)
+    ):
+        raise InputError(
+            f"`{name}` must have shape {shape} (-1: any). Received: shape={array.shape}"
+        )
+    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        raise InputError(f"`{name}` must be finite. Received: NaN or infinity")
+    array.flags.writeable = False
+    return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """The faces of one frame, as parallel arrays; row i is face i. No face is n = 0.
+
+    Attributes:
+        xyxy: (n, 4) float32 boxes in frame pixels, half-open, not clipped to the frame.
+        score: (n,) float32 detector score in [0, 1].
+        landmarks: (n, 5, 2) float32 pixels x, y: the eye on the left of the picture, the
+            eye on its right, nose tip, left and right mouth corner; None when the
+            detector gives none.
+        probs: (n, k) float32 calibrated class probabilities, rows sum to 1; None before
+            classification.
+        track_id: (n,) int64 identity across frames; None in a single picture.
+
+    Raises:
+        InputError: lengths differ, or a value is out of its range.
+    """
+
+    xyxy: NDArray[np.float32]
+    score: NDArray[np.float32]
+    landmarks: NDArray[np.float32] | None = None
+    probs: NDArray[np.float32] | None = None
+    track_id: NDArray[np.int64] | None = None
+
+    def __post_init__(self) -> None:
+        xyxy = _column("xyxy", self.xyxy, (-1, 4), np.float32)
+        n = len(xyxy)
+        if n and not (xyxy[:, 2:] > xyxy[:, :2]).all():
+            raise InputError(f"`xyxy` must have x1 > x0 and y1 > y0. Received: {xyxy.tolist()}")
+        score = _column("score", self.score, (n,), np.float32)
+        if n and (score.min() < 0 or score.max() > 1):
+            raise InputError(f"`score` must lie in [0, 1]. Received: {score.tolist()}")
+        object.__setattr__(self, "xyxy", xyxy)
+        object.__setattr__(self, "score", score)
+        if self.landmarks is not None:
+            points = _column("landmarks", self.landmarks, (n, 5, 2), np.float32)
+            object.__setattr__(self, "landmarks", points)
+        if self.probs is not None:
+            probs = _column("probs", self.probs, (n, -1), np.float32)
+            if n and (probs.min() < 0 or np.abs(probs.sum(axis=1) - 1).max() > 1e-3):
+                raise InputError("`probs` rows must be non-negative and sum to 1")
+            object.__setattr__(self, "probs", probs)
+        if self.track_id is not None:
+            ids = _column("track_id", self.track_id, (n,), np.int64)
+            object.__setattr__(self, "track_id", ids)
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No face at all."""
+        return cls(xyxy=np.zeros((0, 4), np.float32), score=np.zeros(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def __iter__(self) -> Iterator["Faces"]:
+        return (self[[i]] for i in range(len(self)))
+
+    def __getitem__(self, index: Any) -> "Faces":
+        """The faces that `index` (mask, slice or integer array) selects."""
+
+        def pick(array: NDArray[Any] | None) -> Any:
+            return None if array is None else array[index]
+
+        return Faces(
+            xyxy=self.xyxy[index],
+            score=self.score[index],
+            landmarks=pick(self.landmarks),
+            probs=pick(self.probs),
+            track_id=pick(self.track_id),
+        )
+
+    def with_probs(self, probs: NDArray[np.float32]) -> "Faces":
+        """A copy with `probs` (n, k)."""
+        return replace(self, probs=probs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """What the pipeline found in one frame.
+
+    Attributes:
+        faces: the faces, with `probs`.
+        class_names: the k names of the columns of `faces.probs`.
+        frame_size: (width, height) of the frame in pixels.
+        uncertain_below: a face whose top probability is lower counts as uncertain.
+        timing_ms: milliseconds spent in each stage, in order.
+    """
+
+    faces: Faces
+    class_names: tuple[str, ...]
+    frame_size: tuple[int, int]
+    uncertain_below: float = 0.0
+    timing_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> list[str]:
+        """The most probable class of each face."""
+        if self.faces.probs is None:
+            return []
+        return [self.class_names[i] for i in self.faces.probs.argmax(axis=1)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """What must be known to use a weight file; `fer.json` beside it.
+
+    This is the only place where the order of the class names is written down.
+
+    Attributes:
+        class_names: the k class names in the order of the model's outputs.
+        input_size: side of the square model input in pixels.
+        detail_size: side in pixels of the picture that a crop is reduced to before it is
+            enlarged to `input_size`: a model trained on 48-pixel faces must not be shown
+            finer detail than it has ever seen.
+        color_mode: "gray" (1 channel) or "rgb" (3 channels).
+        crop_margin: side of the square face crop divided by the longer side of the
+            detector's box.
+        crop_shift_y: offset of the crop's centre from the box's, downwards, in sides of
+            the crop.
+        align: whether crops are rolled upright when the detector gives landmarks.
+        temperature: logits are divided by this before softmax; fitted on validation.
+        uncertain_below: a top probability under this is shown as uncertain.
+        recipe: the training recipe.
+        dataset: the training data as it was named on the command line's side of the Hub.
+        dataset_sha256: digest of the decoded pixels and labels that were trained on.
+        files: sha256 of each weight file by its name.
+        version: of this format.
+
+    Raises:
+        ConfigError: a value is impossible.
+    """
+
+    class_names: tuple[str, ...]
+    input_size: int = 96
+    detail_size: int = 48
+    color_mode: Literal["gray", "rgb"] = "gray"
+    crop_margin: float = 1.0
+    crop_shift_y: float = 0.0
+    align: bool = True
+    temperature: float = 1.0
+    uncertain_below: float = 0.0
+    recipe: str = ""
+    dataset: str = ""
+    dataset_sha256: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    version: int = CONFIG_VERSION
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        names = self.class_names
+        checks: list[tuple[bool, str, object]] = [
+            (self.version == CONFIG_VERSION, f"`version` must be {CONFIG_VERSION}", self.version),
+            (
+                len(names) >= 2
+                and len(set(names)) == len(names)
+                and all(isinstance(name, str) and name for name in names),
+                "`class_names` must be at least two different names",
+                names,
+            ),
+            (16 <= self.input_size <= 1024, "`input_size` must be 16..1024", self.input_size),
+            (8 <= self.detail_size <= 1024, "`detail_size` must be 8..1024", self.detail_size),
+            (
+                self.color_mode in ("gray", "rgb"),
+                '`color_mode` must be "gray" or "rgb"',
+                self.color_mode,
+            ),
+            (0.5 <= self.crop_margin <= 4, "`crop_margin` must be 0.5..4", self.crop_margin),
+            (abs(self.crop_shift_y) <= 0.5, "`crop_shift_y` must be -0.5..0.5", self.crop_shift_y),
+            (0.05 <= self.temperature <= 20, "`temperature` must be 0.05..20", self.temperature),
+            (0 <= self.uncertain_below <= 1, "`uncertain_below` must be 0..1", self.uncertain_below),
+        ]
+        for ok, expected, received in checks:
+            if not ok:
+                raise ConfigError(f"{expected}. Received: {received!r}")
+
+    @property
+    def channels(self) -> int:
+        """Channels of the model input: 1 for gray, 3 for rgb."""
+        return 1 if self.color_mode == "gray" else 3
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read `fer.json`.
+
+        Raises:
+            ConfigError: no JSON object, an unknown or missing key, an impossible value.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"{CONFIG_NAME} must be JSON. Received: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{CONFIG_NAME} must be an object. Received: {type(values).__name__}")
+        known = {item.name for item in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(f"{CONFIG_NAME} has unknown keys {unknown}. Expected: {sorted(known)}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ConfigError(f"{CONFIG_NAME} cannot be used: {error}") from error
+
+    def to_json(self) -> str:
+        """The text of `fer.json`, keys in the order of this class, newline at the end."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        values["class_names"] = list(self.class_names)
+        values["files"] = dict(self.files)
+        return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read `fer.json` from `folder`.
+
+        Raises:
+            ConfigError: as `from_json`, or there is no such file.
+        """
+        path = folder / CONFIG_NAME
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{CONFIG_NAME} must stand in {folder}. Received: {error}") from error
+        return cls.from_json(text)

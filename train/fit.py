@@ -1,0 +1,140 @@
+"""The training loop: Keras `fit` over the phases of a recipe."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from fer.errors import InputError
+from fer.types import ModelConfig
+from train.augment import build_augmentation
+from train.data import Split, load_class_names, load_split
+from train.model import build_model
+from train.recipes import Recipe
+
+__all__ = ["fit"]
+
+BEST_NAME = "best.weights.h5"
+
+
+def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    warmup = int(recipe.warmup_epochs * steps_per_epoch)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=recipe.epochs * steps_per_epoch - warmup,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=warmup,
+    )
+    return keras.optimizers.AdamW(
+        schedule,
+        weight_decay=recipe.weight_decay,
+        use_ema=True,
+        ema_momentum=recipe.ema_momentum,
+    )
+
+
+def _compile(
+    recipe: Recipe, config: ModelConfig, init: Path | str | None, steps_per_epoch: int
+) -> keras.Model:
+    """Augmentation and network in one trainable model at one input size."""
+    network = build_model(
+        len(config.class_names),
+        config.channels,
+        input_size=config.input_size,
+        dropout=recipe.dropout,
+        init=init,
+    )
+    trainer = keras.Sequential([keras.Input(network.input_shape[1:]), build_augmentation(recipe), network])
+    optimizer = _optimizer(recipe, steps_per_epoch)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    trainer.compile(
+        optimizer,
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.label_smoothing
+        ),
+        metrics=["accuracy"],
+        # XLA compiles depthwise convolutions for the CPU six times slower than TensorFlow.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    return trainer
+
+
+def _pairs(split: Split, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    onehot = np.eye(len(split.class_names), dtype=np.float32)[split.labels[keep]]
+    return split.images[keep], onehot
+
+
+def fit(
+    recipe: Recipe,
+    dataset: str,
+    out: Path,
+    init: Path | str | None = "imagenet",
+    resume: bool = False,
+) -> None:
+    """Train `recipe` and leave the best weights, a log and `fer.json` in `out`.
+
+    The weights kept are the running average after the epoch of the last phase with the
+    best accuracy on those validation images that have no twin in the training split.
+    The test split is not opened.
+
+    Args:
+        recipe: what to do.
+        dataset: Hub repository or folder.
+        out: folder of the run; made if missing.
+        init: see `train.model.build_model`.
+        resume: go on after the last whole epoch found in `out`.
+
+    Raises:
+        InputError: the data set is not usable, or `out` holds a run and `resume` is off.
+    """
+    backup = out / "backup"
+    if backup.exists() and not resume:
+        raise InputError(f"{out} must be new, or --resume given. Received: a run is in it")
+    out.mkdir(parents=True, exist_ok=True)
+    keras.utils.set_random_seed(recipe.seed)
+    class_names = load_class_names(dataset)
+    config = ModelConfig(
+        class_names=class_names,
+        input_size=recipe.input_size,
+        detail_size=recipe.detail_size,
+        color_mode=recipe.color_mode,
+        recipe=recipe.name,
+        dataset=Path(dataset).name if Path(dataset).exists() else dataset,
+    )
+    first_epoch = 0
+    for phase in recipe.phases:
+        sized = replace(config, input_size=phase.input_size)
+        train = load_split(dataset, "train", sized)
+        validation = load_split(dataset, "validation", sized)
+        x, y = _pairs(train, np.ones(len(train.labels), bool))
+        trainer = _compile(recipe, sized, init, steps_per_epoch=-(-len(x) // recipe.batch_size))
+        # The backup written by the last epoch of one phase is what the next one starts
+        # from: weights, optimizer and running average carry over, and a resumed run takes
+        # the same way as an unbroken one.
+        callbacks = [
+            keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
+            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+            keras.callbacks.CSVLogger(str(out / "log.csv"), append=True),
+        ]
+        if phase is recipe.phases[-1]:
+            callbacks.append(
+                keras.callbacks.ModelCheckpoint(
+                    str(out / BEST_NAME),
+                    monitor="val_accuracy",
+                    mode="max",
+                    save_best_only=True,
+                    save_weights_only=True,
+                )
+            )
+        trainer.fit(
+            x,
+            y,
+            batch_size=recipe.batch_size,
+            initial_epoch=first_epoch,
+            epochs=first_epoch + phase.epochs,
+            validation_data=_pairs(validation, ~validation.twin),
+            callbacks=callbacks,
+            verbose=2,
+        )
+        first_epoch += phase.epochs

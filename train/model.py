@@ -1,0 +1,73 @@
+"""The network: MobileNetV2 with scaling inside, from pixels in 0..255 to logits."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+__all__ = ["build_model"]
+
+# Keras leaves 0.999, with which the moving statistics lag for epochs at a few hundred
+# steps each. Source: https://github.com/keras-team/keras/pull/9965 on the same symptom.
+_BATCH_NORM_MOMENTUM = 0.99
+
+
+def _backbone(input_size: int | None, channels: int, init: Path | str | None) -> keras.Model:
+    """MobileNetV2 1.0 without top; ImageNet weights, the stem summed over RGB for gray.
+
+    A gray picture is an RGB picture with three equal channels, on which a kernel acts as
+    the sum of its three slices: so the summed stem computes exactly what the RGB stem
+    would.
+    """
+    shape = (input_size, input_size, channels)
+    backbone = keras.applications.MobileNetV2(
+        include_top=False, weights=None, input_shape=shape, pooling="avg"
+    )
+    if init is None:
+        return backbone
+    colour = keras.applications.MobileNetV2(
+        include_top=False, weights="imagenet" if init == "imagenet" else None
+    )
+    if init != "imagenet":
+        colour.load_weights(init)
+    for mine, theirs in zip(backbone.weights, colour.weights, strict=True):
+        value = np.asarray(theirs)
+        if value.shape != tuple(mine.shape):
+            value = value.sum(axis=2, keepdims=True)
+        mine.assign(value)
+    return backbone
+
+
+def build_model(
+    n_classes: int,
+    channels: int,
+    input_size: int | None = None,
+    dropout: float = 0.0,
+    init: Path | str | None = None,
+) -> keras.Model:
+    """Build the classifier.
+
+    Args:
+        n_classes: number of logits.
+        channels: 1 or 3.
+        input_size: side in pixels; None for any multiple of 32.
+        dropout: rate before the last layer.
+        init: "imagenet" (Keras downloads the weights), a file of the same weights, or
+            None for random ones.
+
+    Returns:
+        A model from float32 (n, s, s, channels) in [0, 255] to logits (n, n_classes).
+
+    Source: Sandler et al. 2018, arXiv:1801.04381; scaling to [-1, 1] as in
+    `keras.applications.mobilenet_v2.preprocess_input`.
+    """
+    backbone = _backbone(input_size, channels, init)
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _BATCH_NORM_MOMENTUM
+    pixels = keras.Input((input_size, input_size, channels), name="pixels")
+    x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
+    x = backbone(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    logits = keras.layers.Dense(n_classes, name="logits")(x)
+    return keras.Model(pixels, logits, name="fer_mobilenetv2")
