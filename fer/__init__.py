@@ -1,0 +1,40 @@
+"""Facial expressions in real time: find faces, read their apparent expression.
+
+>>> from fer import Pipeline, read_image
+>>> pipeline = Pipeline.default()  # doctest: +SKIP
+>>> pipeline(read_image("photo.jpg")).labels  # doctest: +SKIP
+['happy']
+"""
+
+from fer.annotate import annotate
+from fer.classify import Classifier
+from fer.detect import Detector, HaarDetector, SlimFaceDetector, YuNetDetector
+from fer.errors import ConfigError, DetectorError, FerError, HubError, ImageError, InputError
+from fer.hub import load_classifier, load_detector
+from fer.image import read_image
+from fer.pipeline import Pipeline
+from fer.serialize import to_dict
+from fer.types import Faces, FrameResult, ModelConfig
+
+__all__ = [
+    "Classifier",
+    "ConfigError",
+    "Detector",
+    "DetectorError",
+    "Faces",
+    "FerError",
+    "FrameResult",
+    "HaarDetector",
+    "HubError",
+    "ImageError",
+    "InputError",
+    "ModelConfig",
+    "Pipeline",
+    "SlimFaceDetector",
+    "YuNetDetector",
+    "annotate",
+    "load_classifier",
+    "load_detector",
+    "read_image",
+    "to_dict",
+]

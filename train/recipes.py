@@ -80,12 +80,12 @@ def mobilenet_v2_96() -> Recipe:
     """MobileNetV2 1.0, ImageNet init, all layers tuned, small images first.
 
     Twelve epochs at 64 px find most of the accuracy at half the price of an epoch at
-    96 px; four epochs at 96 px then settle the batch statistics and the finer detail
+    96 px; six epochs at 96 px then settle the batch statistics and the finer detail
     under the low end of the cosine.
 
     Command: python -m train fit mobilenetv2-96
     """
-    return Recipe(name="mobilenetv2-96", phases=(Phase(64, 12), Phase(96, 4)))
+    return Recipe(name="mobilenetv2-96", phases=(Phase(64, 12), Phase(96, 6)))
 
 
 def smoke() -> Recipe:

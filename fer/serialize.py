@@ -1,0 +1,42 @@
+"""FrameResult -> plain data that JSON can carry."""
+
+from typing import Any
+
+from fer.types import FrameResult
+
+__all__ = ["to_dict"]
+
+
+def to_dict(result: FrameResult) -> dict[str, Any]:
+    """A result as JSON-ready data.
+
+    Returns:
+        `frame` {width, height} in pixels; `class_names`; `faces`, best detected first,
+        each with `box_xyxy` in frame pixels, `score`, `landmarks` [[x, y] x 5] or None,
+        `label`, `uncertain`, `probs` {class: probability}; `timing_ms` {stage: ms}.
+    """
+    faces = result.faces
+    probs = faces.probs if faces.probs is not None else []
+    rows = []
+    for i, (row, label) in enumerate(zip(probs, result.labels, strict=True)):
+        rows.append(
+            {
+                "box_xyxy": [round(float(v), 1) for v in faces.xyxy[i]],
+                "score": round(float(faces.score[i]), 4),
+                "landmarks": None
+                if faces.landmarks is None
+                else [[round(float(v), 1) for v in point] for point in faces.landmarks[i]],
+                "label": label,
+                "uncertain": bool(row.max() < result.uncertain_below),
+                "probs": {
+                    name: round(float(p), 4)
+                    for name, p in zip(result.class_names, row, strict=True)
+                },
+            }
+        )
+    return {
+        "frame": {"width": result.frame_size[0], "height": result.frame_size[1]},
+        "class_names": list(result.class_names),
+        "faces": rows,
+        "timing_ms": {stage: round(ms, 2) for stage, ms in result.timing_ms.items()},
+    }
