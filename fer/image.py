@@ -17,7 +17,11 @@ MAX_PIXELS = 64_000_000
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
-def read_image(source: Path | str | bytes, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+def read_image(
+    source: Path | str | bytes,
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] | None = None,
+) -> NDArray[np.uint8]:
     """Read any picture that Pillow knows as a frame.
 
     The first picture of an animation; turned as EXIF says; transparent parts on white;
@@ -26,6 +30,7 @@ def read_image(source: Path | str | bytes, max_pixels: int = MAX_PIXELS) -> NDAr
     Args:
         source: a path, or the bytes of a file.
         max_pixels: width times height allowed; checked before decoding.
+        formats: Pillow names of the file formats to accept; all when None.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -35,7 +40,8 @@ def read_image(source: Path | str | bytes, max_pixels: int = MAX_PIXELS) -> NDAr
     """
     name = "the picture" if isinstance(source, bytes) else Path(source).name
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        file = io.BytesIO(source) if isinstance(source, bytes) else source
+        with Image.open(file, formats=formats) as image:
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(

@@ -169,13 +169,11 @@ class ModelConfig:
         color_mode: "gray" (1 channel) or "rgb" (3 channels).
         crop_margin: side of the square face crop divided by the longer side of the
             detector's box.
-        crop_shift_y: offset of the crop's centre from the box's, downwards, in sides of
-            the crop.
         align: whether crops are rolled upright when the detector gives landmarks.
         temperature: logits are divided by this before softmax; fitted on validation.
         uncertain_below: a top probability under this is shown as uncertain.
         recipe: the training recipe.
-        dataset: the training data as it was named on the command line's side of the Hub.
+        dataset: the training data: a Hub repository, or the name of a local folder.
         dataset_sha256: digest of the decoded pixels and labels that were trained on.
         files: sha256 of each weight file by its name.
         version: of this format.
@@ -189,7 +187,6 @@ class ModelConfig:
     detail_size: int = 48
     color_mode: Literal["gray", "rgb"] = "gray"
     crop_margin: float = 1.0
-    crop_shift_y: float = 0.0
     align: bool = True
     temperature: float = 1.0
     uncertain_below: float = 0.0
@@ -219,7 +216,6 @@ class ModelConfig:
                 self.color_mode,
             ),
             (0.5 <= self.crop_margin <= 4, "`crop_margin` must be 0.5..4", self.crop_margin),
-            (abs(self.crop_shift_y) <= 0.5, "`crop_shift_y` must be -0.5..0.5", self.crop_shift_y),
             (0.05 <= self.temperature <= 20, "`temperature` must be 0.05..20", self.temperature),
             (0 <= self.uncertain_below <= 1, "`uncertain_below` must be 0..1", self.uncertain_below),
         ]

@@ -17,7 +17,7 @@ from fer.errors import InputError
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 
-__all__ = ["SPLITS", "Split", "default_dataset", "load_class_names", "load_split"]
+__all__ = ["SPLITS", "Split", "default_dataset", "load_class_names", "load_rows", "load_split"]
 
 SPLITS = ("train", "validation", "test")
 _LOCAL_COPY = Path("../shared/data/fer2013")
@@ -59,7 +59,12 @@ def default_dataset() -> str:
     )
 
 
-def _load(dataset: str, split: str) -> datasets.Dataset:
+def load_rows(dataset: str, split: str) -> datasets.Dataset:
+    """One split of `dataset` with its columns `image` and `label` checked.
+
+    Raises:
+        InputError: split or column missing, or `label` is no ClassLabel.
+    """
     try:
         rows = datasets.load_dataset(dataset, split=split)
     except ValueError as error:
@@ -82,7 +87,7 @@ def load_class_names(dataset: str) -> tuple[str, ...]:
     Raises:
         InputError: no training split, or no ClassLabel column `label`.
     """
-    return tuple(_load(dataset, "train").features["label"].names)
+    return tuple(load_rows(dataset, "train").features["label"].names)
 
 
 def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
@@ -97,7 +102,7 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
         InputError: split or column missing, an image that cannot be decoded, or a label
             outside the class names.
     """
-    rows = _load(dataset, split)
+    rows = load_rows(dataset, split)
     class_names = tuple(rows.features["label"].names)
     if class_names != config.class_names:
         raise InputError(

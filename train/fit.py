@@ -7,15 +7,17 @@ import keras
 import numpy as np
 
 from fer.errors import InputError
-from fer.types import ModelConfig
+from fer.hub import KERAS_NAME
+from fer.types import CONFIG_NAME, ModelConfig
 from train.augment import build_augmentation
 from train.data import Split, load_class_names, load_split
-from train.model import build_model
+from train.model import build_model, recalibrate_batch_norm
 from train.recipes import Recipe
 
 __all__ = ["fit"]
 
 BEST_NAME = "best.weights.h5"
+_N_RECALIBRATION_IMAGES = 8192
 
 
 def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -72,11 +74,11 @@ def fit(
     init: Path | str | None = "imagenet",
     resume: bool = False,
 ) -> None:
-    """Train `recipe` and leave the best weights, a log and `fer.json` in `out`.
+    """Train `recipe` and leave `model.keras`, `fer.json` and the log in `out`.
 
     The weights kept are the running average after the epoch of the last phase with the
-    best accuracy on those validation images that have no twin in the training split.
-    The test split is not opened.
+    best accuracy on those validation images that have no twin in the training split,
+    with fresh batch statistics. The test split is not opened.
 
     Args:
         recipe: what to do.
@@ -138,3 +140,10 @@ def fit(
             verbose=2,
         )
         first_epoch += phase.epochs
+    trainer.load_weights(out / BEST_NAME)
+    network = trainer.layers[-1]
+    order = np.random.default_rng(recipe.seed).permutation(len(x))
+    recalibrate_batch_norm(network, x[order[:_N_RECALIBRATION_IMAGES]])
+    network.save(out / KERAS_NAME)
+    finished = replace(config, dataset_sha256=train.sha256)
+    (out / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")

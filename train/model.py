@@ -4,11 +4,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["build_model"]
+__all__ = ["build_model", "recalibrate_batch_norm"]
 
 # Keras leaves 0.999, with which the moving statistics lag for epochs at a few hundred
-# steps each. Source: https://github.com/keras-team/keras/pull/9965 on the same symptom.
+# steps each.
 _BATCH_NORM_MOMENTUM = 0.99
 
 
@@ -71,3 +72,33 @@ def build_model(
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     logits = keras.layers.Dense(n_classes, name="logits")(x)
     return keras.Model(pixels, logits, name="fer_mobilenetv2")
+
+
+def recalibrate_batch_norm(
+    model: keras.Model, images: NDArray[np.uint8], batch_size: int = 256
+) -> None:
+    """Replace the moving statistics by the plain average over batches of `images`.
+
+    Averaged weights have never been run in training, so the statistics that were
+    gathered belong to other weights than theirs.
+
+    Args:
+        model: from `build_model`.
+        images: (n, s, s, c) uint8 training images, as they will be served.
+        batch_size: images a batch; the last incomplete batch is left out.
+
+    Source: Izmailov et al. 2018, arXiv:1803.05407, section 3.
+    """
+    backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    norms = [
+        layer
+        for layer in backbone.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    for i in range(len(images) // batch_size):
+        for norm in norms:
+            norm.momentum = i / (i + 1)
+        batch = images[i * batch_size : (i + 1) * batch_size].astype(np.float32)
+        model(batch, training=True)
+    for norm in norms:
+        norm.momentum = _BATCH_NORM_MOMENTUM

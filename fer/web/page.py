@@ -1,0 +1,89 @@
+"""The page: what it is, its three tabs, and how it is served."""
+
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from fer.image import MAX_PIXELS
+from fer.pipeline import Pipeline
+from fer.web.examples import build_examples_tab
+from fer.web.live import build_live_tab
+from fer.web.photo import build_photo_tab
+
+__all__ = ["build_page", "launch"]
+
+_CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+_TITLE = "Facial expressions, live"
+_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
+_MAX_FILE_SIZE = "40mb"
+_CACHE_AGE_S = 3600
+
+_HEAD = """
+<div class="fer-head">
+<h1>{title}</h1>
+<p>Every face gets one of {n} expressions with honest probabilities: {names}.</p>
+{status}
+</div>
+"""
+
+_NOTICE = f"""
+<div class="fer-notice">
+<p><b>You are using an AI system that estimates apparent expressions.</b> It sees how a face
+looks in one picture. It cannot tell what someone feels, thinks or means, it is often wrong,
+and it is not equally good for everyone. Probabilities are calibrated on FER-2013; when the
+best one is low the page says <i>uncertain</i>.</p>
+<p><b>Nothing is stored.</b> Camera frames are analysed in memory and dropped. A picture that
+you upload (at most {MAX_PIXELS // 1_000_000} megapixels and {_MAX_FILE_SIZE.upper()}) lies in a
+temporary folder of the computer that runs this page and is deleted within two hours.</p>
+<p><b>Do not use it to judge people.</b> Inferring emotions at work or in education is
+forbidden in the EU (AI Act, Art. 5(1)(f)); people who are exposed to such a system must be
+told (Art. 50(3)).</p>
+</div>
+"""
+
+
+def build_page(pipeline: Pipeline, status: list[str]) -> gr.Blocks:
+    """The whole page around one pipeline.
+
+    Args:
+        pipeline: shared by all visitors.
+        status: lines of `fer.web.start_pipeline`; the first is what runs, the others say
+            what could not be had.
+    """
+    names = pipeline.classifier.config.class_names
+    lines = [f'<p class="fer-status">{html.escape(status[0])}</p>']
+    lines += [f'<p class="fer-note">{html.escape(text)}</p>' for text in status[1:]]
+    head = _HEAD.format(
+        title=_TITLE,
+        n=len(names),
+        names=html.escape(", ".join(names)),
+        status="\n".join(lines),
+    )
+    with gr.Blocks(
+        title=_TITLE, analytics_enabled=False, delete_cache=(_CACHE_AGE_S, _CACHE_AGE_S)
+    ) as page:
+        gr.HTML(head, elem_id="head")
+        with gr.Tab("Live"):
+            build_live_tab(pipeline)
+        with gr.Tab("Photo"):
+            build_photo_tab(pipeline)
+        with gr.Tab("Examples"):
+            build_examples_tab(pipeline)
+        gr.HTML(_NOTICE, elem_id="notice")
+    return page
+
+
+def launch(page: gr.Blocks, **options: Any) -> Any:
+    """Serve `page`; `options` go to `gradio.Blocks.launch`."""
+    page.queue(max_size=64)
+    return page.launch(
+        theme=gr.themes.Soft(primary_hue="teal", font=_FONTS, font_mono=("ui-monospace", "monospace")),
+        css=_CSS,
+        max_file_size=_MAX_FILE_SIZE,
+        run_history=False,
+        ssr_mode=False,
+        footer_links=["api"],
+        **options,
+    )

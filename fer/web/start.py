@@ -1,0 +1,44 @@
+"""Build the pipeline that the page runs on, whatever cannot be had."""
+
+import logging
+import os
+
+from fer.errors import ConfigError, HubError
+from fer.hub import load_classifier, load_detector
+from fer.pipeline import Pipeline
+
+__all__ = ["start_pipeline"]
+
+log = logging.getLogger(__name__)
+
+
+def start_pipeline() -> tuple[Pipeline, list[str]]:
+    """A pipeline, and one line for each thing about it that a visitor should know.
+
+    FER_MODEL_REPO and FER_MODEL_REVISION name the weights, FER_DETECTOR the detector.
+    Where the repository cannot be used the page runs on the bundled weights, where the
+    detector cannot be fetched on the next best; the log and the page say so.
+    """
+    notes: list[str] = []
+
+    def note(text: str) -> None:
+        log.warning(text)
+        notes.append(text)
+
+    repo_id = os.environ.get("FER_MODEL_REPO") or None
+    revision = os.environ.get("FER_MODEL_REVISION") or None
+    source = "bundled weights"
+    classifier = None
+    if repo_id is not None:
+        try:
+            classifier = load_classifier(repo_id, revision)
+            source = f"weights of {repo_id} at {revision or 'main'}"
+        except (HubError, ConfigError) as error:
+            note(f"Using the bundled weights, because {error}")
+    if classifier is None:
+        classifier = load_classifier()
+    detector = load_detector(on_fallback=lambda text: note(text[0].upper() + text[1:]))
+    recipe = classifier.config.recipe
+    status = f"Model: {source} ({recipe}). Face detector: {detector.title}."
+    log.info(status)
+    return Pipeline(detector, classifier), [status, *notes]

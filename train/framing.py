@@ -1,0 +1,108 @@
+"""How a detector frames a face, against how FER-2013 does: the margin is found here.
+
+FER-2013 images are pasted on a larger canvas, as if a camera had seen them, and found
+again by each detector.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from fer.classify import Classifier
+from fer.crop import crop_faces
+from fer.detect import Detector
+from fer.errors import FerError
+from fer.geometry import center_xy, crop_side_px, roll_degrees
+from fer.hub import DETECTORS, load_classifier, load_detector
+from fer.preprocess import resize
+from train.data import load_rows
+
+__all__ = ["measure_framing"]
+
+_FACE_PX = 144
+_CANVAS_PX = 320
+MARGINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5)
+
+
+def _scenes(dataset: str, n_images: int) -> Iterable[tuple[NDArray[np.uint8], int]]:
+    """Twin-free validation images, enlarged, with their edges drawn out to a canvas."""
+    rows = load_rows(dataset, "validation")
+    if "cross_split_twin" in rows.column_names:
+        rows = rows.select(np.flatnonzero(~np.asarray(rows["cross_split_twin"], bool)))
+    rows = rows.shuffle(seed=0).select(range(min(n_images, len(rows))))
+    pad = (_CANVAS_PX - _FACE_PX) // 2
+    for row in rows:
+        picture: Image.Image = row["image"].convert("RGB")
+        face = resize(np.asarray(picture, np.uint8), _FACE_PX, _FACE_PX)
+        yield np.pad(face, ((pad, pad), (pad, pad), (0, 0)), mode="edge"), row["label"]
+
+
+def _try_detector(
+    name: str, detector: Detector, classifier: Classifier, scenes: Iterable[tuple[NDArray, int]]
+) -> list[dict[str, float | str]]:
+    ratios, offsets, rolls, labels = [], [], [], []
+    crops: dict[float, list[NDArray[np.uint8]]] = {margin: [] for margin in MARGINS}
+    n_seen = 0
+    for frame, label in tqdm(scenes, desc=name):
+        n_seen += 1
+        face = detector(frame)[:1]
+        if not len(face):
+            continue
+        labels.append(label)
+        ratios.append(_FACE_PX / crop_side_px(face.xyxy, 1.0)[0])
+        offsets.append((_CANVAS_PX / 2 - center_xy(face.xyxy)[0]) / _FACE_PX)
+        rolls.append(roll_degrees(face.landmarks, face.xyxy)[0])
+        for margin in MARGINS:
+            framed = replace(classifier.config, crop_margin=margin)
+            crops[margin] += crop_faces(frame, face, framed)
+    found = {
+        "detector": name,
+        "n_images": n_seen,
+        "found": round(len(labels) / n_seen, 4),
+        "image_to_box_median": round(float(np.median(ratios)), 3),
+        "image_to_box_p10": round(float(np.percentile(ratios, 10)), 3),
+        "image_to_box_p90": round(float(np.percentile(ratios, 90)), 3),
+        "offset_x_median": round(float(np.median(offsets, axis=0)[0]), 3),
+        "offset_y_median": round(float(np.median(offsets, axis=0)[1]), 3),
+        "roll_p05": round(float(np.percentile(rolls, 5)), 1),
+        "roll_p95": round(float(np.percentile(rolls, 95)), 1),
+    }
+    rows: list[dict[str, float | str]] = []
+    for margin in MARGINS:
+        hits = classifier(crops[margin]).argmax(axis=1) == np.array(labels)
+        rows.append({**found, "margin": margin, "top1": round(100 * float(hits.mean()), 2)})
+    return rows
+
+
+def measure_framing(dataset: str, results: Path, n_images: int = 1500) -> pd.DataFrame:
+    """Write `framing.csv`: for each detector its boxes on FER-2013 and top-1 by margin.
+
+    `image_to_box` is the side of the FER-2013 image divided by the longer side of the
+    detector's box: the margin that would give the image back. `offset` is the way from
+    the box's centre to the image's, in sides of the image. Detectors that cannot be had
+    here are left out.
+
+    Args:
+        dataset: Hub repository or folder; its validation split is used.
+        results: folder of the table.
+        n_images: how many images to paste.
+    """
+    classifier = load_classifier()
+    rows: list[dict[str, float | str]] = []
+    for name in DETECTORS:
+        try:
+            detector = load_detector(name)
+        except FerError as error:
+            print(f"left out: {error}")
+            continue
+        rows += _try_detector(name, detector, classifier, _scenes(dataset, n_images))
+    table = pd.DataFrame(rows)
+    results.mkdir(parents=True, exist_ok=True)
+    table.to_csv(results / "framing.csv", index=False)
+    return table
