@@ -42,7 +42,9 @@ class Detector(Protocol):
         ...
 
 
-def _fit(frame: NDArray[np.uint8], long_side: int, enlarge: bool) -> tuple[NDArray[np.uint8], float]:
+def _fit(
+    frame: NDArray[np.uint8], long_side: int, enlarge: bool
+) -> tuple[NDArray[np.uint8], float]:
     """Scale so that the long side is at most (`enlarge`: exactly) `long_side` pixels.
 
     Slivers are padded on the right and below to a side that every detector can take.

@@ -52,9 +52,7 @@ def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None 
 
     where = f"{filename} of {repo_id} at revision {revision or 'main'}"
     try:
-        path = Path(
-            hf_hub_download(repo_id, filename, revision=revision, etag_timeout=_TIMEOUT_S)
-        )
+        path = Path(hf_hub_download(repo_id, filename, revision=revision, etag_timeout=_TIMEOUT_S))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         reason = " ".join(str(error).split())
         raise HubError(f"cannot have {where}: {type(error).__name__}: {reason}") from error

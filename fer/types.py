@@ -217,7 +217,11 @@ class ModelConfig:
             ),
             (0.5 <= self.crop_margin <= 4, "`crop_margin` must be 0.5..4", self.crop_margin),
             (0.05 <= self.temperature <= 20, "`temperature` must be 0.05..20", self.temperature),
-            (0 <= self.uncertain_below <= 1, "`uncertain_below` must be 0..1", self.uncertain_below),
+            (
+                0 <= self.uncertain_below <= 1,
+                "`uncertain_below` must be 0..1",
+                self.uncertain_below,
+            ),
         ]
         for ok, expected, received in checks:
             if not ok:
@@ -243,7 +247,9 @@ class ModelConfig:
             raise ConfigError(f"{CONFIG_NAME} must be an object. Received: {type(values).__name__}")
         known = {item.name for item in fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise ConfigError(f"{CONFIG_NAME} has unknown keys {unknown}. Expected: {sorted(known)}")
+            raise ConfigError(
+                f"{CONFIG_NAME} has unknown keys {unknown}. Expected: {sorted(known)}"
+            )
         try:
             return cls(**values)
         except TypeError as error:

@@ -1,0 +1,1 @@
+"""Training: recipes, data, loop, export and evaluation. Imports fer; imported by nothing."""

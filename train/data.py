@@ -120,7 +120,9 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
         try:
             pixels = np.asarray(rows[i]["image"].convert("RGB"), np.uint8)
         except OSError as error:
-            raise InputError(f"{dataset}[{split}][{i}] must be a picture. Received: {error}") from error
+            raise InputError(
+                f"{dataset}[{split}][{i}] must be a picture. Received: {error}"
+            ) from error
         digest.update(pixels.tobytes())
         images[i] = to_model_input([pixels], config)[0]
     digest.update(labels.tobytes())

@@ -74,9 +74,7 @@ def _measure(
     probs = softmax(logits, temperature)
     predicted = probs.argmax(axis=1)
     classes = np.arange(len(names))
-    columns = precision_recall_fscore_support(
-        labels, predicted, labels=classes, zero_division=0
-    )
+    columns = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
     sure = probs.max(axis=1) >= uncertain_below
     hit = predicted == labels
 

@@ -47,7 +47,9 @@ def _compile(
         dropout=recipe.dropout,
         init=init,
     )
-    trainer = keras.Sequential([keras.Input(network.input_shape[1:]), build_augmentation(recipe), network])
+    trainer = keras.Sequential(
+        [keras.Input(network.input_shape[1:]), build_augmentation(recipe), network]
+    )
     optimizer = _optimizer(recipe, steps_per_epoch)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     trainer.compile(

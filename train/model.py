@@ -91,9 +91,7 @@ def recalibrate_batch_norm(
     """
     backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     norms = [
-        layer
-        for layer in backbone.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
+        layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)
     ]
     for i in range(len(images) // batch_size):
         for norm in norms:

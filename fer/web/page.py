@@ -1,6 +1,7 @@
 """The page: what it is, its three tabs, and how it is served."""
 
 import html
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,15 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
     """Serve `page`; `options` go to `gradio.Blocks.launch`."""
     page.queue(max_size=64)
     return page.launch(
-        theme=gr.themes.Soft(primary_hue="teal", font=_FONTS, font_mono=("ui-monospace", "monospace")),
+        theme=gr.themes.Soft(
+            primary_hue="teal", font=_FONTS, font_mono=("ui-monospace", "monospace")
+        ),
         css=_CSS,
         max_file_size=_MAX_FILE_SIZE,
         run_history=False,
         ssr_mode=False,
         footer_links=["api"],
+        # Where a person started it, not where a Space or a test did.
+        inbrowser=sys.stdout.isatty(),
         **options,
     )

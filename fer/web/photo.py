@@ -59,7 +59,11 @@ class ResultView:
     def build(cls) -> "ResultView":
         """Create them; must be called inside a `gr.Blocks`."""
         picture = gr.Image(
-            label="Faces", format="jpeg", interactive=False, buttons=["download", "fullscreen"]
+            label="Faces found",
+            show_label=False,
+            format="jpeg",
+            interactive=False,
+            buttons=["download", "fullscreen"],
         )
         faces = gr.HTML(_WAITING)
         with gr.Accordion("JSON", open=False):

@@ -1,0 +1,48 @@
+# make run | test | check | bench | lock
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet -c requirements.lock
+
+.PHONY: run test test-fast check bench lock clean
+
+run: $(VENV)/run.stamp
+	$(BIN)/python app.py
+
+test: $(VENV)/dev.stamp
+	bash tests/install_chromium.sh
+	$(BIN)/python -m pytest
+
+# No TensorFlow, no browser: seconds.
+test-fast: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -m "not keras and not browser and not slow"
+
+check: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m bench
+
+# Exact versions of everything, for every platform, from the ranges' own pins.
+lock: $(VENV)/dev.stamp
+	$(PIP) uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \
+		--output-file requirements.lock requirements-dev.txt
+
+$(VENV)/python.stamp:
+	@$(PYTHON) -c "import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and 'Python 3.11 or newer is needed, found ' + v + '. Try: make PYTHON=python3.12')"
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/run.stamp: $(VENV)/python.stamp requirements.txt requirements.lock
+	$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements-train.txt requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV)
