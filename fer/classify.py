@@ -23,7 +23,7 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     """Rows of logits (n, k) divided by `temperature`, as probabilities (n, k) float32."""
     scaled = logits.astype(np.float64) / temperature
     exp = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return (exp / exp.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(exp / exp.sum(axis=1, keepdims=True), np.float32)
 
 
 class Classifier:

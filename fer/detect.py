@@ -169,7 +169,7 @@ class SlimFaceDetector:
         found = self._detect_rgb(width, height, np.ascontiguousarray(image).tobytes())
         rows = np.asarray(found, np.float32).reshape(-1, 5)  # x, y, w, h, score in percent
         rows = rows[rows[:, 4] >= 100 * self._score_threshold]
-        return _sorted_faces(rows[:, :4], rows[:, 4] / 100)
+        return _sorted_faces(rows[:, :4], rows[:, 4] / np.float32(100))
 
 
 class HaarDetector:
@@ -211,4 +211,6 @@ class HaarDetector:
         if len(boxes) == 0:
             return Faces.empty()
         votes = np.asarray(neighbours, np.float32).ravel()
-        return _sorted_faces(np.asarray(boxes, np.float32), votes / (votes + 5))
+        return _sorted_faces(
+            np.asarray(boxes, np.float32), (votes / (votes + 5)).astype(np.float32)
+        )

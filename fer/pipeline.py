@@ -1,5 +1,6 @@
 """frame -> detect -> crop -> classify: one call for everything that has a frame."""
 
+import itertools
 import time
 from typing import Self
 
@@ -65,7 +66,7 @@ class Pipeline:
         marks.append(time.perf_counter())
         probs = self.classifier(crops)
         marks.append(time.perf_counter())
-        spent = [1000 * (after - before) for before, after in zip(marks, marks[1:], strict=False)]
+        spent = [1000 * (after - before) for before, after in itertools.pairwise(marks)]
         return FrameResult(
             faces=faces.with_probs(probs),
             class_names=config.class_names,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fer.errors import InputError
 from fer.types import FrameResult
 
 __all__ = ["to_dict"]
@@ -14,11 +15,15 @@ def to_dict(result: FrameResult) -> dict[str, Any]:
         `frame` {width, height} in pixels; `class_names`; `faces`, best detected first,
         each with `box_xyxy` in frame pixels, `score`, `landmarks` [[x, y] x 5] or None,
         `label`, `uncertain`, `probs` {class: probability}; `timing_ms` {stage: ms}.
+
+    Raises:
+        InputError: the faces have not been classified.
     """
     faces = result.faces
-    probs = faces.probs if faces.probs is not None else []
+    if faces.probs is None:
+        raise InputError("`result.faces` must have probs. Received: None")
     rows = []
-    for i, (row, label) in enumerate(zip(probs, result.labels, strict=True)):
+    for i, (row, label) in enumerate(zip(faces.probs, result.labels, strict=True)):
         rows.append(
             {
                 "box_xyxy": [round(float(v), 1) for v in faces.xyxy[i]],

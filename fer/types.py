@@ -39,7 +39,7 @@ def check_frame(frame: object) -> NDArray[np.uint8]:
 
 
 def _column(name: str, value: object, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
-    array = np.array(value, dtype=dtype)
+    array: NDArray[Any] = np.array(value, dtype=dtype)
     if array.ndim != len(shape) or any(
         want not in (-1, got) for want, got in zip(shape, array.shape, strict=True)
     ):

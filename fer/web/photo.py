@@ -33,7 +33,7 @@ _WAITING = '<p class="fer-message">The result appears here.</p>'
 Outputs = tuple[NDArray[np.uint8] | None, str, dict[str, Any] | None]
 
 
-class PhotoInput(gr.Image):
+class PhotoInput(gr.Image):  # type: ignore[misc]
     """An image input that hands over the uploaded file unopened.
 
     `gr.Image` decodes with Pillow first, where a broken or enormous file ends in a stack
