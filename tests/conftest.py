@@ -1,0 +1,172 @@
+"""Builders and fakes. A Hub of the tests' own stands in for the real one everywhere."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from tests.hub_server import HubServer
+
+# The client reads these when it is imported, so they are set before anything else.
+HUB = HubServer()
+os.environ.update(
+    HF_ENDPOINT=HUB.url,
+    HF_HOME=tempfile.mkdtemp(prefix="fer-hf-"),
+    HF_HUB_DISABLE_XET="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    HF_HUB_DISABLE_PROGRESS_BARS="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    TF_CPP_MIN_LOG_LEVEL="3",
+    TF_ENABLE_ONEDNN_OPTS="0",
+)
+for name in ("FER_DETECTOR", "FER_MODEL_REPO", "FER_MODEL_REVISION", "FER_YUNET_PATH"):
+    os.environ.pop(name, None)
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from fer.classify import Classifier  # noqa: E402
+from fer.types import Faces, ModelConfig  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
+
+
+def shared(*parts):
+    """A file beside the project; skips the test where it is absent."""
+    path = SHARED.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"needs {Path(*parts)} of the shared folder, which is not here")
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _remove_hub_cache():
+    yield
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+
+
+@pytest.fixture
+def hub():
+    """The tests' Hub, without files or faults."""
+    HUB.files.clear()
+    HUB.fault = None
+    yield HUB
+    HUB.files.clear()
+    HUB.fault = None
+
+
+@pytest.fixture
+def yunet_path():
+    return shared("models", YUNET.name)
+
+
+class FakeDetector:
+    """Returns the same faces for every frame."""
+
+    title = "fake"
+
+    def __init__(self, faces):
+        self.faces = faces
+
+    def __call__(self, frame):
+        return self.faces
+
+
+def make_config(**changes):
+    values = {
+        "class_names": ("dark", "bright"),
+        "input_size": 16,
+        "detail_size": 8,
+        "recipe": "toy",
+        "uncertain_below": 0.6,
+    }
+    return ModelConfig(**(values | changes))
+
+
+def make_classifier(**changes):
+    """Two classes by mean brightness: "dark" under 128, "bright" over it."""
+
+    def network(pixels):
+        mean = pixels.mean(axis=(1, 2, 3)) / 255
+        return np.stack([1 - mean, mean], axis=1).astype(np.float32) * 10
+
+    return Classifier(network, make_config(**changes))
+
+
+def make_faces(*boxes, landmarks=None):
+    return Faces(
+        xyxy=np.array(boxes, np.float32).reshape(-1, 4),
+        score=np.full(len(boxes), 0.9, np.float32),
+        landmarks=landmarks,
+    )
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class App:
+    """`python app.py` as a person starts it."""
+
+    def __init__(self, folder, **environment):
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.log_path = folder / "app.log"
+        with self.log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "app.py")],
+                cwd=ROOT,
+                env={**os.environ, "GRADIO_SERVER_PORT": self.url.rsplit(":", 1)[1], **environment},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def log(self):
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def wait(self, limit_s=120):
+        """Until the page answers."""
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                pytest.fail(f"app.py ended:\n{self.log}")
+            try:
+                with urllib.request.urlopen(self.url + "/config", timeout=5):
+                    return self
+            except OSError:
+                time.sleep(0.2)
+        pytest.fail(f"app.py did not answer in {limit_s} s:\n{self.log}")
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+
+
+@pytest.fixture
+def start_app(tmp_path):
+    """Start the app with environment variables; stopped after the test."""
+    apps = []
+
+    def start(**environment):
+        apps.append(App(tmp_path, **environment))
+        return apps[-1].wait()
+
+    yield start
+    for app in apps:
+        app.stop()

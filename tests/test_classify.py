@@ -1,0 +1,99 @@
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from fer.classify import Classifier, keras_network, litert_network, softmax
+from fer.errors import ConfigError, InputError
+from fer.hub import KERAS_NAME, LITERT_NAME, WEIGHTS_FOLDER, load_classifier
+from fer.image import read_image
+from fer.types import ModelConfig
+from tests.conftest import ROOT, make_classifier, make_config, noise
+
+
+def bundled_crops(n):
+    face = read_image(ROOT / "examples" / "m_happy.png")
+    return [np.roll(face, 13 * i, axis=1)[: 480 - 7 * i] for i in range(n)]
+
+
+def test_probabilities_follow_class_names():
+    probs = make_classifier()([np.full((9, 9, 3), value, np.uint8) for value in (0, 255)])
+    assert probs.dtype == np.float32
+    assert probs.argmax(axis=1).tolist() == [0, 1]
+    assert np.allclose(probs.sum(axis=1), 1)
+
+
+def test_no_crop_gives_no_row():
+    assert make_classifier()([]).shape == (0, 2)
+
+
+def test_temperature_softens_but_keeps_the_order():
+    crops = [np.full((9, 9, 3), 200, np.uint8)]
+    sharp, soft = make_classifier()(crops), make_classifier(temperature=4.0)(crops)
+    assert sharp.argmax() == soft.argmax()
+    assert 0.5 < soft.max() < sharp.max()
+
+
+def test_softmax_does_not_overflow():
+    assert softmax(np.array([[1000.0, -1000.0]], np.float32)).tolist() == [[1, 0]]
+
+
+def test_a_network_that_does_not_fit_the_config_is_refused():
+    with pytest.raises(ConfigError, match="2 logits"):
+        Classifier(lambda pixels: np.zeros((len(pixels), 3), np.float32), make_config())
+    model = (WEIGHTS_FOLDER / LITERT_NAME).read_bytes()
+    config = ModelConfig.read(WEIGHTS_FOLDER)
+    with pytest.raises(ConfigError):
+        Classifier(litert_network(model), make_config(class_names=config.class_names))
+
+
+def test_a_file_that_is_no_model_is_refused():
+    with pytest.raises(ConfigError, match="LiteRT"):
+        litert_network(b"not a model at all")
+
+
+def test_a_bad_crop_is_refused():
+    with pytest.raises(InputError):
+        make_classifier()([np.zeros((3, 3))])
+
+
+def test_the_bundled_classifier_answers_alike_in_any_batch_and_thread():
+    classifier = load_classifier()
+    crops = bundled_crops(40)
+    alone = np.concatenate([classifier([crop]) for crop in crops])
+    assert np.allclose(classifier(crops), alone, atol=1e-5)
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda crop: classifier([crop])[0], crops))
+    assert np.allclose(together, alone, atol=1e-5)
+    assert np.ptp(alone, axis=0).max() > 0.05  # the crops do differ
+
+
+def test_colour_order_changes_the_answer():
+    classifier = load_classifier()
+    face = read_image(ROOT / "examples" / "f_happy.png")
+    swapped = np.ascontiguousarray(face[..., ::-1])
+    assert np.abs(classifier([face]) - classifier([swapped])).max() > 1e-3
+
+
+def test_neither_import_nor_prediction_loads_tensorflow_or_keras():
+    code = (
+        "import sys, numpy, fer, fer.web\n"
+        "fer.load_classifier()([numpy.zeros((48, 48, 3), numpy.uint8)])\n"
+        "heavy = {'tensorflow', 'keras', 'jax', 'torch', 'datasets', 'sklearn'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.keras
+def test_litert_agrees_with_keras():
+    litert = load_classifier()
+    reference = Classifier(keras_network(WEIGHTS_FOLDER / KERAS_NAME), litert.config)
+    crops = [*bundled_crops(8), noise(48, 48), noise(300, 200)]
+    # float32 sums in another order; measured gap about 1e-5
+    assert np.abs(litert(crops) - reference(crops)).max() < 1e-3

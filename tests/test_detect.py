@@ -1,0 +1,99 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from fer.detect import HaarDetector, SlimFaceDetector, YuNetDetector
+from fer.errors import DetectorError, InputError
+from fer.image import read_image
+from tests.conftest import ROOT, noise, shared
+
+FACE = ROOT / "examples" / "f_neutral.png"
+
+
+def build(name, path=None):
+    if name == "yunet":
+        return YuNetDetector(shared("models", "face_detection_yunet_2023mar.onnx"))
+    try:
+        return {"slim": SlimFaceDetector, "haar": HaarDetector}[name]()
+    except DetectorError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=["yunet", "slim", "haar"])
+def detector(request):
+    return build(request.param)
+
+
+def test_finds_the_one_face(detector):
+    faces = detector(read_image(FACE))
+    assert len(faces) == 1
+    x0, y0, x1, y1 = faces.xyxy[0]
+    assert 100 < (x0 + x1) / 2 < 380
+    assert 100 < (y0 + y1) / 2 < 380
+    assert 150 < y1 - y0 < 480
+
+
+def test_boxes_are_in_frame_pixels_whatever_its_size(detector):
+    small = read_image(FACE)
+    large = np.kron(small, np.ones((3, 3, 1), np.uint8))
+    few, many = detector(small).xyxy[0] * 3, detector(large).xyxy[0]
+    inner = np.minimum(few, many)[2:] - np.maximum(few, many)[:2]
+    outer = np.maximum(few, many)[2:] - np.minimum(few, many)[:2]
+    assert inner.prod() > 0.6 * outer.prod()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (33, 7), (48, 48)])
+def test_frames_without_a_face_of_any_shape_give_none(detector, shape):
+    assert len(detector(np.full((*shape, 3), 128, np.uint8))) == 0
+
+
+def test_what_is_no_frame_is_refused(detector):
+    with pytest.raises(InputError):
+        detector(None)
+    with pytest.raises(InputError):
+        detector(np.full((9, 9, 3), np.nan))
+
+
+def test_threads_with_frames_of_different_size_do_not_disturb_each_other(detector):
+    face = read_image(FACE)
+    frames = [face, np.pad(face, ((0, 160), (80, 80), (0, 0))), noise(60, 90), face[:, ::-1]] * 4
+    alone = [detector(frame).xyxy.tolist() for frame in frames]
+    with ThreadPoolExecutor(8) as pool:
+        together = [faces.xyxy.tolist() for faces in pool.map(detector, frames)]
+    assert together == alone
+
+
+def test_a_tight_training_image_is_found_in_the_second_try():
+    detector = build("slim")
+    face = read_image(FACE)[90:400, 85:395]
+    assert len(detector(face[::6, ::6])) == 1
+
+
+@pytest.mark.parametrize("name", ["yunet", "slim"])
+def test_all_29_faces_of_the_solvay_photograph(name):
+    photo = read_image(shared("examples", "photos", "group_solvay1927_PD.jpg"))
+    assert len(build(name)(photo)) == 29
+
+
+def test_yunet_gives_landmarks_inside_the_box():
+    faces = build("yunet")(read_image(FACE))
+    (points,) = faces.landmarks
+    x0, y0, x1, y1 = faces.xyxy[0]
+    assert ((points > [x0, y0]) & (points < [x1, y1])).all()
+    assert points[0, 0] < points[1, 0]  # the eye on the left comes first
+
+
+def test_a_missing_or_wrong_yunet_file_is_named(tmp_path):
+    with pytest.raises(DetectorError, match="nothing-here"):
+        YuNetDetector(tmp_path / "nothing-here.onnx")
+    (tmp_path / "wrong.onnx").write_bytes(b"no model")
+    with pytest.raises(DetectorError, match=r"wrong\.onnx"):
+        YuNetDetector(tmp_path / "wrong.onnx")
+
+
+def test_without_cascades_haar_says_which_opencv_has_them(monkeypatch):
+    monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
+    with pytest.raises(DetectorError, match="version 5 has none"):
+        HaarDetector()

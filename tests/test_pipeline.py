@@ -1,0 +1,139 @@
+import json
+
+import numpy as np
+import pytest
+
+import fer
+from fer import Pipeline, annotate, to_dict
+from fer.annotate import class_color
+from fer.errors import InputError
+from fer.image import read_image
+from tests.conftest import (
+    ROOT,
+    FakeDetector,
+    make_classifier,
+    make_faces,
+    noise,
+    shared,
+)
+
+
+def make_frame():
+    frame = np.zeros((60, 80, 3), np.uint8)
+    frame[10:40, 40:70] = 255
+    return frame
+
+
+def make_pipeline(*boxes, **changes):
+    return Pipeline(FakeDetector(make_faces(*boxes)), make_classifier(crop_margin=1.0, **changes))
+
+
+def test_every_face_gets_its_own_probabilities():
+    result = make_pipeline([0, 10, 30, 40], [40, 10, 70, 40])(make_frame())
+    assert result.labels == ["dark", "bright"]
+    assert result.faces.probs.shape == (2, 2)
+    assert result.class_names == ("dark", "bright")
+    assert result.frame_size == (80, 60)
+    assert list(result.timing_ms) == ["detect", "crop", "classify"]
+    assert min(result.timing_ms.values()) >= 0
+
+
+def test_no_face_is_a_result():
+    result = make_pipeline()(make_frame())
+    assert len(result.faces) == 0
+    assert result.labels == []
+    assert to_dict(result)["faces"] == []
+    assert (annotate(make_frame(), result) == make_frame()).all()
+
+
+def test_boxes_off_the_frame_are_analysed():
+    result = make_pipeline([-20, -20, 5, 5], [75, 55, 200, 300])(make_frame())
+    assert len(result.labels) == 2
+    annotate(make_frame(), result)
+
+
+@pytest.mark.parametrize("frame", [None, "x", np.full((9, 9, 3), np.nan), noise(4, 4)[..., :1]])
+def test_what_is_no_frame_is_refused(frame):
+    with pytest.raises(InputError):
+        make_pipeline()(frame)
+
+
+def test_a_result_is_json():
+    result = make_pipeline([40, 10, 70, 40])(make_frame())
+    data = json.loads(json.dumps(to_dict(result), allow_nan=False))
+    (face,) = data["faces"]
+    assert face["box_xyxy"] == [40, 10, 70, 40]
+    assert face["label"] == "bright"
+    assert list(face["probs"]) == ["dark", "bright"]
+    assert face["uncertain"] is False
+    assert face["landmarks"] is None
+    assert data["frame"] == {"width": 80, "height": 60}
+
+
+def test_under_the_threshold_a_face_is_uncertain():
+    frame = np.full((20, 20, 3), 128, np.uint8)
+    (face,) = to_dict(make_pipeline([0, 0, 20, 20])(frame))["faces"]
+    assert max(face["probs"].values()) < 0.6
+    assert face["uncertain"] is True
+
+
+def test_annotation_draws_on_a_copy_in_the_colour_of_the_class():
+    frame = make_frame()
+    kept = frame.copy()
+    result = make_pipeline([40, 30, 70, 58])(frame)
+    drawn = annotate(frame, result)
+    assert (frame == kept).all()
+    color = tuple(
+        int(class_color(result.class_names.index(result.labels[0]))[i : i + 2], 16)
+        for i in (1, 3, 5)
+    )
+    assert tuple(drawn[50, 40]) == color
+
+
+def test_colours_of_seven_classes_differ():
+    assert len({class_color(i) for i in range(7)}) == 7
+
+
+def test_public_names_are_exactly_these():
+    assert sorted(fer.__all__) == fer.__all__
+    assert all(hasattr(fer, name) for name in fer.__all__)
+    assert {"Pipeline", "FrameResult", "Faces", "load_classifier", "read_image"} <= set(fer.__all__)
+
+
+def test_default_pipeline_on_a_rendered_face(monkeypatch, hub):
+    monkeypatch.setenv("FER_DETECTOR", "slim")
+    try:
+        pipeline = Pipeline.default()
+    except fer.DetectorError as error:
+        pytest.skip(str(error))
+    result = pipeline(read_image(ROOT / "examples" / "f_happy.png"))
+    assert len(result.faces) == 1
+    assert result.labels[0] in pipeline.classifier.config.class_names
+
+
+def rotated(frame, degrees):
+    from PIL import Image
+
+    turned = Image.fromarray(frame).rotate(degrees, Image.Resampling.BICUBIC, expand=True)
+    return np.array(turned)
+
+
+def test_a_tilted_head_keeps_its_expression(yunet_path):
+    """Of ten pictures that are right upright, at least nine stay right at 30 degrees."""
+    pipeline = Pipeline(fer.YuNetDetector(yunet_path), fer.load_classifier())
+    pictures = sorted(shared("examples", "photos").glob("*.jpg"))
+    pictures += sorted((ROOT / "examples").glob("*.png"))
+    names = pipeline.classifier.config.class_names
+    kept = total = 0
+    for path in pictures:
+        expected = next((name for name in names if name in path.stem), None)
+        if expected is None:
+            continue
+        frame = read_image(path)
+        if pipeline(frame).labels != [expected]:
+            continue
+        for degrees in (-30, 30):
+            total += 1
+            kept += pipeline(rotated(frame, degrees)).labels == [expected]
+    assert total >= 20
+    assert kept >= 0.9 * total, f"{kept} of {total}"
