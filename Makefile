@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet -c requirements.lock
 
-.PHONY: run test test-fast check bench lock clean
+.PHONY: train-env run test test-fast check bench lock clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py
@@ -21,6 +21,10 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# For `python -m train`, see train/README.md.
+train-env: $(VENV)/run.stamp requirements-train.txt
+	$(PIP) -r requirements-train.txt
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench

@@ -1,4 +1,4 @@
-"""Command line: python -m train fit | evaluate | framing."""
+"""Command line: python -m train fit | evaluate | framing | card."""
 
 import logging
 import os
@@ -86,6 +86,14 @@ def framing(
     from train.framing import measure_framing
 
     typer.echo(measure_framing(_dataset(dataset), results, images).to_string(index=False))
+
+
+@app.command()
+def card(results: Results = Path("results")) -> None:
+    """Write the figures in results/ into README.md and model_card.md."""
+    from train.card import write_cards
+
+    write_cards(results)
 
 
 def main() -> None:

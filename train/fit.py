@@ -38,7 +38,11 @@ def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimiz
 
 
 def _compile(
-    recipe: Recipe, config: ModelConfig, init: Path | str | None, steps_per_epoch: int
+    recipe: Recipe,
+    config: ModelConfig,
+    strength: float,
+    init: Path | str | None,
+    steps_per_epoch: int,
 ) -> keras.Model:
     """Augmentation and network in one trainable model at one input size."""
     network = build_model(
@@ -49,7 +53,7 @@ def _compile(
         init=init,
     )
     trainer = keras.Sequential(
-        [keras.Input(network.input_shape[1:]), build_augmentation(recipe), network]
+        [keras.Input(network.input_shape[1:]), build_augmentation(recipe, strength), network]
     )
     optimizer = _optimizer(recipe, steps_per_epoch)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
@@ -113,7 +117,8 @@ def fit(
         train = load_split(dataset, "train", sized)
         validation = load_split(dataset, "validation", sized)
         x, y = _pairs(train, np.ones(len(train.labels), bool))
-        trainer = _compile(recipe, sized, init, steps_per_epoch=-(-len(x) // recipe.batch_size))
+        steps = -(-len(x) // recipe.batch_size)
+        trainer = _compile(recipe, sized, phase.augment, init, steps_per_epoch=steps)
         # The backup written by the last epoch of one phase is what the next one starts
         # from: weights, optimizer and running average carry over, and a resumed run takes
         # the same way as an unbroken one.

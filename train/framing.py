@@ -77,7 +77,7 @@ def _try_detector(
             if len(turned) and turned.landmarks is not None:
                 before = _rolls(face.xyxy, face.landmarks)
                 after = _rolls(turned.xyxy, turned.landmarks)
-                roll_errors.append([b - a - _TURN_DEGREES for a, b in zip(before, after)])
+                roll_errors.append(np.subtract(after, before) - _TURN_DEGREES)
         for margin in MARGINS:
             framed = replace(classifier.config, crop_margin=margin)
             crops[margin] += crop_faces(frame, face, framed)

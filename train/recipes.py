@@ -15,10 +15,12 @@ class Phase:
     Attributes:
         input_size: side of the training images in pixels.
         epochs: number of passes over the training split.
+        augment: factor on the strengths of the recipe's augmentation.
     """
 
     input_size: int
     epochs: int
+    augment: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,7 @@ def mobilenet_v2_96() -> Recipe:
 
     Command: python -m train fit mobilenetv2-96
     """
-    return Recipe(name="mobilenetv2-96", phases=(Phase(64, 10), Phase(96, 6)))
+    return Recipe(name="mobilenetv2-96", phases=(Phase(64, 10), Phase(96, 7, augment=0.5)))
 
 
 def smoke() -> Recipe:

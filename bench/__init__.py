@@ -1,0 +1,1 @@
+"""Timings. They live here and not in the tests, because they depend on the machine."""

@@ -1,0 +1,101 @@
+"""python -m bench: cold start, and milliseconds per stage of one 640 x 480 frame."""
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fer import FerError, Pipeline, load_classifier, load_detector, read_image
+from fer.hub import DETECTORS
+
+_ROOT = Path(__file__).parents[1]
+_N_RUNS = 60
+
+_COLD = """
+import time
+start = time.perf_counter()
+import fer
+imported = time.perf_counter()
+classifier = fer.load_classifier()
+detector = fer.load_detector("slim")
+face = fer.read_image("examples/f_happy.png")
+fer.Pipeline(detector, classifier)(face)
+done = time.perf_counter()
+import sys
+print(imported - start, done - start, "tensorflow" in sys.modules)
+"""
+
+
+def _median_ms(call: Callable[[], object]) -> float:
+    for _ in range(5):
+        call()
+    spent = []
+    for _ in range(_N_RUNS):
+        start = time.perf_counter()
+        call()
+        spent.append(1000 * (time.perf_counter() - start))
+    return statistics.median(spent)
+
+
+def _cold_start() -> None:
+    rows = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", _COLD], cwd=_ROOT, capture_output=True, text=True, check=True
+        )
+        imported, predicted, heavy = done.stdout.split()
+        rows.append((float(imported), float(predicted), heavy))
+    imported, predicted, heavy = min(rows, key=lambda row: row[1])
+    print(f"cold start, best of 3: import fer {imported:.2f} s, import and first prediction")
+    print(f"{predicted:.2f} s, TensorFlow loaded: {heavy}\n")
+
+
+def _stages() -> None:
+    face = read_image(_ROOT / "examples" / "f_neutral.png")
+    frame = np.pad(face, ((0, 0), (80, 80), (0, 0)), mode="edge")
+    classifier = load_classifier()
+    rows = []
+    for name in DETECTORS:
+        try:
+            pipeline = Pipeline(load_detector(name), classifier)
+        except FerError as error:
+            print(f"left out: {error}")
+            continue
+        results = [pipeline(frame) for _ in range(_N_RUNS)]
+        row: dict[str, float | str] = {"detector": name, "faces": len(results[-1].faces)}
+        for stage in results[-1].timing_ms:
+            row[f"{stage}_ms"] = round(
+                statistics.median(result.timing_ms[stage] for result in results), 2
+            )
+        row["frame_ms"] = round(_median_ms(lambda: pipeline(frame)), 2)  # noqa: B023
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    table["ratio"] = (table["frame_ms"] / table["frame_ms"].min()).round(2)
+    print(f"one {frame.shape[1]} x {frame.shape[0]} frame, median of {_N_RUNS}, in ms")
+    print(table.to_string(index=False), "\n")
+
+
+def _batches() -> None:
+    classifier = load_classifier()
+    crop = read_image(_ROOT / "examples" / "f_neutral.png")[60:420, 60:420]
+    rows = []
+    for n_faces in (1, 2, 8, 32):
+        spent = _median_ms(lambda: classifier([crop] * n_faces))  # noqa: B023
+        rows.append(
+            {"faces": n_faces, "ms": round(spent, 2), "ms_a_face": round(spent / n_faces, 2)}
+        )
+    table = pd.DataFrame(rows)
+    table["ratio"] = table["ms_a_face"] / table["ms_a_face"].iloc[0]
+    print("preprocess and classify, LiteRT, one thread")
+    print(table.round(2).to_string(index=False))
+
+
+if __name__ == "__main__":
+    _cold_start()
+    _stages()
+    _batches()

@@ -1,0 +1,72 @@
+"""app.py as a person starts it, and as a program calls it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, free_port
+
+
+def closed_port_url():
+    return f"http://127.0.0.1:{free_port()}"
+
+
+@pytest.mark.slow
+def test_without_a_network_it_runs_and_says_on_what(start_app, tmp_path):
+    from gradio_client import Client, handle_file
+
+    app = start_app(
+        HF_ENDPOINT=closed_port_url(), HF_HOME=str(tmp_path), FER_MODEL_REPO="someone/fer"
+    )
+    assert "bundled weights" in app.log
+    assert "someone/fer" in app.log
+    assert "Traceback" not in app.log
+    client = Client(app.url, verbose=False)
+    page = str(client.config["components"])
+    assert "Model: bundled weights" in page
+    assert "Using the bundled weights, because" in page
+    assert "Face detector: " in page
+    assert "Face detector: YuNet" not in page
+    picture, cards, data = client.predict(
+        handle_file(ROOT / "examples" / "f_happy.png"), api_name="/predict_image"
+    )
+    assert Path(picture).stat().st_size > 0
+    assert "fer-card" in cards
+    (face,) = data["faces"]
+    assert sum(face["probs"].values()) == pytest.approx(1, abs=1e-3)
+    (tmp_path / "letter.jpg").write_text("Dear Sir or Madam")
+    _, message, data = client.predict(
+        handle_file(tmp_path / "letter.jpg"), api_name="/predict_image"
+    )
+    assert "must be a picture" in message
+    assert "Traceback" not in app.log
+
+
+def test_app_py_is_short_and_touches_no_pixels():
+    text = (ROOT / "app.py").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 80
+    imported = {
+        alias.name.split(".")[0]
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert not imported & {"cv2", "numpy"}
+
+
+def test_modules_import_upwards_only():
+    order = [
+        *("errors", "types", "pool", "geometry", "preprocess", "image", "detect", "crop"),
+        *("classify", "hub", "pipeline", "annotate", "serialize", "web"),
+    ]
+    present = {path.stem for path in (ROOT / "fer").glob("*.py")} - {"__init__"} | {"web"}
+    assert present == set(order)
+    for name in order[:-1]:
+        tree = ast.parse((ROOT / "fer" / f"{name}.py").read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fer."):
+                other = node.module.split(".")[1]
+                assert order.index(other) < order.index(name), f"{name} imports {other}"
+            if isinstance(node, ast.ImportFrom | ast.Import):
+                assert "train" not in {alias.name.split(".")[0] for alias in node.names}

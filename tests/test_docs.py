@@ -1,0 +1,94 @@
+"""README and model card: every figure is in results/, every Python block runs."""
+
+import csv
+import json
+import re
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+def read(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks(name):
+    return re.findall(r"```python\n(.*?)```", read(name), re.S)
+
+
+def pins(name):
+    found = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;]+)", read(name), re.M)
+    return {package.lower().replace("_", "-").replace(".", "-"): v for package, v in found}
+
+
+@pytest.mark.parametrize("name", ["README.md", "model_card.md"])
+def test_figures_are_those_of_the_bundled_weights(name):
+    card = pytest.importorskip("train.card")
+    from fer.hub import load_classifier
+
+    config = load_classifier().config
+    report = json.loads(read(f"results/{config.recipe}.json"))
+    assert report["sha256"] == config.files["model.tflite"]
+    assert card.fill_figures(read(name), card.format_figures(report)) == read(name)
+
+
+def test_the_table_of_results_repeats_the_reports():
+    with (ROOT / "results" / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows
+    for row in rows:
+        report = json.loads(read(f"results/{row['recipe']}.json"))
+        assert float(row["full_top1"]) == report["full"]["top1"]
+        assert float(row["twin_free_top1"]) == report["twin_free"]["top1"]
+        assert row["sha256"] == report["sha256"]
+
+
+@pytest.mark.parametrize("name", ["README.md", "model_card.md"])
+def test_python_blocks_run(name, monkeypatch, hub, start_app, capsys):
+    monkeypatch.chdir(ROOT)
+    hub.fault = 503
+    assert blocks(name)
+    for block in blocks(name):
+        if "gradio_client" in block:
+            block = block.replace("http://127.0.0.1:7860", start_app().url)
+        exec(compile(block, name, "exec"), {})
+    assert capsys.readouterr().out
+
+
+def test_the_space_runs_the_locked_gradio():
+    assert f"sdk_version: {pins('requirements.txt')['gradio']}\n" in read("README.md")
+
+
+def test_the_lock_holds_every_pin():
+    locked = pins("requirements.lock")
+    for name in ("requirements.txt", "requirements-train.txt", "requirements-dev.txt"):
+        for package, version in pins(name).items():
+            assert locked[package] == version, package
+    assert "tensorflow" not in pins("requirements.txt")
+    assert "http" not in "".join(line for line in locked if "://" in line)
+
+
+def test_pinned_versions_lie_in_the_ranges_of_the_package():
+    import tomllib
+
+    from packaging.requirements import Requirement
+
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    locked = pins("requirements.lock")
+    for text in (*project["dependencies"], *project["optional-dependencies"]["train"]):
+        wanted = Requirement(text)
+        version = locked[wanted.name.lower().replace("_", "-").replace(".", "-")]
+        assert wanted.specifier.contains(version), text
+
+
+def test_yunet_is_pinned_to_one_revision():
+    from fer import hub
+
+    assert f"{hub._YUNET_REPO} {hub._YUNET_FILE} {hub._YUNET_REVISION}\n" in read("README.md")
+
+
+def test_every_python_module_is_named_in_the_readme():
+    for path in (ROOT / "fer").glob("*.py"):
+        if path.stem not in ("__init__",):
+            assert f"  {path.name} " in read("README.md"), path.name

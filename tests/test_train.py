@@ -1,0 +1,170 @@
+"""Data, figures and one whole run of seconds."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer.classify import softmax
+from fer.errors import ConfigError, InputError
+from fer.preprocess import to_model_input
+from fer.types import ModelConfig
+from tests.conftest import SHARED, make_config, noise, shared
+
+datasets = pytest.importorskip("datasets")
+pytest.importorskip("sklearn")
+
+
+def make_dataset(folder, n=24, classes=("dark", "bright"), splits=("train", "validation", "test")):
+    """A Parquet repository of 48-pixel gray images: the second class is brighter."""
+    features = datasets.Features(
+        image=datasets.Image(),
+        label=datasets.ClassLabel(names=list(classes)),
+        cross_split_twin=datasets.Value("bool"),
+    )
+    (folder / "data").mkdir(parents=True)
+    for number, split in enumerate(splits):
+        rows = {"image": [], "label": [], "cross_split_twin": []}
+        for i in range(n):
+            label = i % len(classes)
+            pixels = noise(48, 48, seed=1000 * number + i)[..., 0] // 2 + 127 * (label > 0)
+            rows["image"].append(Image.fromarray(pixels.astype(np.uint8)))
+            rows["label"].append(label)
+            rows["cross_split_twin"].append(i % 4 == 3)
+        table = datasets.Dataset.from_dict(rows, features=features)
+        table.to_parquet(str(folder / "data" / f"{split}-00000-of-00001.parquet"))
+    return str(folder)
+
+
+def test_training_arrays_are_what_serving_makes_of_the_same_pixels(tmp_path):
+    from train.data import load_rows, load_split
+
+    source = make_dataset(tmp_path / "toy")
+    config = make_config(input_size=96, detail_size=48)
+    split = load_split(source, "validation", config)
+    rows = load_rows(source, "validation")
+    served = to_model_input(
+        [np.asarray(row["image"].convert("RGB"), np.uint8) for row in rows], config
+    )
+    assert (split.images == served).all()
+    assert split.labels.tolist() == rows["label"]
+    assert split.twin.sum() == 6
+    assert len(split.sha256) == 64
+
+
+def test_the_real_test_split_has_the_known_twins():
+    from train.data import load_class_names, load_rows
+
+    source = str(shared("data", "fer2013"))
+    twin = np.asarray(load_rows(source, "test")["cross_split_twin"])
+    assert (len(twin), int(twin.sum())) == (3589, 587)
+    from fer.hub import load_classifier
+
+    assert load_class_names(source) == load_classifier().config.class_names
+
+
+def test_a_data_set_that_cannot_be_used_is_named(tmp_path):
+    from train.data import load_rows, load_split
+
+    source = make_dataset(tmp_path / "toy", splits=("train",))
+    with pytest.raises(InputError, match="split 'validation'"):
+        load_rows(source, "validation")
+    with pytest.raises(InputError, match="classes"):
+        load_split(source, "train", make_config(class_names=("a", "b")))
+
+
+def test_temperature_is_found_again():
+    from train.export import fit_temperature
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 5)).astype(np.float32)
+    probs = softmax(logits).astype(np.float64)
+    labels = np.array([rng.choice(5, p=row / row.sum()) for row in probs])
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.1)
+
+
+def test_calibration_error_of_known_cases():
+    from train.evaluate import expected_calibration_error
+
+    probs = np.array([[0.8, 0.2]] * 10, np.float32)
+    labels = np.array([0] * 8 + [1] * 2)
+    assert expected_calibration_error(probs, labels) == pytest.approx(0, abs=1e-6)
+    assert expected_calibration_error(probs, 1 - labels) == pytest.approx(0.6, abs=1e-6)
+
+
+def test_unknown_recipes_are_named():
+    from train.recipes import get_recipe
+
+    with pytest.raises(InputError, match="mobilenetv2-96"):
+        get_recipe("mobilenet-9000")
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, monkeypatch):
+    """Fit, select, recalibrate, export, evaluate on two invented classes."""
+    from fer.hub import load_folder
+    from fer.pipeline import Pipeline
+    from tests.conftest import FakeDetector, make_faces
+    from train.evaluate import evaluate, format_report
+    from train.export import export
+    from train.fit import fit
+    from train.recipes import get_recipe
+
+    source = make_dataset(tmp_path / "toy")
+    run, served = tmp_path / "run", tmp_path / "served"
+    fit(get_recipe("smoke"), source, run, init=None)
+    epochs = (run / "log.csv").read_text(encoding="utf-8").splitlines()
+    assert len(epochs) == 1 + 2
+    with pytest.raises(InputError, match="resume"):
+        fit(get_recipe("smoke"), source, run, init=None)
+    config = export(run, source, served)
+    assert config.class_names == ("dark", "bright")
+    assert config.input_size == 48
+    classifier = load_folder(served)
+    pipeline = Pipeline(FakeDetector(make_faces([0, 0, 20, 20])), classifier)
+    assert pipeline(noise(30, 30)).labels[0] in config.class_names
+
+    results = tmp_path / "results"
+    report = evaluate(served, source, results)
+    assert report["full"]["n_images"] == 24
+    assert report["twin_free"]["n_images"] == 18
+    assert sum(map(sum, report["full"]["confusion_matrix"])) == 24
+    low, high = report["full"]["interval_95"]["top1"]
+    assert low <= report["full"]["top1"] <= high
+    assert "top-1" in format_report(report)
+    written = (results / "smoke.json").read_bytes()
+    evaluate(served, source, results)
+    assert (results / "smoke.json").read_bytes() == written
+    assert json.loads(written) == report
+    assert len((results / "results.csv").read_text(encoding="utf-8").splitlines()) == 2
+    assert (results / "smoke_confusion.png").stat().st_size > 1000
+
+
+@pytest.mark.keras
+def test_gray_imagenet_stem_computes_what_the_rgb_stem_does():
+    import keras
+
+    from train.model import build_model
+
+    path = SHARED / "weights" / "mobilenet_v2_1.0_224_imagenet_no_top.weights.h5"
+    if not path.is_file():
+        pytest.skip("needs the ImageNet weights of the shared folder, which are not here")
+    gray = build_model(7, 1, 96, init=path).layers[2]
+    colour = build_model(7, 3, 96, init=path).layers[2]
+    image = np.random.default_rng(0).uniform(-1, 1, (2, 96, 96, 1)).astype(np.float32)
+    from_gray = keras.ops.convert_to_numpy(gray(image))
+    from_colour = keras.ops.convert_to_numpy(colour(np.repeat(image, 3, axis=3)))
+    assert np.ptp(from_gray) > 1
+    assert np.abs(from_gray - from_colour).max() < 1e-3
+
+
+@pytest.mark.keras
+def test_an_unfinished_run_is_not_exported(tmp_path):
+    from train.export import export
+
+    (tmp_path / "fer.json").write_text(make_config().to_json(), encoding="utf-8")
+    with pytest.raises(ConfigError, match="finished"):
+        export(tmp_path, "unused", tmp_path / "out")
+    assert ModelConfig.read(tmp_path).recipe == "toy"
