@@ -99,6 +99,7 @@ def card(results: Results = Path("results")) -> None:
 def main() -> None:
     """Run the command line; an expected error is one line and exit code 1."""
     logging.basicConfig(level=logging.WARNING)
+    logging.getLogger("datasets").setLevel(logging.ERROR)
     try:
         app()
     except FerError as error:
