@@ -108,6 +108,7 @@ def fit(
         input_size=recipe.input_size,
         detail_size=recipe.detail_size,
         color_mode=recipe.color_mode,
+        crop_margin=recipe.crop_margin,
         recipe=recipe.name,
         dataset=Path(dataset).name if Path(dataset).exists() else dataset,
     )

@@ -44,7 +44,8 @@ class Recipe:
             brightness in parts of the 0..255 range, contrast as a factor 1 +- c.
         erase: probability that a rectangle of up to 20 % of the image is erased.
         color_mode: model input, "gray" or "rgb".
-        detail_size: see `fer.types.ModelConfig`.
+        detail_size, crop_margin: see `fer.types.ModelConfig`; the margin is tuned on
+            results/framing.csv.
         seed: of weights, order and augmentation.
     """
 
@@ -67,6 +68,7 @@ class Recipe:
     erase: float = 0.25
     color_mode: Literal["gray", "rgb"] = "gray"
     detail_size: int = 48
+    crop_margin: float = 1.0
     seed: int = 0
 
     @property
