@@ -18,6 +18,7 @@ test-fast: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "not keras and not browser and not slow"
 
 check: $(VENV)/dev.stamp
+	@rm -f fer/web/*.pyi  # Gradio writes them; they would hide the modules from mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

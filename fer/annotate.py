@@ -45,7 +45,8 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
     draw = ImageDraw.Draw(picture)
     width, height = picture.size
     boxes = clip_xyxy(result.faces.xyxy, width, height)
-    for box, row, label in zip(boxes, result.faces.probs, result.labels, strict=True):
+    rows = zip(boxes, result.faces.probs, result.labels, result.uncertain, strict=True)
+    for box, row, label, uncertain in rows:
         x0, y0, x1, y1 = (float(v) for v in box)
         if x1 - x0 < 1 or y1 - y0 < 1:
             continue
@@ -53,7 +54,7 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
         line = int(np.clip(round((x1 - x0) / 60), 2, 12))
         font = ImageFont.load_default(float(np.clip((x1 - x0) / 7, 11, 0.06 * max(width, 200))))
         color = class_color(int(row.argmax()))
-        doubt = "?" if row.max() < result.uncertain_below else ""
+        doubt = "?" if uncertain else ""
         text = f"{label}{doubt} {100 * float(row.max()):.0f} %"
         draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=color, width=line)
         _, _, text_width, text_height = draw.textbbox((0, 0), text, font=font)

@@ -95,6 +95,7 @@ class _Interpreter:
 
     def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._n_rows != len(pixels):
+            self._n_rows = 0  # until both calls succeeded
             self._interpreter.resize_tensor_input(self._input, pixels.shape, strict=True)
             self._interpreter.allocate_tensors()
             self._n_rows = len(pixels)

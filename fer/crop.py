@@ -36,7 +36,7 @@ def crop_faces(
     centers = center_xy(faces.xyxy)
     sides = crop_side_px(faces.xyxy, config.crop_margin)
     rolls = roll_degrees(faces.landmarks if config.align else None, faces.xyxy)
-    limit = 2 * max(image.shape[:2])  # a wild box must not claim memory
+    limit = 2 * min(2048, max(image.shape[:2]))  # a wild box must not claim memory
     crops = []
     for center, side, roll in zip(centers, sides, rolls, strict=True):
         side_px = int(np.clip(round(float(side)), 1, limit))

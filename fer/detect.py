@@ -62,8 +62,12 @@ def _fit(
 def _detect_twice(frame: object, detect: Callable[[NDArray[np.uint8]], Faces]) -> Faces:
     """Run `detect` at 640 and, when that finds nothing, at 320; boxes in frame pixels."""
     image = check_frame(frame)
+    tried = None
     for long_side, enlarge in ((_LONG_SIDE_PX, False), (_SECOND_LONG_SIDE_PX, True)):
         small, scale = _fit(image, long_side, enlarge)
+        if small.shape == tried:
+            break
+        tried = small.shape
         faces = detect(small)
         if len(faces):
             points = None if faces.landmarks is None else faces.landmarks / scale

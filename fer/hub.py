@@ -64,8 +64,8 @@ def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None 
     download = functools.partial(hf_hub_download, repo_id, filename, revision=revision)
     # The client's network errors come from whichever HTTP library it uses, so all count.
     try:
-        # One question with one answer: the download itself would repeat it for 23 seconds
-        # before it says that there is no network, and then not say why.
+        # One question with one answer: the download itself repeats it, with pauses, before
+        # it says that there is no network, and then does not say why.
         get_hf_file_metadata(hf_hub_url(repo_id, filename, revision=revision), timeout=_TIMEOUT_S)
         path = Path(download())
     except Exception as error:
@@ -140,9 +140,9 @@ def load_detector(
     """A face detector.
 
     Args:
-        name: "yunet" (from FER_YUNET_PATH or the Hub), "slim" (built in) or "haar". When
-            None, FER_DETECTOR; when that is unset too, the first of the three that can
-            be had.
+        name: "yunet" (from FER_YUNET_PATH or the Hub), "slim" (built in), "haar", or
+            "auto", the first of the three that can be had. When None, FER_DETECTOR, and
+            "auto" when that is unset.
         on_fallback: told why a better one could not be had.
 
     Raises:
@@ -155,10 +155,12 @@ def load_detector(
         "slim": SlimFaceDetector,
         "haar": HaarDetector,
     }
-    name = name or os.environ.get("FER_DETECTOR") or None
-    if name is not None:
+    name = name or os.environ.get("FER_DETECTOR") or "auto"
+    if name != "auto":
         if name not in loaders:
-            raise InputError(f"the detector must be one of {DETECTORS}. Received: {name!r}")
+            raise InputError(
+                f'the detector must be "auto" or one of {DETECTORS}. Received: {name!r}'
+            )
         return loaders[name]()
     reasons = []
     for candidate in DETECTORS:

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,20 +10,25 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer.errors import ImageError
 
-__all__ = ["MAX_PIXELS", "read_image"]
+__all__ = ["FORMATS", "MAX_PIXELS", "MAX_SIDE_PX", "image_to_frame", "read_image"]
 
 # Phones make up to 50 megapixels; 64 of them are 192 MB once decoded.
 MAX_PIXELS = 64_000_000
+# OpenCV warps no picture with a longer side.
+MAX_SIDE_PX = 32_000
+# What cameras, phones and the web use. Pillow knows more, some through outside programs.
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
+_BLOCK_ROWS = 256
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 
 
 def read_image(
     source: Path | str | bytes,
     max_pixels: int = MAX_PIXELS,
-    formats: tuple[str, ...] | None = None,
+    formats: tuple[str, ...] = FORMATS,
 ) -> NDArray[np.uint8]:
-    """Read any picture that Pillow knows as a frame.
+    """Read a picture as a frame.
 
     The first picture of an animation; turned as EXIF says; transparent parts on white;
     16-bit and floating-point pictures scaled to 8 bits; gray, palette and CMYK as RGB.
@@ -30,7 +36,7 @@ def read_image(
     Args:
         source: a path, or the bytes of a file.
         max_pixels: width times height allowed; checked before decoding.
-        formats: Pillow names of the file formats to accept; all when None.
+        formats: Pillow's names of the file formats to accept.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -48,9 +54,14 @@ def read_image(
                     f"{name} must have at most {max_pixels / 1e6:.0f} megapixels. "
                     f"Received: {width} x {height} ({width * height / 1e6:.0f} megapixels)"
                 )
+            if max(width, height) > MAX_SIDE_PX:
+                raise ImageError(
+                    f"{name} must have sides of at most {MAX_SIDE_PX} pixels. "
+                    f"Received: {width} x {height}"
+                )
             image.seek(0)
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            return image_to_frame(ImageOps.exif_transpose(image))
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -60,20 +71,35 @@ def read_image(
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name} is too large to decode: {error}") from error
-    # Pillow's decoders raise all of these on damaged files.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError) as error:
+    except MemoryError:
+        raise
+    # On damaged files Pillow's decoders raise whatever comes up: struct.error, KeyError ...
+    except Exception as error:
         raise ImageError(f"{name} cannot be read, it may be cut off: {error}") from error
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def image_to_frame(image: Image.Image) -> NDArray[np.uint8]:
+    """A decoded Pillow image of any mode as a frame (H, W, 3) uint8 RGB."""
     if image.mode in _WIDE_MODES:
-        values = np.nan_to_num(np.asarray(image, np.float64), posinf=0, neginf=0)
-        top = 255.0 if image.mode == "F" or values.max(initial=0) <= 255 else 65535.0
-        if image.mode == "F" and values.max(initial=0) <= 1:
-            top = 1.0
-        gray = np.clip(values * (255 / top), 0, 255).astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
+        return np.repeat(_to_8_bits(np.asarray(image))[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return np.array(white)
     return np.array(image.convert("RGB"))
+
+
+def _to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Gray values (H, W) of more than 8 bits in 0..255, a block of rows at a time.
+
+    Integers above 255 span 16 bits; floating-point values up to 1 span 0..1.
+    """
+    floating = np.issubdtype(values.dtype, np.floating)
+    peak = float(np.fmax.reduce(values, axis=None))  # NaN is passed over
+    top = (1.0 if peak <= 1 else 255.0) if floating else (255.0 if peak <= 255 else 65535.0)
+    gray = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _BLOCK_ROWS):
+        block = np.nan_to_num(values[start : start + _BLOCK_ROWS].astype(np.float32))
+        gray[start : start + _BLOCK_ROWS] = np.clip(block * (255 / top), 0, 255)
+    return gray

@@ -32,7 +32,7 @@ def to_dict(result: FrameResult) -> dict[str, Any]:
                 if faces.landmarks is None
                 else [[round(float(v), 1) for v in point] for point in faces.landmarks[i]],
                 "label": label,
-                "uncertain": bool(row.max() < result.uncertain_below),
+                "uncertain": result.uncertain[i],
                 "probs": {
                     name: round(float(p), 4)
                     for name, p in zip(result.class_names, row, strict=True)

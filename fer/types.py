@@ -153,6 +153,13 @@ class FrameResult:
             return []
         return [self.class_names[i] for i in self.faces.probs.argmax(axis=1)]
 
+    @property
+    def uncertain(self) -> list[bool]:
+        """Whether the top probability of each face is under `uncertain_below`."""
+        if self.faces.probs is None:
+            return []
+        return [bool(row.max() < self.uncertain_below) for row in self.faces.probs]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
@@ -199,6 +206,18 @@ class ModelConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_names", tuple(self.class_names))
         names = self.class_names
+        kinds: dict[str, tuple[type, ...]] = {
+            **dict.fromkeys(("version", "input_size", "detail_size"), (int,)),
+            **dict.fromkeys(("crop_margin", "temperature", "uncertain_below"), (int, float)),
+            **dict.fromkeys(("recipe", "dataset", "dataset_sha256"), (str,)),
+            "align": (bool,),
+            "files": (Mapping,),
+        }
+        for key, kind in kinds.items():
+            value = getattr(self, key)
+            if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
+                expected = " or ".join(item.__name__ for item in kind)
+                raise ConfigError(f"`{key}` must be {expected}. Received: {value!r}")
         checks: list[tuple[bool, str, object]] = [
             (self.version == CONFIG_VERSION, f"`version` must be {CONFIG_VERSION}", self.version),
             (
@@ -272,6 +291,6 @@ class ModelConfig:
         path = folder / CONFIG_NAME
         try:
             text = path.read_text(encoding="utf-8")
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{CONFIG_NAME} must stand in {folder}. Received: {error}") from error
         return cls.from_json(text)

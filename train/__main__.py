@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-# oneDNN's depthwise convolutions make a training step on a CPU slower, not faster: 68
-# against 88 images/s at 96 px on two cores. Read by TensorFlow when it is imported.
+# oneDNN's depthwise convolutions make a training step on a CPU without AVX-512 slower, not
+# faster. Read by TensorFlow when it is imported.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

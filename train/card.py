@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from fer.errors import InputError
-from fer.hub import WEIGHTS_FOLDER
+from fer.hub import LITERT_NAME, WEIGHTS_FOLDER
 from fer.types import ModelConfig
 
 __all__ = ["DOCUMENTS", "fill_figures", "format_figures", "write_cards"]
@@ -81,7 +81,7 @@ def write_cards(results: Path, root: Path = Path()) -> None:
     if not path.is_file():
         raise InputError(f"{path} must exist: run `python -m train evaluate` first")
     report = json.loads(path.read_text(encoding="utf-8"))
-    if report["sha256"] != config.files["model.tflite"]:
+    if report["sha256"] != config.files[LITERT_NAME]:
         raise InputError(f"{path} must be about the bundled weights. Received: another sha256")
     for name in DOCUMENTS:
         document = root / name

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import InputError
+from fer.image import image_to_frame
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 
@@ -67,8 +68,10 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
     """
     try:
         rows = datasets.load_dataset(dataset, split=split)
-    except ValueError as error:
-        raise InputError(f"{dataset} must have a split {split!r}. Received: {error}") from error
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"{dataset} must be a data set with a split {split!r}. Received: {error}"
+        ) from error
     missing = {"image", "label"} - set(rows.column_names)
     if missing:
         raise InputError(
@@ -118,7 +121,7 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
     images = np.empty((len(rows), config.input_size, config.input_size, config.channels), np.uint8)
     for i in range(len(rows)):
         try:
-            pixels = np.asarray(rows[i]["image"].convert("RGB"), np.uint8)
+            pixels = image_to_frame(rows[i]["image"])
         except OSError as error:
             raise InputError(
                 f"{dataset}[{split}][{i}] must be a picture. Received: {error}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
 from fer.errors import InputError
 from fer.hub import KERAS_NAME
@@ -63,7 +64,7 @@ def _compile(
             from_logits=True, label_smoothing=recipe.label_smoothing
         ),
         metrics=["accuracy"],
-        # XLA compiles depthwise convolutions for the CPU six times slower than TensorFlow.
+        # On a CPU XLA's depthwise convolutions are slower than TensorFlow's own.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return trainer
@@ -129,6 +130,8 @@ def fit(
             keras.callbacks.CSVLogger(str(out / "log.csv"), append=True),
         ]
         if phase is recipe.phases[-1]:
+            log = pd.read_csv(out / "log.csv") if (out / "log.csv").is_file() else None
+            earlier = None if log is None else log[log["epoch"] >= first_epoch]["val_accuracy"]
             callbacks.append(
                 keras.callbacks.ModelCheckpoint(
                     str(out / BEST_NAME),
@@ -136,6 +139,8 @@ def fit(
                     mode="max",
                     save_best_only=True,
                     save_weights_only=True,
+                    # A resumed run must not take its first epoch for the best.
+                    initial_value_threshold=None if earlier is None else earlier.max(),
                 )
             )
         trainer.fit(

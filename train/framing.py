@@ -20,6 +20,7 @@ from fer.detect import Detector
 from fer.errors import FerError
 from fer.geometry import center_xy, crop_side_px, roll_degrees
 from fer.hub import DETECTORS, load_classifier, load_detector
+from fer.image import image_to_frame
 from fer.preprocess import resize
 from train.data import load_rows
 
@@ -39,8 +40,7 @@ def _scenes(dataset: str, n_images: int) -> Iterable[tuple[NDArray[np.uint8], in
     rows = rows.shuffle(seed=0).select(range(min(n_images, len(rows))))
     pad = (_CANVAS_PX - _FACE_PX) // 2
     for row in rows:
-        picture: Image.Image = row["image"].convert("RGB")
-        face = resize(np.asarray(picture, np.uint8), _FACE_PX, _FACE_PX)
+        face = resize(image_to_frame(row["image"]), _FACE_PX, _FACE_PX)
         yield np.pad(face, ((pad, pad), (pad, pad), (0, 0)), mode="edge"), row["label"]
 
 

@@ -85,7 +85,8 @@ def recalibrate_batch_norm(
     Args:
         model: from `build_model`.
         images: (n, s, s, c) uint8 training images, as they will be served.
-        batch_size: images a batch; the last incomplete batch is left out.
+        batch_size: images a batch; an incomplete last batch is left out unless it is the
+            only one.
 
     Source: Izmailov et al. 2018, arXiv:1803.05407, section 3.
     """
@@ -93,6 +94,7 @@ def recalibrate_batch_norm(
     norms = [
         layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)
     ]
+    batch_size = min(batch_size, len(images))
     for i in range(len(images) // batch_size):
         for norm in norms:
             norm.momentum = i / (i + 1)

@@ -42,7 +42,8 @@ class Recipe:
         flip, rotation, zoom, translation, brightness, contrast: strength of the
             augmentation; rotation in turns, zoom and translation in parts of the side,
             brightness in parts of the 0..255 range, contrast as a factor 1 +- c.
-        erase: probability that a rectangle of up to 20 % of the image is erased.
+        erase: the probability that a rectangle of up to 20 % of the image is erased is
+            drawn from 0..erase.
         color_mode: model input, "gray" or "rgb".
         detail_size, crop_margin: see `fer.types.ModelConfig`; the margin is tuned on
             results/framing.csv.
@@ -86,8 +87,9 @@ def mobilenet_v2_96() -> Recipe:
     """MobileNetV2 1.0, ImageNet init, all layers tuned, small images first.
 
     Ten epochs at 64 px find most of the accuracy at half the price of an epoch at
-    96 px; six epochs at 96 px then settle the batch statistics and the finer detail
-    under the low end of the cosine.
+    96 px; seven epochs at 96 px and with half the augmentation then settle the rest under
+    the low end of the cosine. Figures: results/mobilenetv2-96.json; model_card.md says in
+    which pieces they were trained.
 
     Command: python -m train fit mobilenetv2-96
     """

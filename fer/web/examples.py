@@ -14,7 +14,9 @@ EXAMPLES_FOLDER = Path(__file__).parents[2] / "examples"
 
 
 def list_examples(folder: Path = EXAMPLES_FOLDER) -> list[tuple[Path, str]]:
-    """The pictures that `SOURCES.csv` in `folder` names, with their captions."""
+    """The pictures that `SOURCES.csv` in `folder` names, with their captions; none without it."""
+    if not (folder / "SOURCES.csv").is_file():
+        return []
     with (folder / "SOURCES.csv").open(encoding="utf-8", newline="") as file:
         return [(folder / row["file"], row["caption"]) for row in csv.DictReader(file)]
 

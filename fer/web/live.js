@@ -7,6 +7,8 @@ const JPEG_QUALITY = 0.7;
 const MIN_INTERVAL_MS = 33; // never faster than a camera
 const GLIDE_MS = 60; // time constant with which a drawn box nears the last answer
 const SPOKEN_MS = 1000;
+const PATIENCE_MS = 10000; // for one answer
+const FAILURES_SHOWN = 3; // in a row, after which old boxes would lie
 const MAX_CARDS = 4;
 
 const find = (selector) => element.querySelector(selector);
@@ -77,10 +79,10 @@ function stop(text) {
   showFaces([]);
 }
 
-async function listCameras() {
+async function listCameras(track) {
+  const used = track.getSettings().deviceId;
   const devices = await navigator.mediaDevices.enumerateDevices();
   const inputs = devices.filter((device) => device.kind === "videoinput");
-  const used = stream.getVideoTracks()[0].getSettings().deviceId;
   cameras.replaceChildren(
     ...inputs.map((device, i) => {
       const name = device.label || "Camera " + (i + 1);
@@ -108,30 +110,42 @@ async function start(deviceId) {
   let opened;
   try {
     opened = await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...size, ...which } });
+    if (mine !== turn) {
+      opened.getTracks().forEach((track) => track.stop());
+      return;
+    }
+    stream = opened;
+    const track = stream.getVideoTracks()[0];
+    track.addEventListener("ended", () => {
+      if (mine === turn) stop("The camera was disconnected.");
+    });
+    stage.classList.toggle("mirrored", track.getSettings().facingMode !== "environment");
+    video.srcObject = stream;
+    await video.play();
+    await listCameras(track);
   } catch (error) {
-    stop(PROBLEMS[error.name] || "The camera could not be opened: " + error.message);
+    // A camera that was given up meanwhile has nothing to say.
+    if (mine === turn) {
+      stop(PROBLEMS[error.name] || "The camera could not be opened: " + error.message);
+    }
     return;
   }
-  if (mine !== turn) {
-    opened.getTracks().forEach((track) => track.stop());
-    return;
-  }
-  stream = opened;
-  const track = stream.getVideoTracks()[0];
-  track.addEventListener("ended", () => {
-    if (mine === turn) stop("The camera was disconnected.");
-  });
-  stage.classList.toggle("mirrored", track.getSettings().facingMode !== "environment");
-  video.srcObject = stream;
-  await video.play();
   if (mine !== turn) return;
-  stage.style.aspectRatio = video.videoWidth + " / " + video.videoHeight;
+  fitStage();
   stage.dataset.state = "on";
   stopButton.disabled = false;
   stopButton.focus({ preventScroll: true });
-  listCameras();
   requestAnimationFrame(draw);
   await sendFrames(mine);
+}
+
+// The stage has the shape of the video, so that the canvas lies on it pixel for pixel, also
+// after a phone was turned.
+function fitStage() {
+  if (!video.videoWidth) return;
+  const ratio = video.videoWidth / video.videoHeight;
+  stage.style.aspectRatio = String(ratio);
+  stage.style.width = "min(100%, " + 72 * ratio + "vh)";
 }
 
 function grab() {
@@ -151,9 +165,10 @@ async function sendFrames(mine) {
     const sent = performance.now();
     let reply;
     try {
-      reply = await server.live_frame({ image: grab() });
+      const late = sleep(PATIENCE_MS).then(() => Promise.reject(new Error("late")));
+      reply = await Promise.race([server.live_frame({ image: grab() }), late]);
     } catch (error) {
-      reply = { error: { code: "network", message: "no answer from the server" } };
+      reply = { error: { code: "network", message: "No answer from the server, trying again." } };
     }
     if (mine !== turn) return;
     const now = performance.now();
@@ -164,7 +179,13 @@ async function sendFrames(mine) {
     } else {
       failures += 1;
       const problem = (reply && reply.error) || {};
-      speed.textContent = problem.message || "no answer";
+      speed.textContent = problem.message || "No answer from the server, trying again.";
+      if (failures === FAILURES_SHOWN) {
+        answer = null;
+        drawn = [];
+        canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+        showFaces([], speed.textContent);
+      }
       await sleep(problem.retry_after_ms || Math.min(4000, 100 * 2 ** failures));
     }
     await sleep(Math.max(0, sent + MIN_INTERVAL_MS - performance.now()));
@@ -277,11 +298,11 @@ function makeCard() {
   return card;
 }
 
-function showFaces(faces) {
+function showFaces(faces, reason = "No face in view.") {
   const shown = faces.slice(0, MAX_CARDS);
   const none = facesPanel.querySelector(".none");
   none.hidden = shown.length > 0;
-  if (stream) none.textContent = "No face in view.";
+  if (stream) none.textContent = reason;
   let cards = [...facesPanel.querySelectorAll(".fer-card")];
   while (cards.length > shown.length) cards.pop().remove();
   while (cards.length < shown.length) {
@@ -302,7 +323,8 @@ function showFaces(faces) {
   });
 }
 
-startButton.addEventListener("click", () => start());
+video.addEventListener("resize", fitStage);
+startButton.addEventListener("click", () => start(cameras.disabled ? undefined : cameras.value));
 stopButton.addEventListener("click", () => {
   stop();
   startButton.focus({ preventScroll: true });

@@ -1,7 +1,6 @@
 """The Live tab: the video stays in the browser, small frames go up, JSON comes down."""
 
 import base64
-import binascii
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -46,7 +45,7 @@ def decode_frame(data: object) -> Any:
         raise InputError(f"a frame must be under {_MAX_CHARS} characters. Received: {len(url)}")
     try:
         content = base64.b64decode(url[len(_PREFIX) :], validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise InputError(f"a frame must be base64: {error}") from error
     return read_image(content, max_pixels=_MAX_PIXELS, formats=("JPEG",))
 

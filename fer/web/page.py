@@ -9,7 +9,7 @@ import gradio as gr
 
 from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
-from fer.web.examples import build_examples_tab
+from fer.web.examples import build_examples_tab, list_examples
 from fer.web.live import build_live_tab
 from fer.web.photo import build_photo_tab
 
@@ -35,9 +35,10 @@ _NOTICE = f"""
 looks in one picture. It cannot tell what someone feels, thinks or means, it is often wrong,
 and it is not equally good for everyone. Probabilities are calibrated on FER-2013; when the
 best one is low the page says <i>uncertain</i>.</p>
-<p><b>Nothing is stored.</b> Camera frames are analysed in memory and dropped. A picture that
-you upload (at most {MAX_PIXELS // 1_000_000} megapixels and {_MAX_FILE_SIZE.upper()}) lies in a
-temporary folder of the computer that runs this page and is deleted within two hours.</p>
+<p><b>Nothing is kept.</b> Camera frames are analysed in memory and dropped. A picture that you
+upload (at most {MAX_PIXELS // 1_000_000} megapixels and {_MAX_FILE_SIZE.upper()}) and its copy with
+boxes lie in a temporary folder of the computer that runs this page, which deletes them within two
+hours.</p>
 <p><b>Do not use it to judge people.</b> Inferring emotions at work or in education is
 forbidden in the EU (AI Act, Art. 5(1)(f)); people who are exposed to such a system must be
 told (Art. 50(3)).</p>
@@ -70,8 +71,9 @@ def build_page(pipeline: Pipeline, status: list[str]) -> gr.Blocks:
             build_live_tab(pipeline)
         with gr.Tab("Photo"):
             build_photo_tab(pipeline)
-        with gr.Tab("Examples"):
-            build_examples_tab(pipeline)
+        if list_examples():
+            with gr.Tab("Examples"):
+                build_examples_tab(pipeline)
         gr.HTML(_NOTICE, elem_id="notice")
     return page
 

@@ -4,7 +4,7 @@ import base64
 import html
 import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +97,14 @@ def _bars(names: tuple[str, ...], probs: NDArray[np.float32]) -> str:
 def _cards(result: FrameResult, crops: list[NDArray[np.uint8]]) -> str:
     if not len(result.faces) or result.faces.probs is None:
         return (
-            '<p class="fer-message">No face was found. Faces work best when they are at least '
-            "30 pixels wide, lit, and turned towards the camera.</p>"
+            '<p class="fer-message">No face was found. Faces work best when they are large, lit, '
+            "and turned towards the camera.</p>"
         )
     cards = []
-    rows = zip(result.faces.probs, result.labels, crops, strict=True)
-    for i, (probs, label, crop) in enumerate(rows, 1):
+    rows = zip(result.faces.probs, result.labels, result.uncertain, crops, strict=True)
+    for i, (probs, label, uncertain, crop) in enumerate(rows, 1):
         small = resize(crop, _THUMBNAIL_PX, _THUMBNAIL_PX)
-        doubt = probs.max() < result.uncertain_below
-        title = f"uncertain: {label}?" if doubt else label
+        title = f"uncertain: {label}?" if uncertain else label
         cards.append(
             f'<div class="fer-card"><div class="fer-card-head">'
             f'<img src="{_data_url(small)}" alt="Face {i}">'
@@ -125,17 +124,28 @@ def analyse_file(pipeline: Pipeline, path: str | Path | None) -> Outputs:
     try:
         frame = read_image(path)
         result = pipeline(frame)
-        shown = annotate(frame, result)
         crops = crop_faces(frame, result.faces, pipeline.classifier.config)
-    except (FerError, MemoryError) as error:
+        return annotate(*_shrink(frame, result)), _cards(result, crops), to_dict(result)
+    except FerError as error:
         log.info("picture refused: %s", error)
-        text = f'<p class="fer-error" role="alert">{html.escape(str(error))}</p>'
-        return None, text, {"error": str(error)}
-    scale = _SHOWN_LONG_SIDE_PX / max(shown.shape[:2])
-    if scale < 1:
-        height, width = shown.shape[:2]
-        shown = resize(shown, max(1, round(width * scale)), max(1, round(height * scale)))
-    return shown, _cards(result, crops), to_dict(result)
+        message = str(error)
+    except Exception:
+        # A visitor gets a sentence, the log gets the trace.
+        log.exception("picture failed")
+        message = "This picture could not be analysed."
+    text = f'<p class="fer-error" role="alert">{html.escape(message)}</p>'
+    return None, text, {"error": message}
+
+
+def _shrink(frame: NDArray[np.uint8], result: FrameResult) -> tuple[NDArray[np.uint8], FrameResult]:
+    """Frame and boxes at a size for the screen, so that what is drawn can be read there."""
+    height, width = frame.shape[:2]
+    scale = _SHOWN_LONG_SIDE_PX / max(height, width)
+    if scale >= 1:
+        return frame, result
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    faces = replace(result.faces, xyxy=result.faces.xyxy * scale, landmarks=None)
+    return resize(frame, *size), replace(result, faces=faces, frame_size=size)
 
 
 def build_photo_tab(pipeline: Pipeline) -> None:

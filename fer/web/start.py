@@ -2,8 +2,10 @@
 
 import logging
 import os
+from collections.abc import Callable
 
-from fer.errors import ConfigError, HubError
+from fer.detect import Detector
+from fer.errors import ConfigError, DetectorError, HubError, InputError
 from fer.hub import load_classifier, load_detector
 from fer.pipeline import Pipeline
 
@@ -35,10 +37,25 @@ def start_pipeline() -> tuple[Pipeline, list[str]]:
             source = f"weights of {repo_id} at {revision or 'main'}"
         except (HubError, ConfigError) as error:
             note(f"Using the bundled weights, because {error}")
+    elif revision is not None:
+        note("FER_MODEL_REVISION is ignored, because FER_MODEL_REPO is not set")
     if classifier is None:
         classifier = load_classifier()
-    detector = load_detector(on_fallback=lambda text: note(text[0].upper() + text[1:]))
+    detector = _start_detector(note)
     recipe = classifier.config.recipe
     status = f"Model: {source} ({recipe}). Face detector: {detector.title}."
     log.info(status)
     return Pipeline(detector, classifier), [status, *notes]
+
+
+def _start_detector(note: Callable[[str], None]) -> Detector:
+    """The detector that FER_DETECTOR names, or the first that can be had."""
+
+    def tell(text: str) -> None:
+        note(text[0].upper() + text[1:])
+
+    try:
+        return load_detector(on_fallback=tell)
+    except (HubError, DetectorError, InputError) as error:
+        note(f"FER_DETECTOR is not used, because {error}")
+        return load_detector("auto", on_fallback=tell)
