@@ -10,8 +10,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fer import FerError, Pipeline, load_classifier, load_detector, read_image
+from fer import (
+    FerError,
+    Pipeline,
+    annotate,
+    load_classifier,
+    load_detector,
+    read_image,
+    to_dict,
+)
+from fer.crop import crop_faces
 from fer.hub import DETECTORS
+from fer.preprocess import to_model_input
 
 _ROOT = Path(__file__).parents[1]
 _N_RUNS = 60
@@ -22,7 +32,7 @@ start = time.perf_counter()
 import fer
 imported = time.perf_counter()
 classifier = fer.load_classifier()
-detector = fer.load_detector("slim")
+detector = fer.load_detector("auto", on_fallback=lambda reason: None)
 face = fer.read_image("examples/f_happy.png")
 fer.Pipeline(detector, classifier)(face)
 done = time.perf_counter()
@@ -72,12 +82,20 @@ def _stages() -> None:
             row[f"{stage}_ms"] = round(
                 statistics.median(result.timing_ms[stage] for result in results), 2
             )
+        result = results[-1]
+        crops = crop_faces(frame, result.faces, classifier.config)
+        for stage, call in {
+            "preprocess (in classify)": lambda: to_model_input(crops, classifier.config),  # noqa: B023
+            "annotate": lambda: annotate(frame, result),  # noqa: B023
+            "serialize": lambda: to_dict(result),  # noqa: B023
+        }.items():
+            row[f"{stage}_ms"] = round(_median_ms(call), 2)
         row["frame_ms"] = round(_median_ms(lambda: pipeline(frame)), 2)  # noqa: B023
         rows.append(row)
     table = pd.DataFrame(rows)
     table["ratio"] = (table["frame_ms"] / table["frame_ms"].min()).round(2)
     print(f"one {frame.shape[1]} x {frame.shape[0]} frame, median of {_N_RUNS}, in ms")
-    print(table.to_string(index=False), "\n")
+    print(table.set_index("detector").T.to_string(), "\n")
 
 
 def _batches() -> None:

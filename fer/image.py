@@ -17,7 +17,7 @@ MAX_PIXELS = 64_000_000
 # OpenCV warps no picture with a longer side.
 MAX_SIDE_PX = 32_000
 # What cameras, phones and the web use. Pillow knows more, some through outside programs.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
 _BLOCK_ROWS = 256
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")

@@ -17,6 +17,8 @@ HUB = HubServer()
 os.environ.update(
     HF_ENDPOINT=HUB.url,
     HF_HOME=tempfile.mkdtemp(prefix="fer-hf-"),
+    NO_PROXY="127.0.0.1,localhost",
+    no_proxy="127.0.0.1,localhost",
     HF_HUB_DISABLE_XET="1",
     HF_HUB_DISABLE_TELEMETRY="1",
     HF_HUB_DISABLE_PROGRESS_BARS="1",
@@ -156,6 +158,7 @@ class App:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
+            self.process.wait()
 
 
 @pytest.fixture

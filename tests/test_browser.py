@@ -1,5 +1,6 @@
 """The page in headless Chromium, with a clip in the place of the camera."""
 
+import base64
 import io
 import shutil
 import time
@@ -38,9 +39,11 @@ def chromium():
                 "--disable-sync",
                 "--no-first-run",
             ]
-            if clip is not None:
+            arguments.append("--use-fake-ui-for-media-stream")
+            if clip is None:
+                arguments.append("--use-fake-device-for-media-stream=device-count=0")
+            else:
                 arguments += [
-                    "--use-fake-ui-for-media-stream",
                     "--use-fake-device-for-media-stream",
                     f"--use-file-for-fake-video-capture={clip}",
                 ]
@@ -56,8 +59,10 @@ def chromium():
             browser.close()
 
 
-def open_page(browser, url, **context):
+def open_page(browser, url, script=None, **context):
     page = browser.new_context(**context).new_page()
+    if script is not None:
+        page.add_init_script(script)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(url)
@@ -65,74 +70,131 @@ def open_page(browser, url, **context):
     return page
 
 
-def thumbnails(clip):
-    """The frames of an MJPEG file, 32 x 24 gray, (n, 768)."""
+def split_mjpeg(clip):
+    """The frames of an MJPEG file as JPEG bytes."""
     start = b"\xff\xd8\xff"
-    frames = clip.read_bytes().split(start)[1:]
-    small = [
-        Image.open(io.BytesIO(start + frame)).convert("L").resize((32, 24)) for frame in frames
-    ]
-    return np.stack([np.asarray(image, float).ravel() for image in small])
+    return [start + frame for frame in clip.read_bytes().split(start)[1:]]
 
 
-SAMPLE = """() => {
+def thumbnail(jpeg):
+    image = Image.open(io.BytesIO(jpeg)).convert("L").resize((32, 24), Image.Resampling.BOX)
+    return np.asarray(image, float).ravel()
+
+
+# Keeps each frame that the page sends beside the answer to that very frame.
+RECORD = """
+window.exchanges = [];
+const original = window.fetch;
+window.fetch = async (...args) => {
+  const response = await original(...args);
+  const url = String((args[0] && args[0].url) || args[0]);
+  if (url.includes("component_server")) {
+    const sent = JSON.parse(args[1].body).data;
+    response.clone().json().then((reply) => window.exchanges.push([sent.image, reply]));
+  }
+  return response;
+};
+"""
+
+# Where the canvas is painted, and where the last answer says the face is, as parts of the
+# canvas: left edge and lower edge, which the label does not reach.
+PAINTED = """() => {
   const stage = document.querySelector('#live .stage');
-  const sheet = document.createElement('canvas');
-  sheet.width = 32; sheet.height = 24;
-  const pen = sheet.getContext('2d');
-  pen.imageSmoothingQuality = 'high';
-  pen.drawImage(stage.querySelector('video'), 0, 0, 32, 24);
-  return [stage.dataset.faces, Array.from(pen.getImageData(0, 0, 32, 24).data)];
+  const canvas = stage.querySelector('canvas');
+  const video = stage.querySelector('video');
+  const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+  let left = canvas.width, bottom = 0;
+  for (let y = 0; y < canvas.height; y += 1)
+    for (let x = 0; x < canvas.width; x += 1)
+      if (data[4 * (y * canvas.width + x) + 3] > 200) {
+        left = Math.min(left, x);
+        bottom = Math.max(bottom, y);
+      }
+  const [face] = JSON.parse(stage.dataset.faces);
+  return {
+    painted: [left / canvas.width, bottom / canvas.height],
+    expected: [1 - face.box[2] / face.frame.width, face.box[3] / face.frame.height],
+    stage: [stage.clientWidth / stage.clientHeight, video.videoWidth / video.videoHeight],
+    fits: stage.getBoundingClientRect().height < window.innerHeight,
+  };
 }"""
 
 
 def test_the_box_follows_the_face_and_the_labels_stand_where_they_belong(
     chromium, start_app, yunet_path
 ):
-    import json
-
     from fer.detect import YuNetDetector
     from fer.image import read_image
 
     clip = shared("clips", CLIP)
     app = start_app(FER_YUNET_PATH=str(yunet_path))
-    page = open_page(chromium(clip), app.url, permissions=["camera"])
+    browser = chromium(clip)
+    page = open_page(
+        browser,
+        app.url,
+        script=RECORD,
+        permissions=["camera"],
+        viewport={"width": 1280, "height": 720},
+    )
     page.click("#live .start")
-    page.wait_for_function("document.querySelector('#live .stage').dataset.answers > 3")
-    known = thumbnails(clip)
-    seen = {"surprise": [], "neutral": []}
-    boxes = []
-    end = time.monotonic() + 45
-    while time.monotonic() < end and min(len(v) for v in seen.values()) < 40:
-        faces, pixels = page.evaluate(SAMPLE)
-        gray = np.reshape(pixels, (-1, 4))[:, :3] @ [0.299, 0.587, 0.114]
-        index = int(np.abs(known - gray).mean(axis=1).argmin())
-        for name, parts in (("surprise", SURPRISE), ("neutral", NEUTRAL)):
-            if any(first <= index <= last for first, last in parts):
-                (face,) = json.loads(faces)
-                seen[name].append(face["label"])
-                boxes.append((index, face))
-        time.sleep(0.03)
-    for name, labels in seen.items():
-        assert len(labels) >= 15, (name, len(labels))
-        assert labels.count(name) > 0.6 * len(labels), (name, labels)
-    # The box lies where the detector finds the face in that very frame of the clip.
-    start = b"\xff\xd8\xff"
-    frames = clip.read_bytes().split(start)[1:]
+    frames = split_mjpeg(clip)
+    known = np.stack([thumbnail(frame) for frame in frames])
     detector = YuNetDetector(yunet_path)
-    for index, face in boxes[:: max(1, len(boxes) // 10)]:
-        x0, y0, x1, y1 = detector(read_image(start + frames[index])).xyxy[0]
-        zoom = 640 / face["frame"]["width"]
-        a0, b0, a1, b1 = (value * zoom for value in face["box"])
-        inner = max(0, min(x1, a1) - max(x0, a0)) * max(0, min(y1, b1) - max(y0, b0))
-        outer = (max(x1, a1) - min(x0, a0)) * (max(y1, b1) - min(y0, b0))
-        assert inner > 0.6 * outer, (index, face)
+    seen = {"surprise": [], "neutral": []}
+    n_boxes = 0
+    end = time.monotonic() + 60
+    while time.monotonic() < end and min(len(labels) for labels in seen.values()) < 40:
+        page.wait_for_timeout(250)
+        for url, reply in page.evaluate("window.exchanges.splice(0)"):
+            jpeg = base64.b64decode(url.split(",")[1])
+            index = int(np.abs(known - thumbnail(jpeg)).mean(axis=1).argmin())
+            for name, parts in (("surprise", SURPRISE), ("neutral", NEUTRAL)):
+                if any(first <= index <= last for first, last in parts):
+                    (face,) = reply["faces"]
+                    seen[name].append(face["label"])
+                    # The box lies where the face is in that very frame of the clip.
+                    x0, y0, x1, y1 = detector(read_image(frames[index])).xyxy[0]
+                    zoom = 640 / reply["frame"]["width"]
+                    a0, b0, a1, b1 = (value * zoom for value in face["box_xyxy"])
+                    inner = (min(x1, a1) - max(x0, a0)) * (min(y1, b1) - max(y0, b0))
+                    outer = (max(x1, a1) - min(x0, a0)) * (max(y1, b1) - min(y0, b0))
+                    assert inner > 0.6 * outer, (index, face)
+                    n_boxes += 1
+    assert n_boxes >= 40
+    for name, labels in seen.items():
+        assert len(labels) >= 20, (name, len(labels))
+        assert labels.count(name) > 0.6 * len(labels), (name, labels)
+    drawn = page.evaluate(PAINTED)
+    assert drawn["stage"][0] == pytest.approx(drawn["stage"][1], rel=0.01)
+    assert drawn["fits"]
+    assert drawn["painted"] == pytest.approx(drawn["expected"], abs=0.08)
     assert page.locator("#live .fer-bar").count() == 7
+    take_pictures(browser, app.url, page)
     page.click("#live .stop")
     assert page.locator("#live .stage").get_attribute("data-state") == "off"
     assert page.evaluate("document.querySelector('#live video').srcObject") is None
     assert page.problems == []
     assert "Traceback" not in app.log
+
+
+def take_pictures(browser, url, light):
+    """Light, dark and at a phone's width, for a person to look at, in .shots/."""
+    folder = ROOT / ".shots"
+    folder.mkdir(exist_ok=True)
+    light.screenshot(path=folder / "light.png", full_page=True)
+    sizes = {"dark": (1280, 720), "phone": (390, 844)}
+    for name, (width, height) in sizes.items():
+        page = open_page(
+            browser,
+            url + ("/?__theme=dark" if name == "dark" else ""),
+            permissions=["camera"],
+            viewport={"width": width, "height": height},
+        )
+        page.click("#live .start")
+        page.wait_for_function("document.querySelector('#live .stage').dataset.answers > 3")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
+        page.close()
 
 
 def test_photo_examples_phone_width_and_bad_files(chromium, start_app, hub, tmp_path):

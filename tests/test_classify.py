@@ -77,6 +77,7 @@ def test_colour_order_changes_the_answer():
     assert np.abs(classifier([face]) - classifier([swapped])).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_neither_import_nor_prediction_loads_tensorflow_or_keras():
     code = (
         "import sys, numpy, fer, fer.web\n"

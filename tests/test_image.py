@@ -144,14 +144,23 @@ def test_12000_by_9000_is_refused_before_it_is_decoded(tmp_path):
     assert small == "True"
 
 
+def test_a_side_that_cannot_be_warped_is_refused():
+    data = encode(Image.new("L", (40_000, 2)), "PNG")
+    with pytest.raises(ImageError, match="40000 x 2"):
+        read_image(data)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_random_damage_ends_in_a_picture_or_an_image_error():
     rng = np.random.default_rng(0)
-    whole = [
-        encode(Image.fromarray(noise(32, 32)), kind) for kind in ("JPEG", "PNG", "GIF", "WEBP")
-    ]
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    picture = Image.fromarray(noise(32, 32))
+    whole = [encode(picture, kind) for kind in ("PNG", "GIF", "WEBP", "TIFF", "AVIF", "BMP")]
+    whole.append(encode(picture, "JPEG", exif=exif))
     outcomes = set()
-    for i in range(400):
-        data = bytearray(whole[i % 4])
+    for i in range(700):
+        data = bytearray(whole[i % 7])
         for at in rng.integers(0, len(data), 6):
             data[at] = rng.integers(0, 256)
         try:

@@ -37,6 +37,7 @@ BROKEN = [
     {"image": "data:image/jpeg;base64,"},
     {"image": "data:image/jpeg;base64,!!!!"},
     {"image": "data:image/jpeg;base64,AAAA"},
+    {"image": "data:image/jpeg;base64,é"},
     {"image": "http://127.0.0.1/secret.jpg"},
     {"image": "file:///etc/passwd"},
     {"image": "data:image/jpeg;base64," + "A" * 800_000},

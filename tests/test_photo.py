@@ -57,6 +57,16 @@ def test_a_file_that_is_no_picture_is_a_message(tmp_path, content):
     assert data["error"]
 
 
+def test_a_crash_is_a_message_without_details(photo, caplog):
+    def crash(frame):
+        raise RuntimeError("secret detail")
+
+    _, message, data = analyse_file(Pipeline(crash, make_classifier()), photo)
+    assert 'role="alert"' in message
+    assert "secret" not in message + str(data)
+    assert "picture failed" in caplog.text
+
+
 def test_a_file_name_cannot_inject_html(tmp_path):
     path = tmp_path / "<img src=x onerror=alert(1)>.jpg"
     path.write_bytes(b"no picture")

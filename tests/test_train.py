@@ -74,6 +74,7 @@ def test_a_data_set_that_cannot_be_used_is_named(tmp_path):
         load_split(source, "train", make_config(class_names=("a", "b")))
 
 
+@pytest.mark.slow
 def test_temperature_is_found_again():
     from train.export import fit_temperature
 
@@ -140,6 +141,21 @@ def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, monkeypatch):
     assert json.loads(written) == report
     assert len((results / "results.csv").read_text(encoding="utf-8").splitlines()) == 2
     assert (results / "smoke_confusion.png").stat().st_size > 1000
+
+
+@pytest.mark.keras
+def test_recalibrated_statistics_are_those_of_the_images():
+    from train.model import build_model, recalibrate_batch_norm
+
+    model = build_model(2, 1, 32)
+    images = np.stack([noise(32, 32, seed=i)[..., :1] for i in range(12)])
+    recalibrate_batch_norm(model, images)
+    backbone = model.layers[2]
+    norm = backbone.get_layer("bn_Conv1")
+    first = backbone.get_layer("Conv1")(images.astype(np.float32) / 127.5 - 1)
+    mean = np.asarray(first).mean(axis=(0, 1, 2))
+    assert np.abs(np.asarray(norm.moving_mean) - mean).max() < 1e-3
+    assert np.abs(mean).max() > 1e-2
 
 
 @pytest.mark.keras

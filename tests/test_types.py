@@ -93,6 +93,9 @@ def test_config_survives_json():
         {"color_mode": "bgr"},
         {"temperature": 0},
         {"version": 2},
+        {"files": None},
+        {"input_size": 96.5},
+        {"align": "no"},
     ],
 )
 def test_a_config_that_cannot_be_used_is_refused(change):

@@ -37,13 +37,15 @@ def format_figures(report: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        "| class (all test images) | precision | recall | F1 | images |",
-        "|---|---|---|---|---|",
+        "| class | precision | recall | F1 (95 % interval) | images "
+        "| F1 without twins (95 % interval) | images |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, row in report["full"]["classes"].items():
+        fresh = report["twin_free"]["classes"][name]
         lines.append(
             f"| {name} | {row['precision']:.1f} % | {row['recall']:.1f} % "
-            f"| {row['f1'] / 100:.3f} | {row['n_images']} |"
+            f"| {_f1(row)} | {row['n_images']} | {_f1(fresh)} | {fresh['n_images']} |"
         )
     full = report["full"]
     lines += [
@@ -55,6 +57,11 @@ def format_figures(report: dict[str, Any]) -> str:
         f"{full['top1_certain']:.0f} % of the others.",
     ]
     return "\n".join(lines)
+
+
+def _f1(row: dict[str, Any]) -> str:
+    low, high = row["f1_interval_95"]
+    return f"{row['f1'] / 100:.3f} ({low / 100:.3f} to {high / 100:.3f})"
 
 
 def fill_figures(text: str, figures: str) -> str:

@@ -45,22 +45,27 @@ def expected_calibration_error(
     return float(sum(gaps))
 
 
-def _interval(
-    labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
-) -> dict[str, list[float]]:
-    """95 % percentile bootstrap of top-1 and macro F1, from resampled confusion matrices."""
+def _intervals(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], names: tuple[str, ...]
+) -> dict[str, Any]:
+    """95 % percentile bootstrap of top-1, macro F1 and each F1, over confusion matrices."""
     rng = np.random.default_rng(0)
-    cells = labels * n_classes + predicted
-    top1, macro = [], []
-    for _ in range(_N_BOOTSTRAP):
-        sample = rng.choice(cells, len(cells))
-        table = np.bincount(sample, minlength=n_classes**2).reshape(n_classes, n_classes)
+    k = len(names)
+    cells = labels * k + predicted
+    top1, f1 = np.empty(_N_BOOTSTRAP), np.empty((_N_BOOTSTRAP, k))
+    for i in range(_N_BOOTSTRAP):
+        table = np.bincount(rng.choice(cells, len(cells)), minlength=k * k).reshape(k, k)
         hits = np.diag(table)
-        top1.append(hits.sum() / len(cells))
-        macro.append((2 * hits / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)).mean())
+        top1[i] = hits.sum() / len(cells)
+        f1[i] = 2 * hits / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)
+
+    def bounds(values: NDArray[np.float64]) -> list[float]:
+        return [round(100 * float(v), 2) for v in np.percentile(values, [2.5, 97.5])]
+
     return {
-        name: [round(100 * float(v), 2) for v in np.percentile(values, [2.5, 97.5])]
-        for name, values in (("top1", top1), ("macro_f1", macro))
+        "top1": bounds(top1),
+        "macro_f1": bounds(f1.mean(axis=1)),
+        "f1": {name: bounds(f1[:, i]) for i, name in enumerate(names)},
     }
 
 
@@ -77,6 +82,7 @@ def _measure(
     columns = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
     sure = probs.max(axis=1) >= uncertain_below
     hit = predicted == labels
+    intervals = _intervals(labels, predicted, names)
 
     def percent(value: float) -> float:
         return round(100 * float(value), 2)
@@ -85,7 +91,7 @@ def _measure(
         "n_images": len(labels),
         "top1": percent(accuracy_score(labels, predicted)),
         "macro_f1": percent(f1_score(labels, predicted, average="macro", labels=classes)),
-        "interval_95": _interval(labels, predicted, len(names)),
+        "interval_95": {key: intervals[key] for key in ("top1", "macro_f1")},
         "nll": round(float(log_loss(labels, probs.astype(np.float64), labels=classes)), 4),
         "ece": round(expected_calibration_error(probs, labels), 4),
         "ece_uncalibrated": round(expected_calibration_error(softmax(logits), labels), 4),
@@ -97,6 +103,7 @@ def _measure(
                 "precision": percent(columns[0][i]),
                 "recall": percent(columns[1][i]),
                 "f1": percent(columns[2][i]),
+                "f1_interval_95": intervals["f1"][name],
                 "n_images": int(columns[3][i]),
             }
             for i, name in enumerate(names)
@@ -212,10 +219,12 @@ def format_report(report: dict[str, Any]) -> str:
             f"[{low_f1 / 100:.4f}, {high_f1 / 100:.4f}]  ECE {figures['ece']:.4f} "
             f"(before temperature {figures['ece_uncalibrated']:.4f})"
         )
-    lines += ["", f"{'class':12}{'precision':>11}{'recall':>8}{'F1':>8}{'images':>8}"]
-    for name, row in report["full"]["classes"].items():
-        lines.append(
-            f"{name:12}{row['precision']:11.2f}{row['recall']:8.2f}{row['f1']:8.2f}"
-            f"{row['n_images']:8}"
-        )
+    for part in ("full", "twin_free"):
+        lines += ["", f"{part:12}{'precision':>10}{'recall':>8}{'F1':>8}  95 % of F1     images"]
+        for name, row in report[part]["classes"].items():
+            low, high = row["f1_interval_95"]
+            lines.append(
+                f"{name:12}{row['precision']:10.2f}{row['recall']:8.2f}{row['f1']:8.2f}"
+                f"  [{low:.2f}, {high:.2f}]{row['n_images']:7}"
+            )
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from train.recipes import Recipe
 __all__ = ["fit"]
 
 BEST_NAME = "best.weights.h5"
+LOG_NAME = "log.csv"
 _N_RECALIBRATION_IMAGES = 8192
 
 
@@ -75,6 +76,15 @@ def _pairs(split: Split, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return split.images[keep], onehot
 
 
+def _best_so_far(log: Path, first_epoch: int) -> float | None:
+    """The best validation accuracy in `log` from `first_epoch` on; None without any."""
+    if not log.is_file():
+        return None
+    table = pd.read_csv(log)
+    earlier = table[table["epoch"] >= first_epoch]["val_accuracy"]
+    return float(earlier.max()) if len(earlier) else None
+
+
 def fit(
     recipe: Recipe,
     dataset: str,
@@ -127,11 +137,9 @@ def fit(
         callbacks = [
             keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-            keras.callbacks.CSVLogger(str(out / "log.csv"), append=True),
+            keras.callbacks.CSVLogger(str(out / LOG_NAME), append=True),
         ]
         if phase is recipe.phases[-1]:
-            log = pd.read_csv(out / "log.csv") if (out / "log.csv").is_file() else None
-            earlier = None if log is None else log[log["epoch"] >= first_epoch]["val_accuracy"]
             callbacks.append(
                 keras.callbacks.ModelCheckpoint(
                     str(out / BEST_NAME),
@@ -140,7 +148,7 @@ def fit(
                     save_best_only=True,
                     save_weights_only=True,
                     # A resumed run must not take its first epoch for the best.
-                    initial_value_threshold=None if earlier is None else earlier.max(),
+                    initial_value_threshold=_best_so_far(out / LOG_NAME, first_epoch),
                 )
             )
         trainer.fit(
