@@ -51,15 +51,12 @@ def roll_degrees(
 ) -> NDArray[np.float32]:
     """Roll (n,) of each face in degrees, clockwise as seen in the picture.
 
-    The angle of the line from between the eyes to between the mouth corners, which
-    follows a turned picture more closely than the line through the eyes. 0 where there
+    The angle of the line from between the eyes to between the mouth corners. 0 where there
     are no landmarks or the points all but coincide.
 
     Args:
         landmarks: (n, 5, 2) pixels: two eyes, nose, two mouth corners; or None.
         xyxy: (n, 4) boxes of the same faces.
-
-    Source: tuned: results/framing.csv, columns roll_error and eye_line_error.
 
     >>> points = np.array([[[20, 0], [30, 10], [0, 0], [10, 10], [20, 20]]], np.float32)
     >>> roll_degrees(points, np.array([[0, 0, 30, 30]], np.float32)).tolist()

@@ -81,6 +81,7 @@ def _measure(
     columns = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
     sure = probs.max(axis=1) >= uncertain_below
     hit = predicted == labels
+    of_label = probs[np.arange(len(labels)), labels]
     intervals = _intervals(labels, predicted, names)
 
     def percent(value: float) -> float:
