@@ -92,9 +92,7 @@ def _measure(
         "top1": percent(accuracy_score(labels, predicted)),
         "macro_f1": percent(f1_score(labels, predicted, average="macro", labels=classes)),
         "interval_95": {key: intervals[key] for key in ("top1", "macro_f1")},
-        "nll": round(
-            float(-np.log(np.maximum(probs[np.arange(len(labels)), labels], 1e-9)).mean()), 4
-        ),
+        "nll": round(float(-np.log(np.maximum(of_label, 1e-9)).mean()), 4),
         "ece": round(expected_calibration_error(probs, labels), 4),
         "ece_uncalibrated": round(expected_calibration_error(softmax(logits), labels), 4),
         "uncertain_share": percent(1 - sure.mean()),
