@@ -159,6 +159,21 @@ def test_recalibrated_statistics_are_those_of_the_images():
 
 
 @pytest.mark.keras
+def test_training_can_start_from_the_bundled_weights():
+    import keras
+
+    from fer.hub import KERAS_NAME, WEIGHTS_FOLDER
+    from train.model import build_model
+
+    path = WEIGHTS_FOLDER / KERAS_NAME
+    bundled = keras.saving.load_model(path, compile=False).layers[2]
+    started = build_model(3, 1, 64, init=path)
+    assert started.output_shape == (None, 3)
+    for mine, theirs in zip(started.layers[2].weights, bundled.weights, strict=True):
+        assert (keras.ops.convert_to_numpy(mine) == keras.ops.convert_to_numpy(theirs)).all()
+
+
+@pytest.mark.keras
 def test_gray_imagenet_stem_computes_what_the_rgb_stem_does():
     import keras
 

@@ -38,7 +38,8 @@ def fit(
     init: Annotated[
         str,
         typer.Option(
-            help='"imagenet" (downloaded), a file of the same weights, or "random".',
+            help='"imagenet" (downloaded), a file of the same weights, a .keras file of an '
+            'earlier run, or "random".',
             envvar="FER_IMAGENET_WEIGHTS",
         ),
     ] = "imagenet",

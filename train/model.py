@@ -14,7 +14,7 @@ _BATCH_NORM_MOMENTUM = 0.99
 
 
 def _backbone(input_size: int | None, channels: int, init: Path | str | None) -> keras.Model:
-    """MobileNetV2 1.0 without top; ImageNet weights, the stem summed over RGB for gray.
+    """MobileNetV2 1.0 without top; an RGB stem is summed over its channels for gray.
 
     A gray picture is an RGB picture with three equal channels, on which a kernel acts as
     the sum of its three slices: so the summed stem computes exactly what the RGB stem
@@ -26,17 +26,25 @@ def _backbone(input_size: int | None, channels: int, init: Path | str | None) ->
     )
     if init is None:
         return backbone
-    colour = keras.applications.MobileNetV2(
-        include_top=False, weights="imagenet" if init == "imagenet" else None
-    )
-    if init != "imagenet":
-        colour.load_weights(init)
-    for mine, theirs in zip(backbone.weights, colour.weights, strict=True):
+    if str(init).endswith(".keras"):
+        source = _backbone_of(keras.saving.load_model(init, compile=False))
+    else:
+        source = keras.applications.MobileNetV2(
+            include_top=False, weights="imagenet" if init == "imagenet" else None
+        )
+        if init != "imagenet":
+            source.load_weights(init)
+    for mine, theirs in zip(backbone.weights, source.weights, strict=True):
         value = np.asarray(theirs)
         if value.shape != tuple(mine.shape):
             value = value.sum(axis=2, keepdims=True)
         mine.assign(value)
     return backbone
+
+
+def _backbone_of(model: keras.Model) -> keras.Model:
+    """The MobileNetV2 inside a model of `build_model`."""
+    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
 
 
 def build_model(
@@ -53,8 +61,8 @@ def build_model(
         channels: 1 or 3.
         input_size: side in pixels; None for any multiple of 32.
         dropout: rate before the last layer.
-        init: "imagenet" (Keras downloads the weights), a file of the same weights, or
-            None for random ones.
+        init: "imagenet" (Keras downloads the weights), a .weights.h5 file of the same
+            weights, a .keras file of an earlier model of ours, or None for random ones.
 
     Returns:
         A model from float32 (n, s, s, channels) in [0, 255] to logits (n, n_classes).
@@ -90,9 +98,10 @@ def recalibrate_batch_norm(
 
     Source: Izmailov et al. 2018, arXiv:1803.05407, section 3.
     """
-    backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
     norms = [
-        layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)
+        layer
+        for layer in _backbone_of(model).layers
+        if isinstance(layer, keras.layers.BatchNormalization)
     ]
     batch_size = min(batch_size, len(images))
     for i in range(len(images) // batch_size):
