@@ -22,6 +22,7 @@ __all__ = ["Detector", "HaarDetector", "SlimFaceDetector", "YuNetDetector"]
 _LONG_SIDE_PX = 640
 _SECOND_LONG_SIDE_PX = 320
 _MIN_SIDE_PX = 32
+_MIN_FACE_PX = 8  # a sliver that holds no face of this size only has false ones
 # A face tilted by more than the first is looked at again, on a patch of three times its
 # size, until less than the second is left; of a crowd only the most certain ones.
 # Source: tuned: results/framing.csv, column roll_error.
@@ -75,7 +76,7 @@ def _detect_twice(frame: object, detect: Callable[[NDArray[np.uint8]], Faces]) -
     tried = None
     for long_side, enlarge in ((_LONG_SIDE_PX, False), (_SECOND_LONG_SIDE_PX, True)):
         small, scale = _fit(image, long_side, enlarge)
-        if small.shape == tried:
+        if small.shape == tried or scale * min(image.shape[:2]) < _MIN_FACE_PX:
             break
         tried = small.shape
         faces = detect(small)
