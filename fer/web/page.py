@@ -24,7 +24,7 @@ _CACHE_AGE_S = 3600
 _HEAD = """
 <div class="fer-head">
 <h1>{title}</h1>
-<p>Every face gets one of {n} expressions with honest probabilities: {names}.</p>
+<p>Every face gets one of {n} expressions with calibrated probabilities: {names}.</p>
 {status}
 </div>
 """
@@ -35,10 +35,10 @@ _NOTICE = f"""
 looks in one picture. It cannot tell what someone feels, thinks or means, it is often wrong,
 and it is not equally good for everyone. Probabilities are calibrated on FER-2013; when the
 best one is low the page says <i>uncertain</i>.</p>
-<p><b>Nothing is kept.</b> Camera frames are analysed in memory and dropped. A picture that you
+<p><b>Nothing is stored.</b> Camera frames are analysed in memory and dropped. A picture that you
 upload (at most {MAX_PIXELS // 1_000_000} megapixels and {_MAX_FILE_SIZE.upper()}) and its copy with
-boxes lie in a temporary folder of the computer that runs this page, which deletes them within two
-hours.</p>
+boxes pass through a temporary folder of the computer that runs this page and are deleted from it
+within two hours.</p>
 <p><b>Do not use it to judge people.</b> Inferring emotions at work or in education is
 forbidden in the EU (AI Act, Art. 5(1)(f)); people who are exposed to such a system must be
 told (Art. 50(3)).</p>
@@ -56,7 +56,10 @@ def build_page(pipeline: Pipeline, status: list[str]) -> gr.Blocks:
     """
     names = pipeline.classifier.config.class_names
     lines = [f'<p class="fer-status">{html.escape(status[0])}</p>']
-    lines += [f'<p class="fer-note">{html.escape(text)}</p>' for text in status[1:]]
+    if status[1:]:
+        reasons = "".join(f"<p>{html.escape(text)}</p>" for text in status[1:])
+        summary = "Some parts could not be had; the page works without them."
+        lines.append(f'<details class="fer-note"><summary>{summary}</summary>{reasons}</details>')
     head = _HEAD.format(
         title=_TITLE,
         n=len(names),
