@@ -18,7 +18,15 @@ from fer.image import image_to_frame
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 
-__all__ = ["SPLITS", "Split", "default_dataset", "load_class_names", "load_rows", "load_split"]
+__all__ = [
+    "SPLITS",
+    "Split",
+    "dataset_name",
+    "default_dataset",
+    "load_class_names",
+    "load_rows",
+    "load_split",
+]
 
 SPLITS = ("train", "validation", "test")
 _LOCAL_COPY = Path("../shared/data/fer2013")
@@ -58,6 +66,11 @@ def default_dataset() -> str:
         "a data set is needed: --dataset or FER_DATASET, a Hub repository or a folder that "
         f"`datasets.load_dataset` reads. Received: none, and there is no {_LOCAL_COPY}"
     )
+
+
+def dataset_name(dataset: str) -> str:
+    """What to call `dataset` in a record: a Hub repository as it is, a folder by its name."""
+    return Path(dataset).name if Path(dataset).exists() else dataset
 
 
 def load_rows(dataset: str, split: str) -> datasets.Dataset:

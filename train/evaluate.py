@@ -16,11 +16,12 @@ from sklearn.metrics import (
 
 from fer.classify import softmax
 from fer.hub import LITERT_NAME, load_folder
-from train.data import load_split
+from train.data import dataset_name, load_split
 
 __all__ = ["evaluate", "expected_calibration_error"]
 
 _N_BOOTSTRAP = 2000
+_PARTS = ("full", "twin_free", "full_flip", "twin_free_flip")
 
 
 def expected_calibration_error(
@@ -156,7 +157,7 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
         "recipe": config.recipe,
         "file": LITERT_NAME,
         "sha256": config.files[LITERT_NAME],
-        "dataset": Path(dataset).name if Path(dataset).exists() else dataset,
+        "dataset": dataset_name(dataset),
         "test_sha256": test.sha256,
         "class_names": list(config.class_names),
         "input_size": config.input_size,
@@ -165,14 +166,11 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
         "temperature": config.temperature,
         "uncertain_below": config.uncertain_below,
     }
-    for name, values, keep in (
-        ("full", logits, np.ones_like(fresh)),
-        ("twin_free", logits, fresh),
-        ("full_flip", (logits + mirrored) / 2, np.ones_like(fresh)),
-        ("twin_free_flip", (logits + mirrored) / 2, fresh),
-    ):
-        report[name] = _measure(
-            values[keep],
+    flipped = (logits + mirrored) / 2
+    for part in _PARTS:
+        keep = fresh if part.startswith("twin_free") else np.ones_like(fresh)
+        report[part] = _measure(
+            (flipped if part.endswith("flip") else logits)[keep],
             test.labels[keep],
             config.class_names,
             config.temperature,
@@ -196,7 +194,7 @@ def _write_row(report: dict[str, Any], path: Path) -> None:
         key: report[key]
         for key in ("recipe", "dataset", "input_size", "detail_size", "color_mode", "temperature")
     }
-    for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
+    for part in _PARTS:
         row |= {f"{part}_{key}": report[part][key] for key in ("top1", "macro_f1", "ece")}
     row["sha256"] = report["sha256"]
     table = pd.DataFrame([row])
@@ -209,7 +207,7 @@ def _write_row(report: dict[str, Any], path: Path) -> None:
 def format_report(report: dict[str, Any]) -> str:
     """The figures of `evaluate` as text for a terminal."""
     lines = [f"{report['recipe']} ({report['file']}) on {report['dataset']} test", ""]
-    for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
+    for part in _PARTS:
         figures = report[part]
         low, high = figures["interval_95"]["top1"]
         low_f1, high_f1 = figures["interval_95"]["macro_f1"]

@@ -11,7 +11,7 @@ from fer.errors import InputError
 from fer.hub import KERAS_NAME
 from fer.types import CONFIG_NAME, ModelConfig
 from train.augment import build_augmentation
-from train.data import Split, load_class_names, load_split
+from train.data import Split, dataset_name, load_class_names, load_split
 from train.model import build_model, recalibrate_batch_norm
 from train.recipes import Recipe
 
@@ -121,7 +121,7 @@ def fit(
         color_mode=recipe.color_mode,
         crop_margin=recipe.crop_margin,
         recipe=recipe.name,
-        dataset=Path(dataset).name if Path(dataset).exists() else dataset,
+        dataset=dataset_name(dataset),
     )
     first_epoch = 0
     for phase in recipe.phases:
