@@ -19,7 +19,6 @@ from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 
 __all__ = [
-    "SPLITS",
     "Split",
     "dataset_name",
     "default_dataset",
@@ -28,7 +27,6 @@ __all__ = [
     "load_split",
 ]
 
-SPLITS = ("train", "validation", "test")
 _LOCAL_COPY = Path("../shared/data/fer2013")
 
 
