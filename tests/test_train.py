@@ -162,6 +162,73 @@ def test_recalibrated_statistics_are_those_of_the_images():
 
 
 @pytest.mark.keras
+def test_validation_leaves_the_batch_statistics_of_training_alone():
+    import keras
+
+    from train.fit import FreshStatistics
+    from train.model import build_model
+
+    keras.utils.set_random_seed(0)
+    model = build_model(2, 1, 32)
+    images = np.stack([noise(32, 32, seed=i)[..., :1] // 3 for i in range(12)])
+    norm = model.layers[2].get_layer("bn_Conv1")
+    before = np.array(keras.ops.convert_to_numpy(norm.moving_mean))
+    callback = FreshStatistics(model, images)
+    callback.on_test_begin()
+    during = np.array(keras.ops.convert_to_numpy(norm.moving_mean))
+    callback.on_test_end()
+    assert np.abs(during - before).max() > 1e-2
+    assert (keras.ops.convert_to_numpy(norm.moving_mean) == before).all()
+
+
+def test_rare_classes_are_repeated_as_far_as_asked():
+    from train.fit import repeats
+
+    labels = np.repeat([0, 1], [160, 10])
+    assert (repeats(labels, 0.0, seed=0) == np.arange(170)).all()
+    assert np.bincount(labels[repeats(labels, 1.0, seed=0)]).tolist() == [160, 160]
+    half = repeats(labels, 0.5, seed=0)
+    assert np.bincount(labels[half]).tolist() == [160, 40]
+    assert set(half) == set(range(170))
+
+
+@pytest.mark.keras
+def test_a_random_affine_is_one_mirror_turn_zoom_and_shift():
+    import keras
+
+    from train.augment import RandomAffine
+
+    images = np.zeros((64, 33, 33, 1), np.float32)
+    images[:, 16, 26] = 255.0  # ten pixels right of the centre
+
+    def altered(**strength):
+        layer = RandomAffine(**strength, seed=1)
+        assert (keras.ops.convert_to_numpy(layer(images, training=False)) == images).all()
+        result = keras.ops.convert_to_numpy(layer(images, training=True))[..., 0]
+        y, x = np.mgrid[:33, :33] - 16
+        mass = result.sum(axis=(1, 2))
+        return (result * x).sum(axis=(1, 2)) / mass, (result * y).sum(axis=(1, 2)) / mass
+
+    x, y = altered()
+    assert np.abs([x - 10, y]).max() < 1e-3
+    x, y = altered(flip=True)
+    assert set(np.round(x, 3).tolist()) == {-10.0, 10.0}
+    x, y = altered(rotation=0.1)
+    turns = np.arctan2(y, x) / (2 * np.pi)
+    assert np.abs(np.hypot(x, y) - 10).max() < 0.3
+    assert -0.105 < turns.min() < -0.05
+    assert 0.05 < turns.max() < 0.105
+    x, y = altered(zoom=0.2)
+    assert 7.7 < x.min() < 9
+    assert 11 < x.max() < 12.3
+    assert np.abs(y).max() < 1e-3
+    x, y = altered(translation=0.1)
+    for moved in (x - 10, y):
+        assert -3.4 < moved.min() < -2
+        assert 2 < moved.max() < 3.4
+
+
+@pytest.mark.keras
 def test_training_can_start_from_the_bundled_weights():
     import keras
 

@@ -36,6 +36,8 @@ class Recipe:
         warmup_epochs: linear warm-up at its beginning.
         weight_decay: AdamW's, on kernels only.
         clip_norm: largest norm of all gradients together.
+        balance: how far rare classes are repeated, from 0 (as the data has them) to 1 (as
+            often as the commonest).
         label_smoothing: of the cross-entropy.
         ema_momentum: of the running average of the weights that is evaluated and kept.
         dropout: before the last layer.
@@ -52,17 +54,18 @@ class Recipe:
 
     name: str
     phases: tuple[Phase, ...]
-    batch_size: int = 32
+    batch_size: int = 64
     learning_rate: float = 7e-4
     warmup_epochs: float = 0.5
     weight_decay: float = 0.05
     clip_norm: float = 1.0
+    balance: float = 0.25
     label_smoothing: float = 0.1
     ema_momentum: float = 0.999
     dropout: float = 0.2
     flip: bool = True
-    rotation: float = 0.04
-    zoom: float = 0.15
+    rotation: float = 0.05
+    zoom: float = 0.2
     translation: float = 0.08
     brightness: float = 0.15
     contrast: float = 0.25
@@ -93,7 +96,9 @@ def mobilenet_v2_96() -> Recipe:
 
     Command: python -m train fit mobilenetv2-96
     """
-    return Recipe(name="mobilenetv2-96", phases=(Phase(64, 10), Phase(96, 7, augment=0.5)))
+    return Recipe(
+        name="mobilenetv2-96", phases=(Phase(64, 7), Phase(96, 7), Phase(96, 4, augment=0.5))
+    )
 
 
 def smoke() -> Recipe:
