@@ -173,6 +173,8 @@ class ModelConfig:
         detail_size: side in pixels of the picture that a crop is reduced to before it is
             enlarged to `input_size`: a model trained on 48-pixel faces must not be shown
             finer detail than it has ever seen.
+        stretch_percentile: this percentile of a crop's pixels becomes 0 and 100 minus it
+            255, with straight gray levels between; None leaves the contrast as it is.
         color_mode: "gray" (1 channel) or "rgb" (3 channels).
         crop_margin: side of the square face crop divided by the longer side of the
             detector's box.
@@ -192,6 +194,7 @@ class ModelConfig:
     class_names: tuple[str, ...]
     input_size: int = 96
     detail_size: int = 48
+    stretch_percentile: float | None = None
     color_mode: Literal["gray", "rgb"] = "gray"
     crop_margin: float = 1.0
     align: bool = True
@@ -210,6 +213,7 @@ class ModelConfig:
             **dict.fromkeys(("version", "input_size", "detail_size"), (int,)),
             **dict.fromkeys(("crop_margin", "temperature", "uncertain_below"), (int, float)),
             **dict.fromkeys(("recipe", "dataset", "dataset_sha256"), (str,)),
+            "stretch_percentile": (int, float, type(None)),
             "align": (bool,),
             "files": (Mapping,),
         }
@@ -229,6 +233,11 @@ class ModelConfig:
             ),
             (16 <= self.input_size <= 1024, "`input_size` must be 16..1024", self.input_size),
             (8 <= self.detail_size <= 1024, "`detail_size` must be 8..1024", self.detail_size),
+            (
+                self.stretch_percentile is None or 0 <= self.stretch_percentile <= 25,
+                "`stretch_percentile` must be 0..25 or null",
+                self.stretch_percentile,
+            ),
             (
                 self.color_mode in ("gray", "rgb"),
                 '`color_mode` must be "gray" or "rgb"',

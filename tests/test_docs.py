@@ -69,7 +69,6 @@ def test_the_bundled_weights_are_right_more_often_than_the_usual_package():
     assert bundled_report()["twin_free"]["top1"] > 63.39
 
 
-@pytest.mark.xfail(strict=True, reason="the first weights find too little disgust and fear")
 def test_the_bundled_weights_have_the_better_macro_f1():
     """PyPI fer 25.10.3 on the same test images: .642."""
     assert bundled_report()["full"]["macro_f1"] > 64.2

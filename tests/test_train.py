@@ -181,6 +181,31 @@ def test_validation_leaves_the_batch_statistics_of_training_alone():
     assert (keras.ops.convert_to_numpy(norm.moving_mean) == before).all()
 
 
+@pytest.mark.keras
+def test_votes_enter_the_targets_as_far_as_asked():
+    from train.data import Split
+    from train.fit import soft_targets
+
+    votes = np.array([[3, 1], [0, 0]], np.float32)
+    split = Split(np.zeros((2, 4, 4, 1), np.uint8), np.array([1, 0]), None, votes, ("a", "b"), "")
+    assert soft_targets(split, 0.0).tolist() == [[0, 1], [1, 0]]
+    assert np.allclose(soft_targets(split, 0.5), [[0.375, 0.625], [1, 0]])
+    blind = Split(split.images, split.labels, None, None, ("a", "b"), "")
+    with pytest.raises(InputError, match="ferplus_votes"):
+        soft_targets(blind, 0.5)
+
+
+def test_the_votes_stand_in_the_order_of_the_classes():
+    from fer.hub import load_classifier
+    from train.data import load_split
+
+    split = load_split(str(shared("data", "fer2013")), "validation", load_classifier().config)
+    happy = split.class_names.index("happy")
+    seen = split.votes.argmax(axis=1) == split.labels
+    assert seen[split.labels == happy].mean() > 0.85
+    assert seen.mean() > 0.55
+
+
 def test_rare_classes_are_repeated_as_far_as_asked():
     from train.fit import repeats
 
@@ -241,6 +266,10 @@ def test_training_can_start_from_the_bundled_weights():
     assert started.output_shape == (None, 3)
     for mine, theirs in zip(started.layers[2].weights, bundled.weights, strict=True):
         assert (keras.ops.convert_to_numpy(mine) == keras.ops.convert_to_numpy(theirs)).all()
+    whole = keras.saving.load_model(path, compile=False)
+    pixels = noise(96, 96)[None, ..., :1].astype(np.float32)
+    same = build_model(7, 1, 96, init=path)(pixels)
+    assert np.abs(np.asarray(same) - np.asarray(whole(pixels))).max() < 1e-4
 
 
 @pytest.mark.keras

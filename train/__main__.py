@@ -1,4 +1,4 @@
-"""Command line: python -m train fit | evaluate | framing | card."""
+"""Command line: python -m train fit | evaluate | framing | contrast | card."""
 
 import logging
 import os
@@ -87,6 +87,14 @@ def framing(
     from train.framing import measure_framing
 
     typer.echo(measure_framing(_dataset(dataset), results, images).to_string(index=False))
+
+
+@app.command()
+def contrast(dataset: Dataset = None, results: Results = Path("results")) -> None:
+    """Measure top-1 against how far the contrast of a crop is stretched."""
+    from train.contrast import measure_contrast
+
+    typer.echo(measure_contrast(_dataset(dataset), results).to_string(index=False))
 
 
 @app.command()

@@ -50,6 +50,7 @@ def format_figures(report: dict[str, Any]) -> str:
     full = report["full"]
     lines += [
         "",
+        f"Trained on {report['trained_on']}. "
         f"Before the temperature ({report['temperature']:.3f}) the ECE is "
         f"{full['ece_uncalibrated']:.3f}. {full['uncertain_share']:.0f} % of the test images are "
         f"marked uncertain (top probability under {report['uncertain_below']:.2f}): "

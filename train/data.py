@@ -28,6 +28,16 @@ __all__ = [
 ]
 
 _LOCAL_COPY = Path("../shared/data/fer2013")
+# Column of each class in FER+'s votes, https://github.com/microsoft/FERPlus
+_FERPLUS_COLUMNS = {
+    "neutral": 0,
+    "happy": 1,
+    "surprise": 2,
+    "sad": 3,
+    "angry": 4,
+    "disgust": 5,
+    "fear": 6,
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,8 @@ class Split:
         labels: (n,) int64 index into `class_names`.
         twin: (n,) bool: a copy of the same photograph stands in another split. All False
             where the data set has no `cross_split_twin` column.
+        votes: (n, k) float32 FER+ votes for each class; None where the data set has no
+            `ferplus_votes` column.
         class_names: from the data set's own ClassLabel, in its order.
         sha256: digest of the stored pixels and labels.
     """
@@ -46,6 +58,7 @@ class Split:
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     twin: NDArray[np.bool_]
+    votes: NDArray[np.float32] | None
     class_names: tuple[str, ...]
     sha256: str
 
@@ -144,4 +157,16 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
         twin = np.asarray(rows["cross_split_twin"], np.bool_)
     else:
         twin = np.zeros(len(rows), np.bool_)
-    return Split(images, labels, twin, class_names, digest.hexdigest())
+    return Split(images, labels, twin, _votes(rows, class_names), class_names, digest.hexdigest())
+
+
+def _votes(rows: datasets.Dataset, class_names: tuple[str, ...]) -> NDArray[np.float32] | None:
+    """FER+ votes for our classes; those for contempt, unknown and no face are left out."""
+    if "ferplus_votes" not in rows.column_names:
+        return None
+    counted = np.asarray(rows["ferplus_votes"], np.float32)
+    votes = np.zeros((len(rows), len(class_names)), np.float32)
+    for i, name in enumerate(class_names):
+        if name in _FERPLUS_COLUMNS:
+            votes[:, i] = counted[:, _FERPLUS_COLUMNS[name]]
+    return votes

@@ -157,11 +157,13 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
         "recipe": config.recipe,
         "file": LITERT_NAME,
         "sha256": config.files[LITERT_NAME],
+        "trained_on": config.dataset,
         "dataset": dataset_name(dataset),
         "test_sha256": test.sha256,
         "class_names": list(config.class_names),
         "input_size": config.input_size,
         "detail_size": config.detail_size,
+        "stretch_percentile": config.stretch_percentile,
         "color_mode": config.color_mode,
         "temperature": config.temperature,
         "uncertain_below": config.uncertain_below,
@@ -192,7 +194,16 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
 def _write_row(report: dict[str, Any], path: Path) -> None:
     row: dict[str, Any] = {
         key: report[key]
-        for key in ("recipe", "dataset", "input_size", "detail_size", "color_mode", "temperature")
+        for key in (
+            "recipe",
+            "trained_on",
+            "dataset",
+            "input_size",
+            "detail_size",
+            "stretch_percentile",
+            "color_mode",
+            "temperature",
+        )
     }
     for part in _PARTS:
         row |= {f"{part}_{key}": report[part][key] for key in ("top1", "macro_f1", "ece")}

@@ -16,7 +16,7 @@ from train.data import Split, dataset_name, load_class_names, load_split
 from train.model import build_model, recalibrate_batch_norm
 from train.recipes import Recipe
 
-__all__ = ["FreshStatistics", "fit", "repeats"]
+__all__ = ["FreshStatistics", "fit", "repeats", "soft_targets"]
 
 BEST_NAME = "best.weights.h5"
 LOG_NAME = "log.csv"
@@ -120,9 +120,27 @@ def repeats(labels: np.ndarray, balance: float, seed: int) -> np.ndarray:
     return np.repeat(np.arange(len(labels)), wanted.astype(int) + extra)
 
 
-def _pairs(split: Split, keep: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    onehot = np.eye(len(split.class_names), dtype=np.float32)[split.labels[keep]]
-    return split.images[keep], onehot
+def soft_targets(split: Split, ferplus: float) -> np.ndarray:
+    """Targets (n, k), rows sum to 1: the label, and the FER+ votes to a part of `ferplus`.
+
+    An image that nobody gave one of the classes keeps its label.
+
+    Raises:
+        InputError: votes are wanted and the data set has none.
+
+    Source: Barsoum et al. 2016, arXiv:1608.01041, section 3.4.
+    """
+    onehot = np.eye(len(split.class_names), dtype=np.float32)[split.labels]
+    if not ferplus:
+        return onehot
+    if split.votes is None:
+        raise InputError(
+            "a recipe with `ferplus` must have a data set with the column `ferplus_votes`. "
+            "Received: one without"
+        )
+    total = split.votes.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, split.votes / np.maximum(total, 1), onehot)
+    return ((1 - ferplus) * onehot + ferplus * shares).astype(np.float32)
 
 
 def _best_so_far(log: Path, first_epoch: int) -> float | None:
@@ -167,17 +185,21 @@ def fit(
         class_names=class_names,
         input_size=recipe.input_size,
         detail_size=recipe.detail_size,
+        stretch_percentile=recipe.stretch_percentile,
         color_mode=recipe.color_mode,
         crop_margin=recipe.crop_margin,
         recipe=recipe.name,
-        dataset=dataset_name(dataset),
+        # Whoever compares figures must see that these had more than the labels.
+        dataset=dataset_name(dataset) + (" with FER+ votes" if recipe.ferplus else ""),
     )
     first_epoch = 0
     for phase in recipe.phases:
         sized = replace(config, input_size=phase.input_size)
         train = load_split(dataset, "train", sized)
         validation = load_split(dataset, "validation", sized)
-        x, y = _pairs(train, repeats(train.labels, recipe.balance, recipe.seed))
+        chosen = repeats(train.labels, recipe.balance, recipe.seed)
+        x, y = train.images[chosen], soft_targets(train, recipe.ferplus)[chosen]
+        fresh = ~validation.twin
         shown = np.random.default_rng(recipe.seed).permutation(train.images)
         steps = -(-len(x) // recipe.batch_size)
         trainer = _compile(recipe, sized, phase.augment, init, steps_per_epoch=steps)
@@ -208,7 +230,7 @@ def fit(
             batch_size=recipe.batch_size,
             initial_epoch=first_epoch,
             epochs=first_epoch + phase.epochs,
-            validation_data=_pairs(validation, ~validation.twin),
+            validation_data=(validation.images[fresh], soft_targets(validation, 0.0)[fresh]),
             callbacks=callbacks,
             verbose=2,
         )

@@ -62,7 +62,8 @@ def build_model(
         input_size: side in pixels; None for any multiple of 32.
         dropout: rate before the last layer.
         init: "imagenet" (Keras downloads the weights), a .weights.h5 file of the same
-            weights, a .keras file of an earlier model of ours, or None for random ones.
+            weights, a .keras file of an earlier model of ours (with its last layer where
+            the number of classes is the same), or None for random ones.
 
     Returns:
         A model from float32 (n, s, s, channels) in [0, 255] to logits (n, n_classes).
@@ -79,7 +80,12 @@ def build_model(
     x = backbone(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     logits = keras.layers.Dense(n_classes, name="logits")(x)
-    return keras.Model(pixels, logits, name="fer_mobilenetv2")
+    model = keras.Model(pixels, logits, name="fer_mobilenetv2")
+    if str(init).endswith(".keras"):
+        earlier = keras.saving.load_model(init, compile=False).layers[-1].get_weights()
+        if earlier[0].shape[1] == n_classes:
+            model.layers[-1].set_weights(earlier)
+    return model
 
 
 def recalibrate_batch_norm(
