@@ -123,21 +123,14 @@ def repeats(labels: np.ndarray, balance: float, seed: int) -> np.ndarray:
 def soft_targets(split: Split, ferplus: float) -> np.ndarray:
     """Targets (n, k), rows sum to 1: the label, and the FER+ votes to a part of `ferplus`.
 
-    An image that nobody gave one of the classes keeps its label.
-
-    Raises:
-        InputError: votes are wanted and the data set has none.
+    An image that nobody gave one of the classes keeps its label; so does every image of a
+    data set without votes, which makes the recipe fit for any faces.
 
     Source: Barsoum et al. 2016, arXiv:1608.01041, section 3.4.
     """
     onehot = np.eye(len(split.class_names), dtype=np.float32)[split.labels]
-    if not ferplus:
+    if not ferplus or split.votes is None:
         return onehot
-    if split.votes is None:
-        raise InputError(
-            "a recipe with `ferplus` must have a data set with the column `ferplus_votes`. "
-            "Received: one without"
-        )
     total = split.votes.sum(axis=1, keepdims=True)
     shares = np.where(total > 0, split.votes / np.maximum(total, 1), onehot)
     return ((1 - ferplus) * onehot + ferplus * shares).astype(np.float32)
@@ -189,8 +182,7 @@ def fit(
         color_mode=recipe.color_mode,
         crop_margin=recipe.crop_margin,
         recipe=recipe.name,
-        # Whoever compares figures must see that these had more than the labels.
-        dataset=dataset_name(dataset) + (" with FER+ votes" if recipe.ferplus else ""),
+        dataset=dataset_name(dataset),
     )
     first_epoch = 0
     for phase in recipe.phases:
@@ -239,5 +231,7 @@ def fit(
     network = trainer.layers[-1]
     recalibrate_batch_norm(network, shown[:_N_RECALIBRATION_IMAGES])
     network.save(out / KERAS_NAME)
-    finished = replace(config, dataset_sha256=train.sha256)
+    # Whoever compares figures must see which had more than the labels.
+    extra = " with FER+ votes" if recipe.ferplus and train.votes is not None else ""
+    finished = replace(config, dataset=config.dataset + extra, dataset_sha256=train.sha256)
     (out / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")

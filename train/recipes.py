@@ -38,7 +38,7 @@ class Recipe:
         clip_norm: largest norm of all gradients together.
         balance: how far rare classes are repeated, from 0 (as the data has them) to 1 (as
             often as the commonest).
-        ferplus: part of the FER+ votes in the targets; 0 for the labels alone.
+        ferplus: part of the FER+ votes in the targets, where the data set has them.
         label_smoothing: of the cross-entropy.
         ema_momentum: of the running average of the weights that is evaluated and kept.
         dropout: before the last layer.
