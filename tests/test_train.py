@@ -10,7 +10,7 @@ from fer.classify import softmax
 from fer.errors import ConfigError, InputError
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
-from tests.conftest import SHARED, make_config, noise, shared
+from tests.conftest import ROOT, SHARED, make_config, noise, shared
 
 datasets = pytest.importorskip("datasets")
 pytest.importorskip("sklearn")
@@ -68,8 +68,11 @@ def test_a_data_set_that_cannot_be_used_is_named(tmp_path):
     from train.data import load_rows, load_split
 
     source = make_dataset(tmp_path / "toy", splits=("train",))
-    with pytest.raises(InputError, match="split 'validation'"):
-        load_rows(source, "validation")
+    with pytest.raises(InputError, match="split must be one of"):
+        load_rows(source, "holiday")
+    half = make_dataset(tmp_path / "half", splits=("test",))
+    with pytest.raises(InputError, match="split 'train'"):
+        load_rows(half, "test")
     with pytest.raises(InputError, match="classes"):
         load_split(source, "train", make_config(class_names=("a", "b")))
 
@@ -297,3 +300,110 @@ def test_an_unfinished_run_is_not_exported(tmp_path):
     with pytest.raises(ConfigError, match="finished"):
         export(tmp_path, "unused", tmp_path / "out")
     assert ModelConfig.read(tmp_path).recipe == "toy"
+
+
+def fer_csv(path, usages, n=12):
+    """fer2013.csv in small: emotion i has gray value 30 i."""
+    rows = ["emotion, Usage, pixels"]
+    for usage in usages:
+        for i in range(7 * n):
+            rows.append(f"{i % 7},{usage}," + " ".join([str(30 * (i % 7))] * 48 * 48))
+    path.write_text("\n".join(rows) + "\n")
+    return str(path)
+
+
+def test_the_challenges_csv_is_read_with_our_order_of_classes(tmp_path):
+    from train.data import load_rows
+
+    source = fer_csv(tmp_path / "fer2013.csv", ("Training", "PublicTest", "PrivateTest"), n=1)
+    rows = load_rows(source, "validation")
+    names = rows.features["label"].names
+    assert names == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+    grays = {names[row["label"]]: np.asarray(row["image"]).max() for row in rows}
+    assert grays["happy"] == 90
+    assert grays["sad"] == 120
+    assert grays["surprise"] == 150
+    assert grays["neutral"] == 180
+    (tmp_path / "bad.csv").write_text("emotion,pixels\n0,1 2 3\n")
+    with pytest.raises(InputError, match="square"):
+        load_rows(str(tmp_path / "bad.csv"), "train")
+    (tmp_path / "bad.csv").write_text("emotion,pixels\n0,1 2 3 999\n")
+    with pytest.raises(InputError, match=r"0\.\.255"):
+        load_rows(str(tmp_path / "bad.csv"), "train")
+    (tmp_path / "bad.csv").write_text("emotion,pixels\n9,1 2 3 4\n")
+    with pytest.raises(InputError, match=r"0\.\.6"):
+        load_rows(str(tmp_path / "bad.csv"), "train")
+    (tmp_path / "bad.csv").write_text("label,image\n9,1 2 3 4\n")
+    with pytest.raises(InputError, match="emotion"):
+        load_rows(str(tmp_path / "bad.csv"), "train")
+
+
+def make_folder(folder, n=30, classes=("calm", "wild")):
+    """Pictures in a folder a class, without splits."""
+    for number, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            pixels = noise(60, 60, seed=100 * number + i) // 2 + 127 * number
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
+    return str(folder)
+
+
+def test_splits_that_are_missing_are_held_out_of_the_training_split(tmp_path):
+    from train.data import load_rows
+
+    source = make_folder(tmp_path / "faces")
+    parts = {split: load_rows(source, split) for split in ("train", "validation", "test")}
+    assert parts["train"].features["label"].names == ["calm", "wild"]
+    sizes = {split: len(rows) for split, rows in parts.items()}
+    assert sum(sizes.values()) == 60
+    assert min(sizes.values()) >= 7
+    seen = [np.asarray(row["image"]).tobytes() for rows in parts.values() for row in rows]
+    assert len(set(seen)) == 60
+    for rows in parts.values():
+        share = np.mean(rows["label"])
+        assert 0.4 < share < 0.6
+    again = load_rows(source, "validation")
+    assert [np.asarray(row["image"]).tobytes() for row in again] == [
+        np.asarray(row["image"]).tobytes() for row in parts["validation"]
+    ]
+
+
+def test_kaggles_folders_get_a_validation_split(tmp_path):
+    from train.data import load_rows
+
+    make_folder(tmp_path / "fer" / "train")
+    make_folder(tmp_path / "fer" / "test", n=5)
+    source = str(tmp_path / "fer")
+    assert len(load_rows(source, "test")) == 10
+    assert len(load_rows(source, "train")) + len(load_rows(source, "validation")) == 60
+    make_folder(tmp_path / "one", n=1)
+    with pytest.raises(InputError, match="hold some out"):
+        load_rows(str(tmp_path / "one"), "train")
+
+
+def test_photographs_become_crops_with_a_report(tmp_path, yunet_path, monkeypatch):
+    from fer.image import read_image
+    from train.crop import REPORT_NAME, crop_folder
+
+    monkeypatch.setenv("FER_YUNET_PATH", str(yunet_path))
+    source = tmp_path / "photos"
+    (source / "happy").mkdir(parents=True)
+    astronaut = (ROOT / "examples" / "astronaut_happy.jpg").read_bytes()
+    (source / "happy" / "a.jpg").write_bytes(astronaut)
+    (source / "happy" / "cut.jpg").write_bytes(astronaut[:2000])
+    Image.fromarray(noise(80, 80)).save(source / "happy" / "a.png")
+    report = crop_folder(source, tmp_path / "crops", "yunet", jobs=2).set_index("file")
+    assert report.loc["happy/a.jpg", "outcome"].startswith("kept")
+    assert report.loc["happy/a.png", "outcome"] == "no face found"
+    assert "not a usable picture" in report.loc["happy/cut.jpg", "outcome"]
+    crop = read_image(tmp_path / "crops" / report.loc["happy/a.jpg", "crop"])
+    assert crop.shape[0] == crop.shape[1] > 60
+    assert (tmp_path / "crops" / REPORT_NAME).is_file()
+    with pytest.raises(InputError, match="new or empty"):
+        crop_folder(source, tmp_path / "crops")
+    with pytest.raises(InputError, match="must not lie in"):
+        crop_folder(source, source / "crops")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="hold pictures"):
+        crop_folder(empty, tmp_path / "more")

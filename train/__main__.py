@@ -1,4 +1,4 @@
-"""Command line: python -m train fit | evaluate | framing | contrast | card."""
+"""Command line: python -m train crop | fit | evaluate | framing | contrast | card."""
 
 import logging
 import os
@@ -60,6 +60,25 @@ def fit(
     folder = weights or run / "export"
     config = export(run, source, folder)
     typer.echo(f"wrote {folder}: temperature {config.temperature}")
+
+
+@app.command()
+def crop(
+    source: Annotated[Path, typer.Argument(help="Folder of photographs, a folder a class.")],
+    target: Annotated[Path, typer.Argument(help="New folder for the face crops.")],
+    detector: Annotated[
+        str | None, typer.Option(help="auto, yunet, slim or haar. [env: FER_DETECTOR]")
+    ] = None,
+    margin: Annotated[float, typer.Option(help="Crop side / longer side of the box.")] = 1.0,
+    jobs: Annotated[int | None, typer.Option(help="Processes. [one a core]")] = None,
+) -> None:
+    """Cut the largest face out of every photograph in SOURCE, for `fit --dataset TARGET`."""
+    from train.crop import REPORT_NAME, crop_folder
+
+    report = crop_folder(source, target, detector, margin, jobs)
+    for outcome, count in report["outcome"].value_counts().items():
+        typer.echo(f"{count:6}  {outcome}")
+    typer.echo(f"wrote {target / REPORT_NAME}")
 
 
 @app.command()

@@ -5,13 +5,16 @@ passes through.
 """
 
 import hashlib
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from fer.errors import InputError
 from fer.image import image_to_frame
@@ -19,6 +22,7 @@ from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 
 __all__ = [
+    "SPLITS",
     "Split",
     "dataset_name",
     "default_dataset",
@@ -27,7 +31,12 @@ __all__ = [
     "load_split",
 ]
 
+SPLITS = ("train", "validation", "test")
 _LOCAL_COPY = Path("../shared/data/fer2013")
+# A seventh of each class for test, then a seventh of what is left for validation.
+_HELD_OUT = 7
+# The challenge's own names and order, https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge
+_CSV_SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 # Column of each class in FER+'s votes, https://github.com/microsoft/FERPlus
 _FERPLUS_COLUMNS = {
     "neutral": 0,
@@ -38,6 +47,7 @@ _FERPLUS_COLUMNS = {
     "disgust": 5,
     "fear": 6,
 }
+_CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
 @dataclass(frozen=True)
@@ -85,27 +95,120 @@ def dataset_name(dataset: str) -> str:
 
 
 def load_rows(dataset: str, split: str) -> datasets.Dataset:
-    """One split of `dataset` with its columns `image` and `label` checked.
+    """One split of `dataset`, with columns `image` and `label` (a ClassLabel).
+
+    Args:
+        dataset: a Hub repository, a folder that `datasets.load_dataset` reads (Parquet
+            files, or pictures in a folder a class, with or without a folder a split above
+            them), or a CSV file with `pixels` in the layout of fer2013.csv.
+        split: "train", "validation" or "test". A test or validation split that `dataset`
+            lacks is held out of its training split: every `_HELD_OUT`-th part of each
+            class, the same each time.
 
     Raises:
-        InputError: split or column missing, or `label` is no ClassLabel.
+        InputError: no training split, a column missing, a class without a picture, or
+            too few pictures to hold some out.
     """
+    if split not in SPLITS:
+        raise InputError(f"split must be one of {SPLITS}. Received: {split!r}")
+    source = _open_csv(Path(dataset)) if dataset.endswith(".csv") else _open(dataset)
+    if "train" not in source:
+        raise InputError(f"{dataset} must have a split 'train'. Received: {sorted(source)}")
+    source = datasets.DatasetDict(
+        {name: _labelled(rows, f"{dataset}[{name}]") for name, rows in source.items()}
+    )
+    labels = np.asarray(source["train"]["label"], np.int64)
+    names = source["train"].features["label"].names
+    counts = np.bincount(labels[labels >= 0], minlength=len(names))
+    if not counts.all():
+        empty = [name for name, count in zip(names, counts, strict=False) if not count]
+        raise InputError(f"every class of {dataset}[train] must have pictures. None in: {empty}")
+    for missing in ("test", "validation"):
+        if missing not in source:
+            try:
+                parts = source["train"].train_test_split(
+                    test_size=1 / _HELD_OUT, stratify_by_column="label", seed=0
+                )
+            except ValueError as error:
+                raise InputError(
+                    f"{dataset} must have a split {missing!r}, or enough pictures of each "
+                    f"class to hold some out. Received: {dict(zip(names, counts, strict=False))}"
+                ) from error
+            source["train"], source[missing] = parts["train"], parts["test"]
+    return source[split]
+
+
+def _open(dataset: str) -> datasets.DatasetDict:
     try:
-        rows = datasets.load_dataset(dataset, split=split)
+        source = datasets.load_dataset(dataset)
     except (ValueError, OSError) as error:
         raise InputError(
-            f"{dataset} must be a data set with a split {split!r}. Received: {error}"
+            f"{dataset} must be a Hub repository, a folder or a .csv file with labelled "
+            f"pictures. Received: {error}"
         ) from error
+    return source
+
+
+def _open_csv(path: Path) -> datasets.DatasetDict:
+    """fer2013.csv: columns emotion, pixels (numbers between blanks, square) and Usage."""
+    if not path.is_file():
+        raise InputError(f"{path} must be a file. Received: nothing of that name")
+    table = pd.read_csv(path, skipinitialspace=True)
+    table.columns = [str(name).strip() for name in table.columns]
+    missing = {"emotion", "pixels"} - set(table.columns)
+    if missing:
+        raise InputError(
+            f"{path} must have columns `emotion` and `pixels`. Received: {list(table.columns)}"
+        )
+    usage = table["Usage"] if "Usage" in table.columns else pd.Series("Training", table.index)
+    unknown = set(usage) - set(_CSV_SPLITS)
+    if unknown:
+        raise InputError(f"`Usage` must be one of {list(_CSV_SPLITS)}. Received: {unknown}")
+    names = list(_CSV_CLASSES)
+    if not table["emotion"].isin(range(len(names))).all():
+        raise InputError(
+            f"`emotion` must be 0..{len(names) - 1}. Received: {sorted(set(table['emotion']))}"
+        )
+    order = sorted(names)
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=order))
+    splits = {}
+    for used, split in _CSV_SPLITS.items():
+        rows = table[usage == used]
+        if len(rows):
+            splits[split] = datasets.Dataset.from_dict(
+                {
+                    "image": [_csv_picture(text, path) for text in rows["pixels"]],
+                    "label": [order.index(names[i]) for i in rows["emotion"]],
+                },
+                features=features,
+            )
+    return datasets.DatasetDict(splits)
+
+
+def _csv_picture(text: str, path: Path) -> Image.Image:
+    try:
+        pixels = np.array(text.split(), np.uint8)
+    except (ValueError, OverflowError, AttributeError) as error:
+        raise InputError(f"`pixels` of {path} must be numbers 0..255. Received: {error}") from error
+    side = math.isqrt(len(pixels))
+    if side == 0 or side * side != len(pixels):
+        raise InputError(f"`pixels` of {path} must be a square. Received: {len(pixels)} numbers")
+    return Image.fromarray(pixels.reshape(side, side))
+
+
+def _labelled(rows: datasets.Dataset, what: str) -> datasets.Dataset:
+    """`rows` with its columns checked and names of classes turned into a ClassLabel."""
     missing = {"image", "label"} - set(rows.column_names)
     if missing:
         raise InputError(
-            f"{dataset} must have columns `image` and `label`. Received: {rows.column_names}"
+            f"{what} must have columns `image` and `label`. Received: {rows.column_names}"
         )
-    if not isinstance(rows.features["label"], datasets.ClassLabel):
-        raise InputError(
-            f"`label` of {dataset} must be a ClassLabel. Received: {rows.features['label']}"
-        )
-    return rows
+    label = rows.features["label"]
+    if isinstance(label, datasets.ClassLabel):
+        return rows
+    if label == datasets.Value("string"):
+        return rows.class_encode_column("label")
+    raise InputError(f"`label` of {what} must be a ClassLabel or names. Received: {label}")
 
 
 def load_class_names(dataset: str) -> tuple[str, ...]:
