@@ -13,7 +13,7 @@ from fer.types import ModelConfig, check_frame
 
 __all__ = ["resize", "to_model_input"]
 
-# Gray levels between the two ends of a crop; darker webcams than this show mostly noise.
+# Gray levels between the two ends of a crop: a flatter one is stretched no further than this.
 _MIN_SPREAD = 16.0
 
 

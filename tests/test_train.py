@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fer.classify import softmax
-from fer.errors import ConfigError, InputError
+from fer.errors import ConfigError, DetectorError, InputError
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 from tests.conftest import ROOT, SHARED, make_config, noise, shared
@@ -187,7 +187,7 @@ def test_validation_leaves_the_batch_statistics_of_training_alone():
 @pytest.mark.keras
 def test_votes_enter_the_targets_as_far_as_asked():
     from train.data import Split
-    from train.fit import soft_targets
+    from train.losses import soft_targets
 
     votes = np.array([[3, 1], [0, 0]], np.float32)
     split = Split(np.zeros((2, 4, 4, 1), np.uint8), np.array([1, 0]), None, votes, ("a", "b"), "")
@@ -209,7 +209,7 @@ def test_the_votes_stand_in_the_order_of_the_classes():
 
 
 def test_rare_classes_are_repeated_as_far_as_asked():
-    from train.fit import repeats
+    from train.losses import repeats
 
     labels = np.repeat([0, 1], [160, 10])
     assert (repeats(labels, 0.0, seed=0) == np.arange(170)).all()
@@ -401,6 +401,9 @@ def test_photographs_become_crops_with_a_report(tmp_path, yunet_path, monkeypatc
     assert (tmp_path / "crops" / REPORT_NAME).is_file()
     with pytest.raises(InputError, match="new or empty"):
         crop_folder(source, tmp_path / "crops")
+    monkeypatch.setenv("FER_YUNET_PATH", str(tmp_path / "missing.onnx"))
+    with pytest.raises(DetectorError):
+        crop_folder(source, tmp_path / "none", "yunet")
     with pytest.raises(InputError, match="must not lie in"):
         crop_folder(source, source / "crops")
     empty = tmp_path / "empty"

@@ -11,12 +11,12 @@ from tqdm import tqdm
 from fer.classify import Classifier
 from fer.hub import load_classifier
 from fer.image import image_to_frame
-from train.data import load_rows
+from train.data import load_fresh_rows
 
 __all__ = ["measure_contrast"]
 
 PERCENTILES = (None, 0.2, 0.5, 1.0, 2.0, 5.0)
-# Of each image's distance from its mean gray; webcams in dim rooms stand near one half.
+# Of each pixel's distance from the mean gray of its image.
 FACTORS = (1.0, 0.7, 0.5, 0.3)
 
 
@@ -30,9 +30,7 @@ def measure_contrast(dataset: str, results: Path) -> pd.DataFrame:
     Returns:
         Columns percentile (empty for none), contrast, top1 and macro_f1 in percent.
     """
-    rows = load_rows(dataset, "validation")
-    if "cross_split_twin" in rows.column_names:
-        rows = rows.select(np.flatnonzero(~np.asarray(rows["cross_split_twin"], bool)))
+    rows = load_fresh_rows(dataset, "validation")
     labels = np.asarray(rows["label"])
     crops = [image_to_frame(row["image"]).astype(np.float32) for row in rows]
     bundled = load_classifier()

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from fer.crop import crop_faces
 from fer.detect import Detector
-from fer.errors import FerError, InputError
+from fer.errors import ImageError, InputError
 from fer.geometry import crop_side_px
 from fer.hub import load_detector
 from fer.image import read_image
@@ -48,9 +48,9 @@ def _crop_one(
     row: dict[str, object] = {"file": path.relative_to(source).as_posix(), "crop": "", "faces": 0}
     try:
         frame = read_image(path)
-        faces = _detector(detector)(frame)
-    except FerError as error:
+    except ImageError as error:
         return {**row, "outcome": f"not a usable picture: {error}"}
+    faces = _detector(detector)(frame)
     row["faces"] = len(faces)
     if not len(faces):
         return {**row, "outcome": "no face found"}
@@ -94,6 +94,8 @@ def crop_folder(
 
     Raises:
         InputError: no folder, no picture in it, or something is in `target`.
+        HubError: the detector asked for cannot be fetched.
+        DetectorError: it cannot be built.
     """
     if not source.is_dir():
         raise InputError(f"{source} must be a folder. Received: {source}")
@@ -104,6 +106,7 @@ def crop_folder(
     pictures = list(_pictures(source))
     if not pictures:
         raise InputError(f"{source} must hold pictures. Received: none ({sorted(_SUFFIXES)})")
+    load_detector(detector)  # fails here, once, rather than in every process
     work = partial(_crop_one, source=source, target=target, detector=detector, margin=margin)
     target.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(jobs or os.cpu_count(), get_context("spawn")) as pool:

@@ -27,6 +27,7 @@ __all__ = [
     "dataset_name",
     "default_dataset",
     "load_class_names",
+    "load_fresh_rows",
     "load_rows",
     "load_split",
 ]
@@ -130,9 +131,10 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
                     test_size=1 / _HELD_OUT, stratify_by_column="label", seed=0
                 )
             except ValueError as error:
+                found = dict(zip(names, counts.tolist(), strict=False))
                 raise InputError(
                     f"{dataset} must have a split {missing!r}, or enough pictures of each "
-                    f"class to hold some out. Received: {dict(zip(names, counts, strict=False))}"
+                    f"class to hold some out. Received: {found}"
                 ) from error
             source["train"], source[missing] = parts["train"], parts["test"]
     return source[split]
@@ -140,13 +142,12 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
 
 def _open(dataset: str) -> datasets.DatasetDict:
     try:
-        source = datasets.load_dataset(dataset)
+        return datasets.load_dataset(dataset)
     except (ValueError, OSError) as error:
         raise InputError(
             f"{dataset} must be a Hub repository, a folder or a .csv file with labelled "
             f"pictures. Received: {error}"
         ) from error
-    return source
 
 
 def _open_csv(path: Path) -> datasets.DatasetDict:
@@ -209,6 +210,14 @@ def _labelled(rows: datasets.Dataset, what: str) -> datasets.Dataset:
     if label == datasets.Value("string"):
         return rows.class_encode_column("label")
     raise InputError(f"`label` of {what} must be a ClassLabel or names. Received: {label}")
+
+
+def load_fresh_rows(dataset: str, split: str) -> datasets.Dataset:
+    """`load_rows` without the images of which another split has a copy."""
+    rows = load_rows(dataset, split)
+    if "cross_split_twin" in rows.column_names:
+        rows = rows.select(np.flatnonzero(~np.asarray(rows["cross_split_twin"], bool)))
+    return rows
 
 
 def load_class_names(dataset: str) -> tuple[str, ...]:

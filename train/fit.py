@@ -12,11 +12,12 @@ from fer.errors import InputError
 from fer.hub import KERAS_NAME
 from fer.types import CONFIG_NAME, ModelConfig
 from train.augment import build_augmentation
-from train.data import Split, dataset_name, load_class_names, load_split
+from train.data import dataset_name, load_class_names, load_split
+from train.losses import repeats, soft_targets
 from train.model import build_model, recalibrate_batch_norm
 from train.recipes import Recipe
 
-__all__ = ["FreshStatistics", "fit", "repeats", "soft_targets"]
+__all__ = ["FreshStatistics", "fit"]
 
 BEST_NAME = "best.weights.h5"
 LOG_NAME = "log.csv"
@@ -100,40 +101,6 @@ def _compile(
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     return trainer
-
-
-def repeats(labels: np.ndarray, balance: float, seed: int) -> np.ndarray:
-    """Index of each training image, those of rare classes several times.
-
-    Args:
-        labels: (n,) class indices.
-        balance: 0 leaves the data as it is, 1 repeats every class as often as the
-            commonest one has images.
-        seed: of which images have the one repeat more that a factor's fraction stands for.
-
-    Source: repeat factors, Gupta et al. 2019, arXiv:1908.03195, section 5.1.
-    """
-    counts = np.bincount(labels)
-    factors = (counts.max() / np.maximum(counts, 1)) ** balance
-    wanted = factors[labels]
-    extra = np.random.default_rng(seed).random(len(labels)) < wanted % 1
-    return np.repeat(np.arange(len(labels)), wanted.astype(int) + extra)
-
-
-def soft_targets(split: Split, ferplus: float) -> np.ndarray:
-    """Targets (n, k), rows sum to 1: the label, and the FER+ votes to a part of `ferplus`.
-
-    An image that nobody gave one of the classes keeps its label; so does every image of a
-    data set without votes, which makes the recipe fit for any faces.
-
-    Source: Barsoum et al. 2016, arXiv:1608.01041, section 3.4.
-    """
-    onehot = np.eye(len(split.class_names), dtype=np.float32)[split.labels]
-    if not ferplus or split.votes is None:
-        return onehot
-    total = split.votes.sum(axis=1, keepdims=True)
-    shares = np.where(total > 0, split.votes / np.maximum(total, 1), onehot)
-    return ((1 - ferplus) * onehot + ferplus * shares).astype(np.float32)
 
 
 def _best_so_far(log: Path, first_epoch: int) -> float | None:

@@ -22,7 +22,7 @@ from fer.geometry import center_xy, crop_side_px, roll_degrees
 from fer.hub import DETECTORS, load_classifier, load_detector
 from fer.image import image_to_frame
 from fer.preprocess import resize
-from train.data import load_rows
+from train.data import load_fresh_rows
 
 __all__ = ["measure_framing"]
 
@@ -34,9 +34,7 @@ MARGINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5)
 
 def _scenes(dataset: str, n_images: int) -> Iterable[tuple[NDArray[np.uint8], int]]:
     """Twin-free validation images, enlarged, with their edges drawn out to a canvas."""
-    rows = load_rows(dataset, "validation")
-    if "cross_split_twin" in rows.column_names:
-        rows = rows.select(np.flatnonzero(~np.asarray(rows["cross_split_twin"], bool)))
+    rows = load_fresh_rows(dataset, "validation")
     rows = rows.shuffle(seed=0).select(range(min(n_images, len(rows))))
     pad = (_CANVAS_PX - _FACE_PX) // 2
     for row in rows:
