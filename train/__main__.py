@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -44,19 +45,40 @@ def fit(
         ),
     ] = "imagenet",
     resume: Annotated[bool, typer.Option(help="Go on after the last whole epoch.")] = False,
+    teacher: Annotated[
+        list[Path] | None, typer.Option(help="A .keras file to distil from. May be repeated.")
+    ] = None,
+    drop_twins: Annotated[
+        bool,
+        typer.Option(help="Leave out training images that validation or test has a copy of."),
+    ] = False,
+    data_parallel: Annotated[
+        bool, typer.Option(help="Share each batch among all devices (JAX).")
+    ] = False,
     weights: Annotated[
         Path | None, typer.Option(help="Folder for the finished model. [OUT/export]")
     ] = None,
 ) -> None:
-    """Train RECIPE, select on validation, export LiteRT. The test split stays shut."""
+    """Train RECIPE, select on validation, export. The test split stays shut."""
     from train.export import export
     from train.fit import fit as train
     from train.recipes import get_recipe
 
     chosen = get_recipe(recipe)
+    if drop_twins:
+        chosen = replace(chosen, name=f"{chosen.name}-no-twins", drop_twins=True)
     run = out or Path("runs") / chosen.name
     source = _dataset(dataset)
-    train(chosen, source, run, init=None if init == "random" else init, resume=resume)
+    start = None if init == "random" else init
+    if data_parallel:
+        import keras
+
+        keras.distribution.set_distribution(keras.distribution.DataParallel())
+    try:
+        train(chosen, source, run, start, resume, teacher or ())
+    except KeyboardInterrupt:
+        typer.echo(f"stopped; the whole epochs are kept in {run}: --resume goes on", err=True)
+        raise typer.Exit(130) from None
     folder = weights or run / "export"
     config = export(run, source, folder)
     typer.echo(f"wrote {folder}: temperature {config.temperature}")

@@ -7,7 +7,7 @@ passes through.
 import hashlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import datasets
@@ -64,6 +64,9 @@ class Split:
             `ferplus_votes` column.
         class_names: from the data set's own ClassLabel, in its order.
         sha256: digest of the stored pixels and labels.
+        majority: (n,) int64 index of the class with most of all FER+ votes; -1 where that
+            is contempt, unknown, no face or a class that the data set lacks, or where two
+            have as many. None where there are no votes.
     """
 
     images: NDArray[np.uint8]
@@ -72,6 +75,13 @@ class Split:
     votes: NDArray[np.float32] | None
     class_names: tuple[str, ...]
     sha256: str
+    majority: NDArray[np.int64] | None = None
+
+    def rows(self, index: NDArray[np.int64]) -> "Split":
+        """The images that `index` (m,) names, in its order; `sha256` stays the whole split's."""
+        columns = ("images", "labels", "twin", "votes", "majority")
+        picked = {key: getattr(self, key) for key in columns if getattr(self, key) is not None}
+        return replace(self, **{key: column[index] for key, column in picked.items()})
 
 
 def default_dataset() -> str:
@@ -269,7 +279,15 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
         twin = np.asarray(rows["cross_split_twin"], np.bool_)
     else:
         twin = np.zeros(len(rows), np.bool_)
-    return Split(images, labels, twin, _votes(rows, class_names), class_names, digest.hexdigest())
+    return Split(
+        images,
+        labels,
+        twin,
+        _votes(rows, class_names),
+        class_names,
+        digest.hexdigest(),
+        _majority(rows, class_names),
+    )
 
 
 def _votes(rows: datasets.Dataset, class_names: tuple[str, ...]) -> NDArray[np.float32] | None:
@@ -282,3 +300,16 @@ def _votes(rows: datasets.Dataset, class_names: tuple[str, ...]) -> NDArray[np.f
         if name in _FERPLUS_COLUMNS:
             votes[:, i] = counted[:, _FERPLUS_COLUMNS[name]]
     return votes
+
+
+def _majority(rows: datasets.Dataset, class_names: tuple[str, ...]) -> NDArray[np.int64] | None:
+    """Index of the class that won FER+'s vote; -1 where none of ours did, or not alone."""
+    if "ferplus_votes" not in rows.column_names:
+        return None
+    counted = np.asarray(rows["ferplus_votes"], np.int64)
+    index = np.full(counted.shape[1], -1)
+    for i, name in enumerate(class_names):
+        if name in _FERPLUS_COLUMNS:
+            index[_FERPLUS_COLUMNS[name]] = i
+    alone = (counted == counted.max(axis=1, keepdims=True)).sum(axis=1) == 1
+    return np.where(alone, index[counted.argmax(axis=1)], -1)

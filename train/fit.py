@@ -1,28 +1,91 @@
 """The training loop: Keras `fit` over the phases of a recipe."""
 
-from dataclasses import replace
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from fer.errors import InputError
 from fer.hub import KERAS_NAME
 from fer.types import CONFIG_NAME, ModelConfig
-from train.augment import build_augmentation
-from train.data import dataset_name, load_class_names, load_split
-from train.losses import repeats, soft_targets
-from train.model import build_model, recalibrate_batch_norm
-from train.recipes import Recipe
+from train.augment import Mix, build_augmentation
+from train.data import Split, dataset_name, load_class_names, load_split
+from train.losses import TrainingLoss, accuracy, class_weights, repeats, soft_targets
+from train.model import build_model, build_trainer, load_teacher, recalibrate_batch_norm
+from train.recipes import Phase, Recipe
 
-__all__ = ["FreshStatistics", "fit"]
+__all__ = ["TRAINING_NAME", "Batches", "FreshStatistics", "fit"]
 
+TRAINING_NAME = "training.json"
+BACKUP_NAME = "backup"
 BEST_NAME = "best.weights.h5"
 LOG_NAME = "log.csv"
 _N_RECALIBRATION_IMAGES = 8192
 _N_RECALIBRATION_IMAGES_A_VALIDATION = 2048
+
+
+class Batches(keras.utils.PyDataset):
+    """Training batches in an order that follows from the seed and the epoch alone.
+
+    So a run that is resumed sees what an unbroken one sees.
+
+    Args:
+        images: (n, s, s, c) uint8.
+        targets: (n, k) float32.
+        batch_size: images a batch; the last one may be smaller.
+        seed: of the order.
+    """
+
+    def __init__(self, images: np.ndarray, targets: np.ndarray, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.images, self.targets = images, targets
+        self.batch_size, self.seed = batch_size, seed
+        self.start(0)
+
+    def start(self, epoch: int) -> None:
+        """Take the order of `epoch`, counted from 0 over the whole run."""
+        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
+
+    def __len__(self) -> int:
+        return -(-len(self.images) // self.batch_size)
+
+    def __getitem__(self, step: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        chosen = self.order[step * self.batch_size : (step + 1) * self.batch_size]
+        targets = self.targets[chosen]
+        return (self.images[chosen].astype(np.float32), targets), targets
+
+
+class EpochSeeds(keras.callbacks.Callback):
+    """Start each epoch with the order and the random states that belong to it.
+
+    Args:
+        batches: of the phase.
+        seed: of the run.
+    """
+
+    def __init__(self, batches: Batches, seed: int) -> None:
+        super().__init__()
+        self.batches, self.seed = batches, seed
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Set them."""
+        self.batches.start(epoch)
+        rng = np.random.default_rng([self.seed, epoch, 1])
+        kept = {id(weight) for weight in self.model.weights}
+        for variable in self.model.non_trainable_variables:
+            if id(variable) not in kept:  # the states of layers that draw at random
+                variable.assign(rng.integers(0, 2**31, variable.shape).astype(variable.dtype))
 
 
 class FreshStatistics(keras.callbacks.Callback):
@@ -54,6 +117,47 @@ class FreshStatistics(keras.callbacks.Callback):
             variable.assign(value)
 
 
+class Progress(keras.callbacks.Callback):
+    """One bar over all epochs: images a second, loss, accuracy and the time left.
+
+    Also puts `seconds` into the logs of an epoch, so it stands before the logger.
+
+    Args:
+        bar: counts images.
+        batches: of the phase.
+    """
+
+    def __init__(self, bar: tqdm, batches: Batches) -> None:
+        super().__init__()
+        self.bar, self.batches = bar, batches
+        self._began = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Count what an earlier part of the run has seen."""
+        self._began = time.perf_counter()
+        n_seen = epoch * len(self.batches.images)
+        if self.bar.n < n_seen:
+            self.bar.initial = self.bar.n = n_seen
+        self.bar.set_description(f"epoch {epoch + 1}")
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Move the bar."""
+        rest = len(self.batches.images) - batch * self.batches.batch_size
+        self.bar.update(min(self.batches.batch_size, rest))
+        if batch % 20 == 0:
+            self.bar.set_postfix(_figures(logs), refresh=False)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Leave a line behind."""
+        logs["seconds"] = round(time.perf_counter() - self._began, 1)
+        figures = "  ".join(f"{key} {value}" for key, value in _figures(logs).items())
+        self.bar.write(f"epoch {epoch + 1:3}  {figures}", file=sys.stderr)
+
+
+def _figures(logs: dict[str, Any]) -> dict[str, str]:
+    return {key: f"{float(value):.4g}" for key, value in logs.items()}
+
+
 def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     warmup = int(recipe.warmup_epochs * steps_per_epoch)
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -62,45 +166,47 @@ def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimiz
         warmup_target=recipe.learning_rate,
         warmup_steps=warmup,
     )
-    return keras.optimizers.AdamW(
+    optimizer = keras.optimizers.AdamW(
         schedule,
         weight_decay=recipe.weight_decay,
         global_clipnorm=recipe.clip_norm,
         use_ema=True,
         ema_momentum=recipe.ema_momentum,
     )
-
-
-def _compile(
-    recipe: Recipe,
-    config: ModelConfig,
-    strength: float,
-    init: Path | str | None,
-    steps_per_epoch: int,
-) -> keras.Model:
-    """Augmentation and network in one trainable model at one input size."""
-    network = build_model(
-        len(config.class_names),
-        config.channels,
-        input_size=config.input_size,
-        dropout=recipe.dropout,
-        init=init,
-    )
-    trainer = keras.Sequential(
-        [keras.Input(network.input_shape[1:]), build_augmentation(recipe, strength), network]
-    )
-    optimizer = _optimizer(recipe, steps_per_epoch)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    trainer.compile(
-        optimizer,
-        keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=recipe.label_smoothing
-        ),
-        metrics=["accuracy"],
-        # On a CPU XLA's depthwise convolutions are slower than TensorFlow's own.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    return optimizer
+
+
+def _build(
+    recipe: Recipe,
+    phase: Phase,
+    config: ModelConfig,
+    init: Path | str | None,
+    teachers: Sequence[Path],
+) -> tuple[keras.Model, keras.Model]:
+    """The network at the phase's size, and the trainer around it."""
+    n_classes = len(config.class_names)
+    # The teachers keep the precision they were saved with.
+    taught_by = [
+        load_teacher(path, (phase.input_size, phase.input_size, config.channels), n_classes)
+        for path in teachers
+    ]
+    keras.config.set_dtype_policy(recipe.precision)
+    try:
+        network = build_model(
+            n_classes,
+            config.channels,
+            input_size=phase.input_size,
+            dropout=recipe.dropout,
+            init=init,
+            fused=True,
+        )
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mix = Mix(phase.augment * recipe.mix, recipe.mixup, recipe.cutmix)
+    return network, build_trainer(
+        network, build_augmentation(recipe, phase.augment), mix, taught_by
     )
-    return trainer
 
 
 def _best_so_far(log: Path, first_epoch: int) -> float | None:
@@ -112,14 +218,134 @@ def _best_so_far(log: Path, first_epoch: int) -> float | None:
     return float(earlier.max()) if len(earlier) else None
 
 
+def _keepers(recipe: Recipe, out: Path, first_epoch: int) -> list[keras.callbacks.Callback]:
+    """What watches the validation accuracy of the last phase."""
+    # A resumed run must not take its first epoch for the best.
+    best = _best_so_far(out / LOG_NAME, first_epoch)
+    keepers: list[keras.callbacks.Callback] = [
+        keras.callbacks.ModelCheckpoint(
+            str(out / BEST_NAME),
+            monitor="val_accuracy",
+            mode="max",
+            save_best_only=True,
+            save_weights_only=True,
+            initial_value_threshold=best,
+        )
+    ]
+    if recipe.patience is not None:
+        keepers.append(
+            keras.callbacks.EarlyStopping(
+                "val_accuracy", patience=recipe.patience, mode="max", baseline=best
+            )
+        )
+    return keepers
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What a phase trains on, at its size.
+
+    Attributes:
+        config: with the phase's `input_size`.
+        train: what the recipe wants of the training split, rare classes several times.
+        validation: the images without a twin in the training split.
+        shown: (n, s, s, c) the whole training split in random order, as it will be served.
+        sha256: of the whole training split.
+    """
+
+    config: ModelConfig
+    train: Split
+    validation: Split
+    shown: np.ndarray
+    sha256: str
+
+
+def _load(recipe: Recipe, dataset: str, config: ModelConfig) -> _Data:
+    train, validation = (load_split(dataset, name, config) for name in ("train", "validation"))
+    kept = np.flatnonzero(~train.twin) if recipe.drop_twins else np.arange(len(train.labels))
+    return _Data(
+        config,
+        train.rows(kept[repeats(train.labels[kept], recipe.balance, recipe.seed)]),
+        validation.rows(np.flatnonzero(~validation.twin)),
+        np.random.default_rng(recipe.seed).permutation(train.images),
+        train.sha256,
+    )
+
+
+def _train_phase(
+    recipe: Recipe,
+    phase: Phase,
+    first_epoch: int,
+    data: _Data,
+    out: Path,
+    init: Path | str | None,
+    teachers: Sequence[Path],
+    bar: tqdm,
+) -> keras.Model:
+    """Train the epochs of `phase`, or those that are left of them.
+
+    Returns:
+        The network, after the last phase with the weights that were best on validation.
+    """
+    is_last = phase is recipe.phases[-1]
+    batches = Batches(
+        data.train.images,
+        soft_targets(data.train, recipe.ferplus),
+        recipe.batch_size,
+        recipe.seed,
+    )
+    onehot = soft_targets(data.validation, 0.0)
+    network, trainer = _build(recipe, phase, data.config, init, teachers)
+    trainer.compile(
+        _optimizer(recipe, steps_per_epoch=len(batches)),
+        TrainingLoss(
+            class_weights(data.train.labels, onehot.shape[1], recipe.class_weight),
+            recipe.label_smoothing,
+            recipe.focal,
+            recipe.distill,
+            recipe.distill_temperature,
+        ),
+        metrics=[accuracy],
+        # On a CPU XLA's depthwise convolutions are slower than TensorFlow's own.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    trainer.fit(
+        batches,
+        initial_epoch=first_epoch,
+        epochs=first_epoch + phase.epochs,
+        validation_data=((data.validation.images, onehot), onehot),
+        validation_batch_size=recipe.batch_size,
+        callbacks=[
+            # The backup written by the last epoch of one phase is what the next one
+            # starts from: weights, optimizer and running average carry over, and a
+            # resumed run takes the same way as an unbroken one. Two of them, because a
+            # kill may hit while one is written.
+            keras.callbacks.BackupAndRestore(
+                str(out / BACKUP_NAME), delete_checkpoint=False, double_checkpoint=True
+            ),
+            EpochSeeds(batches, recipe.seed),
+            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+            FreshStatistics(network, data.shown[:_N_RECALIBRATION_IMAGES_A_VALIDATION]),
+            Progress(bar, batches),
+            keras.callbacks.CSVLogger(str(out / LOG_NAME), append=True),
+            *(_keepers(recipe, out, first_epoch) if is_last else []),
+        ],
+        verbose=0,
+    )
+    if is_last:
+        trainer.load_weights(out / BEST_NAME)
+    return network
+
+
 def fit(
     recipe: Recipe,
     dataset: str,
     out: Path,
     init: Path | str | None = "imagenet",
     resume: bool = False,
+    teachers: Sequence[Path] = (),
 ) -> None:
-    """Train `recipe` and leave `model.keras`, `fer.json` and the log in `out`.
+    """Train `recipe` and leave `model.keras`, `fer.json`, `training.json` and the log in `out`.
 
     The weights kept are the running average after the epoch of the last phase with the
     best accuracy on those validation images that have no twin in the training split,
@@ -127,16 +353,17 @@ def fit(
 
     Args:
         recipe: what to do.
-        dataset: Hub repository or folder.
+        dataset: see `train.data.load_rows`.
         out: folder of the run; made if missing.
         init: see `train.model.build_model`.
         resume: go on after the last whole epoch found in `out`.
+        teachers: .keras files to distil from, as `recipe.distill` says.
 
     Raises:
-        InputError: the data set is not usable, or `out` holds a run and `resume` is off.
+        InputError: the data set or a teacher is not usable, or `out` holds a run and
+            `resume` is off.
     """
-    backup = out / "backup"
-    if backup.exists() and not resume:
+    if (out / BACKUP_NAME).exists() and not resume:
         raise InputError(f"{out} must be new, or --resume given. Received: a run is in it")
     out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
@@ -152,53 +379,47 @@ def fit(
         dataset=dataset_name(dataset),
     )
     first_epoch = 0
-    for phase in recipe.phases:
-        sized = replace(config, input_size=phase.input_size)
-        train = load_split(dataset, "train", sized)
-        validation = load_split(dataset, "validation", sized)
-        chosen = repeats(train.labels, recipe.balance, recipe.seed)
-        x, y = train.images[chosen], soft_targets(train, recipe.ferplus)[chosen]
-        fresh = ~validation.twin
-        shown = np.random.default_rng(recipe.seed).permutation(train.images)
-        steps = -(-len(x) // recipe.batch_size)
-        trainer = _compile(recipe, sized, phase.augment, init, steps_per_epoch=steps)
-        # The backup written by the last epoch of one phase is what the next one starts
-        # from: weights, optimizer and running average carry over, and a resumed run takes
-        # the same way as an unbroken one.
-        callbacks = [
-            keras.callbacks.BackupAndRestore(str(backup), delete_checkpoint=False),
-            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-            FreshStatistics(trainer.layers[-1], shown[:_N_RECALIBRATION_IMAGES_A_VALIDATION]),
-            keras.callbacks.CSVLogger(str(out / LOG_NAME), append=True),
-        ]
-        if phase is recipe.phases[-1]:
-            callbacks.append(
-                keras.callbacks.ModelCheckpoint(
-                    str(out / BEST_NAME),
-                    monitor="val_accuracy",
-                    mode="max",
-                    save_best_only=True,
-                    save_weights_only=True,
-                    # A resumed run must not take its first epoch for the best.
-                    initial_value_threshold=_best_so_far(out / LOG_NAME, first_epoch),
-                )
-            )
-        trainer.fit(
-            x,
-            y,
-            batch_size=recipe.batch_size,
-            initial_epoch=first_epoch,
-            epochs=first_epoch + phase.epochs,
-            validation_data=(validation.images[fresh], soft_targets(validation, 0.0)[fresh]),
-            callbacks=callbacks,
-            verbose=2,
-        )
-        first_epoch += phase.epochs
-    trainer.load_weights(out / BEST_NAME)
-    network = trainer.layers[-1]
-    recalibrate_batch_norm(network, shown[:_N_RECALIBRATION_IMAGES])
-    network.save(out / KERAS_NAME)
+    with tqdm(unit="img", smoothing=0.05, mininterval=1, dynamic_ncols=True) as bar:
+        for phase in recipe.phases:
+            data = _load(recipe, dataset, replace(config, input_size=phase.input_size))
+            bar.total = recipe.epochs * len(data.train.labels)
+            network = _train_phase(recipe, phase, first_epoch, data, out, init, teachers, bar)
+            first_epoch += phase.epochs
+    served = build_model(len(class_names), config.channels, config.input_size, recipe.dropout)
+    served.set_weights(network.get_weights())
+    recalibrate_batch_norm(served, data.shown[:_N_RECALIBRATION_IMAGES])
+    served.save(out / KERAS_NAME)
     # Whoever compares figures must see which had more than the labels.
-    extra = " with FER+ votes" if recipe.ferplus and train.votes is not None else ""
-    finished = replace(config, dataset=config.dataset + extra, dataset_sha256=train.sha256)
+    extra = " with FER+ votes" if recipe.ferplus and data.train.votes is not None else ""
+    finished = replace(config, dataset=config.dataset + extra, dataset_sha256=data.sha256)
     (out / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")
+    record = _record(recipe, out / LOG_NAME, len(data.train.labels), init, teachers)
+    (out / TRAINING_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _named(path: Path | str | None) -> dict[str, str] | str | None:
+    """A file by its name and sha256, anything else as it is."""
+    if path is None or not Path(path).is_file():
+        return path if path is None else str(path)
+    content = Path(path).read_bytes()
+    return {"file": Path(path).name, "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _record(
+    recipe: Recipe, log: Path, n_images: int, init: Path | str | None, teachers: Sequence[Path]
+) -> dict[str, Any]:
+    """What was done on what, for whoever wants to do it again."""
+    table = pd.read_csv(log)
+    devices = sorted(keras.distribution.list_devices())
+    return {
+        "recipe": asdict(recipe),
+        "command": f"python -m train fit {recipe.name}",
+        "init": _named(init),
+        "teachers": [_named(path) for path in teachers],
+        "backend": keras.backend.backend(),
+        "keras": keras.__version__,
+        "device": f"{', '.join(devices)}; {os.cpu_count()} {platform.machine()} cores",
+        "images_seen": n_images * len(table),
+        "wall_time_s": round(float(table["seconds"].sum())),
+        "log": table.to_dict("records"),
+    }

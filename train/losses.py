@@ -1,10 +1,13 @@
-"""What a run is drawn to: targets, and how often each image is shown."""
+"""What a run is drawn to: targets, how much each image counts, the loss."""
 
+from typing import Any
+
+import keras
 import numpy as np
 
 from train.data import Split
 
-__all__ = ["repeats", "soft_targets"]
+__all__ = ["TrainingLoss", "accuracy", "class_weights", "repeats", "soft_targets"]
 
 
 def repeats(labels: np.ndarray, balance: float, seed: int) -> np.ndarray:
@@ -39,3 +42,71 @@ def soft_targets(split: Split, ferplus: float) -> np.ndarray:
     total = split.votes.sum(axis=1, keepdims=True)
     shares = np.where(total > 0, split.votes / np.maximum(total, 1), onehot)
     return ((1 - ferplus) * onehot + ferplus * shares).astype(np.float32)
+
+
+def class_weights(labels: np.ndarray, n_classes: int, power: float) -> np.ndarray:
+    """How much each class (k,) counts: rarer ones more, images 1 on average.
+
+    Args:
+        labels: (n,) class indices, each class at least once.
+        n_classes: k.
+        power: 0 for the same, 1 for all classes the same together.
+    """
+    counts = np.bincount(labels, minlength=n_classes)
+    weights = (counts.max() / counts) ** power
+    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+
+
+class TrainingLoss(keras.losses.Loss):
+    """Cross-entropy, focal or not, and the distance from teachers.
+
+    Images are mixed inside the model, so the targets come out of it: `y_pred` is
+    (n, 2k) logits and targets, or (n, 3k) with the teachers' logits behind them, as
+    `train.model.build_trainer` puts them together.
+
+    Args:
+        weights: (k,) of the classes.
+        label_smoothing: this part of each target is spread over all classes.
+        focal: exponent with which what is already right counts less.
+        distill: part of the teachers, where there are any.
+        temperature: of both sides of that comparison.
+
+    Source: Lin et al. 2017, arXiv:1708.02002 (focal); Hinton et al. 2015,
+    arXiv:1503.02531 (distillation).
+    """
+
+    def __init__(
+        self,
+        weights: np.ndarray,
+        label_smoothing: float = 0.0,
+        focal: float = 0.0,
+        distill: float = 0.0,
+        temperature: float = 1.0,
+    ) -> None:
+        super().__init__(name="loss")
+        self.weights, self.label_smoothing = weights, label_smoothing
+        self.focal, self.distill, self.temperature = focal, distill, temperature
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss (n,) of each image; `y_true` is not looked at."""
+        k = len(self.weights)
+        logits, targets, teacher = y_pred[:, :k], y_pred[:, k : 2 * k], y_pred[:, 2 * k :]
+        smooth = (1 - self.label_smoothing) * targets + self.label_smoothing / k
+        log_probs = keras.ops.log_softmax(logits)
+        focus = (1 - keras.ops.exp(log_probs)) ** self.focal if self.focal else 1.0
+        loss = -keras.ops.sum(smooth * focus * log_probs, axis=1)
+        loss = loss * keras.ops.sum(targets * self.weights, axis=1)
+        if teacher.shape[1]:
+            wanted = keras.ops.softmax(teacher / self.temperature)
+            got = keras.ops.log_softmax(logits / self.temperature)
+            # The square keeps the gradients of both parts of one size.
+            apart = -keras.ops.sum(wanted * got, axis=1) * self.temperature**2
+            loss = (1 - self.distill) * loss + self.distill * apart
+        return loss
+
+
+def accuracy(y_true: Any, y_pred: Any) -> Any:
+    """Whether each image's greatest logit is its (n, k) target's greatest; (n,)."""
+    logits = y_pred[:, : y_true.shape[1]]
+    same = keras.ops.argmax(logits, axis=1) == keras.ops.argmax(y_true, axis=1)
+    return keras.ops.cast(same, "float32")

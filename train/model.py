@@ -1,19 +1,55 @@
 """The network: MobileNetV2 with scaling inside, from pixels in 0..255 to logits."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["build_model", "recalibrate_batch_norm"]
+from fer.errors import InputError
+
+__all__ = ["build_model", "build_trainer", "load_teacher", "recalibrate_batch_norm"]
 
 # Keras leaves 0.999, with which the moving statistics lag for epochs at a few hundred
 # steps each.
 _BATCH_NORM_MOMENTUM = 0.99
 
 
-def _backbone(input_size: int | None, channels: int, init: Path | str | None) -> keras.Model:
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Batch normalisation in TensorFlow's one kernel while training.
+
+    Keras puts it together from a dozen operations, each of which walks through memory:
+    on a CPU that is a third of a training step. The outputs are the same; the moving
+    variance is the unbiased one. On other backends, which fuse by themselves, this is
+    Keras's own layer.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Normalise (n, h, w, c) over all but the last axis."""
+        if not training or not self.trainable or keras.backend.backend() != "tensorflow":
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        output, mean, variance, *_ = tf.compat.v1.nn.fused_batch_norm(
+            inputs, self.gamma, self.beta, epsilon=self.epsilon, is_training=True
+        )
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + value * (1.0 - self.momentum))
+        return output
+
+
+def _fuse(layer: keras.layers.Layer) -> keras.layers.Layer:
+    kind = type(layer)
+    if kind is keras.layers.BatchNormalization:
+        kind = FusedBatchNormalization
+    return kind.from_config(layer.get_config())
+
+
+def _backbone(
+    input_size: int | None, channels: int, init: Path | str | None, fused: bool
+) -> keras.Model:
     """MobileNetV2 1.0 without top; an RGB stem is summed over its channels for gray.
 
     A gray picture is an RGB picture with three equal channels, on which a kernel acts as
@@ -24,6 +60,8 @@ def _backbone(input_size: int | None, channels: int, init: Path | str | None) ->
     backbone = keras.applications.MobileNetV2(
         include_top=False, weights=None, input_shape=shape, pooling="avg"
     )
+    if fused:
+        backbone = keras.models.clone_model(backbone, clone_function=_fuse)
     if init is None:
         return backbone
     if str(init).endswith(".keras"):
@@ -53,6 +91,7 @@ def build_model(
     input_size: int | None = None,
     dropout: float = 0.0,
     init: Path | str | None = None,
+    fused: bool = False,
 ) -> keras.Model:
     """Build the classifier.
 
@@ -64,6 +103,8 @@ def build_model(
         init: "imagenet" (Keras downloads the weights), a .weights.h5 file of the same
             weights, a .keras file of an earlier model of ours (with its last layer where
             the number of classes is the same), or None for random ones.
+        fused: batch normalisation that trains faster; for training only, a model to be
+            saved has Keras's own layers alone.
 
     Returns:
         A model from float32 (n, s, s, channels) in [0, 255] to logits (n, n_classes).
@@ -71,7 +112,7 @@ def build_model(
     Source: Sandler et al. 2018, arXiv:1801.04381; scaling to [-1, 1] as in
     `keras.applications.mobilenet_v2.preprocess_input`.
     """
-    backbone = _backbone(input_size, channels, init)
+    backbone = _backbone(input_size, channels, init, fused)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _BATCH_NORM_MOMENTUM
@@ -79,13 +120,75 @@ def build_model(
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
     x = backbone(x)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
-    logits = keras.layers.Dense(n_classes, name="logits")(x)
+    logits = keras.layers.Dense(n_classes, name="logits", dtype="float32")(x)
     model = keras.Model(pixels, logits, name="fer_mobilenetv2")
     if str(init).endswith(".keras"):
         earlier = keras.saving.load_model(init, compile=False).layers[-1].get_weights()
         if earlier[0].shape[1] == n_classes:
             model.layers[-1].set_weights(earlier)
     return model
+
+
+def load_teacher(path: Path, input_shape: tuple[int, ...], n_classes: int) -> keras.Model:
+    """A trained model that can teach: from pixels of `input_shape` to logits (n, n_classes).
+
+    Args:
+        path: a .keras file from float32 (n, t, t, c) in [0, 255] to logits, of any
+            architecture; where its side t differs from ours, images are resized for it.
+        input_shape: (s, s, c) of the pupil.
+        n_classes: of the pupil.
+
+    Raises:
+        InputError: no such file, or it wants other channels or has other classes.
+    """
+    if not path.is_file():
+        raise InputError(f"--teacher must be a .keras file. Received: {path}, which is not one")
+    teacher = keras.saving.load_model(path, compile=False)
+    teacher.trainable = False
+    wanted, given = (input_shape[2], n_classes), (teacher.input_shape[3], teacher.output_shape[1])
+    if wanted != given:
+        raise InputError(
+            f"the teacher {path} must have {wanted[0]} channels and {wanted[1]} classes. "
+            f"Received: {given[0]} and {given[1]}"
+        )
+    side = teacher.input_shape[1]
+    if side in (None, input_shape[0]):
+        return teacher
+    pixels = keras.Input(input_shape)
+    return keras.Model(pixels, teacher(keras.layers.Resizing(side, side)(pixels)))
+
+
+def build_trainer(
+    network: keras.Model,
+    augment: keras.layers.Layer,
+    mix: keras.layers.Layer,
+    teachers: Sequence[keras.Model] = (),
+) -> keras.Model:
+    """Everything a training step computes, in one model.
+
+    Augmentation, mixing and teachers run where the network runs, on any backend. The
+    teachers see what the pupil sees.
+
+    Args:
+        network: from `build_model`.
+        augment: from `train.augment.build_augmentation`.
+        mix: a `train.augment.Mix`.
+        teachers: from `load_teacher`; the mean of their logits teaches.
+
+    Returns:
+        A model from [pixels (n, s, s, c), targets (n, k)] to what
+        `train.losses.TrainingLoss` takes: logits, mixed targets and, with teachers, their
+        logits, side by side.
+    """
+    pixels = keras.Input(network.input_shape[1:], name="pixels")
+    targets = keras.Input(network.output_shape[1:], name="targets")
+    images, mixed = mix(augment(pixels), targets)
+    parts = [network(images), mixed]
+    if teachers:
+        logits = [teacher(images) for teacher in teachers]
+        parts.append(keras.ops.mean(keras.ops.stack(logits), axis=0))
+    joined = keras.layers.Concatenate(name="joined", dtype="float32")(parts)
+    return keras.Model([pixels, targets], joined, name="trainer")
 
 
 def recalibrate_batch_norm(

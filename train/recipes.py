@@ -15,7 +15,8 @@ class Phase:
     Attributes:
         input_size: side of the training images in pixels.
         epochs: number of passes over the training split.
-        augment: factor on the strengths of the recipe's augmentation.
+        augment: factor on the strengths of the recipe's augmentation, and on the part of
+            the images that are mixed.
     """
 
     input_size: int
@@ -36,17 +37,32 @@ class Recipe:
         warmup_epochs: linear warm-up at its beginning.
         weight_decay: AdamW's, on kernels only.
         clip_norm: largest norm of all gradients together.
+        patience: epochs of the last phase without a better validation accuracy after which
+            the run ends; None for never.
+        precision: "float32", or "mixed_bfloat16", which is faster where the processor
+            computes in it.
+        drop_twins: leave out training images of which validation or test has a copy.
         balance: how far rare classes are repeated, from 0 (as the data has them) to 1 (as
             often as the commonest).
+        class_weight: how much more a rare class counts in the loss, from 0 (not at all) to
+            1 (all classes the same together).
         ferplus: part of the FER+ votes in the targets, where the data set has them.
-        label_smoothing: of the cross-entropy.
+        label_smoothing: of the targets.
+        focal: the exponent of the focal loss; 0 is the plain cross-entropy.
+        distill: part of the loss that compares with the teachers, where there are any.
+        distill_temperature: of both sides of that comparison.
         ema_momentum: of the running average of the weights that is evaluated and kept.
         dropout: before the last layer.
-        flip, rotation, zoom, translation, brightness, contrast: strength of the
-            augmentation; rotation in turns, zoom and translation in parts of the side,
-            brightness in parts of the 0..255 range, contrast as a factor 1 +- c.
+        flip, rotation, zoom, translation, shear, brightness, contrast: strength of the
+            augmentation; rotation in turns, zoom, translation and shear in parts of the
+            side, brightness in parts of the 0..255 range, contrast as a factor 1 +- c.
+        photometric: how many of `train.augment.RandomPhotometric`'s operations each image
+            passes.
         erase: the probability that a rectangle of up to 20 % of the image is erased is
             drawn from 0..erase.
+        mix: the part of the images that are mixed with another one.
+        mixup, cutmix: which way, by the parameter of the Beta distribution of their shares;
+            0 for not this way, either one by chance where both are given.
         color_mode: model input, "gray" or "rgb".
         detail_size, stretch_percentile, crop_margin: see `fer.types.ModelConfig`; tuned on
             results/contrast.csv and results/framing.csv.
@@ -60,18 +76,30 @@ class Recipe:
     warmup_epochs: float = 0.5
     weight_decay: float = 0.05
     clip_norm: float = 1.0
+    patience: int | None = None
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    drop_twins: bool = False
     balance: float = 0.25
+    class_weight: float = 0.0
     ferplus: float = 0.0
     label_smoothing: float = 0.1
+    focal: float = 0.0
+    distill: float = 0.5
+    distill_temperature: float = 2.0
     ema_momentum: float = 0.999
     dropout: float = 0.2
     flip: bool = True
     rotation: float = 0.05
     zoom: float = 0.2
     translation: float = 0.08
+    shear: float = 0.0
     brightness: float = 0.15
     contrast: float = 0.25
+    photometric: int = 0
     erase: float = 0.25
+    mix: float = 0.0
+    mixup: float = 0.4
+    cutmix: float = 1.0
     color_mode: Literal["gray", "rgb"] = "gray"
     detail_size: int = 48
     stretch_percentile: float | None = 1.0
@@ -102,7 +130,10 @@ def mobilenet_v2_96() -> Recipe:
     """
     return Recipe(
         name="mobilenetv2-96",
-        phases=(Phase(64, 7), Phase(96, 7), Phase(96, 4, augment=0.6)),
+        phases=(Phase(64, 9), Phase(96, 11), Phase(96, 3, augment=0.5)),
+        batch_size=64,
+        learning_rate=1e-3,
+        ema_momentum=0.998,
         ferplus=0.35,
     )
 
