@@ -1,16 +1,23 @@
-"""Figures from results/ into README.md and model_card.md; no figure there is typed by hand."""
+"""README and model card from results/: no figure in them is typed by hand.
+
+The prose of the card and the layout of its tables stand in card_template.md.
+"""
 
 import json
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import pandas as pd
+from huggingface_hub import EvalResult, ModelCardData
+
 from fer.errors import InputError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER
 from fer.types import ModelConfig
 
-__all__ = ["DOCUMENTS", "fill_figures", "format_figures", "write_cards"]
+__all__ = ["fill_figures", "format_card", "format_figures", "write_cards"]
 
-DOCUMENTS = ("README.md", "model_card.md")
+_TEMPLATE = Path(__file__).with_name("card_template.md")
 _BEGIN, _END = "<!-- figures -->", "<!-- /figures -->"
 _PARTS = {
     "full": "all test images",
@@ -18,10 +25,25 @@ _PARTS = {
     "full_flip": "all, flip",
     "twin_free_flip": "without twins, flip",
 }
+# Which key of the report a picture is drawn from.
+_PLOTS = {
+    "confusion": "full",
+    "reliability": "reliability",
+    "coverage": "coverage",
+    "robustness": "robustness",
+    "training": "training",
+}
+# Watts by a part of the device's name; the first that fits counts.
+# Source: the board power of NVIDIA's data sheets (SXM); for a processor an assumption, the
+# usual limit of a desktop's.
+_ASSUMED_WATTS = {"h100": 700, "h200": 700, "cpu": 65}
 
 
-def format_figures(report: dict[str, Any]) -> str:
-    """Two Markdown tables from what `train.evaluate.evaluate` wrote: overall, and by class."""
+def _fixed(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _overall_table(report: dict[str, Any]) -> str:
     lines = [
         "| FER-2013 test | images | top-1 (95 % interval) | macro F1 (95 % interval) | ECE |",
         "|---|---|---|---|---|",
@@ -35,8 +57,16 @@ def format_figures(report: dict[str, Any]) -> str:
             f"| {row['macro_f1'] / 100:.3f} ({f1[0] / 100:.3f} to {f1[1] / 100:.3f}) "
             f"| {row['ece']:.3f} |"
         )
-    lines += [
-        "",
+    return "\n".join(lines)
+
+
+def _f1(row: dict[str, Any]) -> str:
+    low, high = row["f1_interval_95"]
+    return f"{row['f1'] / 100:.3f} ({low / 100:.3f} to {high / 100:.3f})"
+
+
+def _class_table(report: dict[str, Any]) -> str:
+    lines = [
         "| class | precision | recall | F1 (95 % interval) | images "
         "| F1 without twins (95 % interval) | images |",
         "|---|---|---|---|---|---|---|",
@@ -47,22 +77,35 @@ def format_figures(report: dict[str, Any]) -> str:
             f"| {name} | {row['precision']:.1f} % | {row['recall']:.1f} % "
             f"| {_f1(row)} | {row['n_images']} | {_f1(fresh)} | {fresh['n_images']} |"
         )
-    full = report["full"]
-    lines += [
-        "",
-        f"Trained on {report['trained_on']}. "
-        f"Before the temperature ({report['temperature']:.3f}) the ECE is "
-        f"{full['ece_uncalibrated']:.3f}. {full['uncertain_share']:.0f} % of the test images are "
-        f"marked uncertain (top probability under {report['uncertain_below']:.2f}): "
-        f"{full['top1_uncertain']:.0f} % of those answers are right, "
-        f"{full['top1_certain']:.0f} % of the others.",
-    ]
     return "\n".join(lines)
 
 
-def _f1(row: dict[str, Any]) -> str:
-    low, high = row["f1_interval_95"]
-    return f"{row['f1'] / 100:.3f} ({low / 100:.3f} to {high / 100:.3f})"
+def _plots(report: dict[str, Any]) -> dict[str, str]:
+    """The pictures that were drawn with the report, as links from the repository's root."""
+    return {
+        name: f"results/{report['recipe']}_{name}.png"
+        for name, key in _PLOTS.items()
+        if report.get(key)
+    }
+
+
+def format_figures(report: dict[str, Any]) -> str:
+    """README's figures from what `train.evaluate.evaluate` wrote, as Markdown."""
+    pictures = ", ".join(f"[{name}]({path})" for name, path in _plots(report).items())
+    full = report["full"]
+    return "\n\n".join(
+        (
+            _overall_table(report),
+            _class_table(report),
+            f"Trained on {report['trained_on']}. Before the temperature "
+            f"({report['temperature']:.3f}) the ECE is {full['ece_uncalibrated']:.3f}. "
+            f"{full['uncertain_share']:.0f} % of the test images are marked uncertain (top "
+            f"probability under {report['uncertain_below']:.2f}): "
+            f"{_fixed(full['top1_uncertain'], 0)} % of those answers are right, "
+            f"{_fixed(full['top1_certain'], 0)} % of the others.",
+            f"Pictures: {pictures}. All that was measured is in the [model card](model_card.md).",
+        )
+    )
 
 
 def fill_figures(text: str, figures: str) -> str:
@@ -78,8 +121,192 @@ def fill_figures(text: str, figures: str) -> str:
     return f"{head}{_BEGIN}\n{figures}\n{_END}{tail}"
 
 
+def _card_data(report: dict[str, Any]) -> ModelCardData:
+    """Front matter. Metrics are fractions, as the Hub's own are."""
+    results = []
+    for part in ("full", "twin_free"):
+        measures: list[tuple[str, str, float, dict[str, Any] | None]] = [
+            ("accuracy", "Top-1", report[part]["top1"] / 100, None),
+            ("f1", "Macro F1", report[part]["macro_f1"] / 100, {"average": "macro"}),
+            ("ece", "Expected calibration error, 15 bins", report[part]["ece"], None),
+        ]
+        results += [
+            EvalResult(
+                task_type="image-classification",
+                task_name="Facial expression classification, single pass",
+                dataset_type=report["dataset"],
+                dataset_name=f"FER-2013 test, {_PARTS[part]}",
+                # Without it the Hub would take both parts for one.
+                dataset_config=part,
+                dataset_split="test",
+                metric_type=kind,
+                metric_name=name,
+                metric_value=round(value, 4),
+                metric_args=args,
+            )
+            for kind, name, value, args in measures
+        ]
+    return ModelCardData(
+        license="apache-2.0",
+        library_name="keras",
+        pipeline_tag="image-classification",
+        tags=["facial-expression-recognition", "litert", "mobilenetv2", "fer2013"],
+        metrics=["accuracy", "f1", "ece"],
+        model_name=report["recipe"],
+        eval_results=results,
+    )
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a CSV file, None where a cell is empty; none where there is no file."""
+    if not path.is_file():
+        return []
+    table = pd.read_csv(path).astype(object)
+    return table.where(table.notna(), None).to_dict("records")
+
+
+def _lowest_recall(report: dict[str, Any]) -> dict[str, Any]:
+    """The class with the lowest recall and the three answers given most often instead."""
+    classes = report["full"]["classes"]
+    name = min(classes, key=lambda each: classes[each]["recall"])
+    counts = dict(
+        zip(
+            report["class_names"],
+            report["full"]["confusion_matrix"][report["class_names"].index(name)],
+            strict=True,
+        )
+    )
+    total = sum(counts.values())
+    del counts[name]
+    instead = sorted(counts, key=lambda each: counts[each], reverse=True)[:3]
+    return {
+        "name": name,
+        "recall": classes[name]["recall"],
+        "instead": [(each, 100 * counts[each] / total) for each in instead],
+    }
+
+
+def _largest_drop(report: dict[str, Any]) -> dict[str, Any]:
+    """The corruption that costs most, with the strength at which it does and top-1."""
+    levels = [
+        level | {"name": name, "unit": report["robustness"]["units"][name]}
+        for name, rows in report["robustness"].items()
+        if name != "units"
+        for level in rows
+    ]
+    return min(levels, key=lambda level: level["top1"])
+
+
+def _recipe_value(value: object) -> str:
+    if isinstance(value, list):
+        return ", then ".join(
+            f"{phase['epochs']} epochs at {phase['input_size']} px"
+            + ("" if phase["augment"] == 1 else f" with {phase['augment']:g} of the augmentation")
+            for phase in value
+        )
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _file_name(named: dict[str, str] | str | None) -> str:
+    """Initial weights or a teacher as `fit` records it, as text."""
+    if isinstance(named, dict):
+        return f"`{named['file']}` (sha256 `{named['sha256']}`)"
+    return named or "random weights"
+
+
+def _training(record: dict[str, Any]) -> dict[str, Any]:
+    """What the card says of a run beyond its record: recipe as text, kept epoch, energy."""
+    hours = record["wall_time_s"] / 3600
+    device = record["device"].lower()
+    watts = next((_ASSUMED_WATTS[name] for name in _ASSUMED_WATTS if name in device), None)
+    # `fit` keeps the best epoch of the last phase.
+    n_before = sum(phase["epochs"] for phase in record["recipe"]["phases"][:-1])
+    return {
+        "recipe": {name: _recipe_value(value) for name, value in record["recipe"].items()},
+        "init": _file_name(record.get("init", "not recorded")),
+        "teachers": [_file_name(teacher) for teacher in record.get("teachers", ())],
+        "n_epochs": len(record["log"]),
+        "val_top1": 100 * max(epoch["val_accuracy"] for epoch in record["log"][n_before:]),
+        "hours": hours,
+        "watts": watts,
+        "kwh": None if watts is None else watts * hours / 1000,
+    }
+
+
+def _contrast(results: Path, percentile: float | None) -> list[tuple[float, float, float]]:
+    """Contrast factor, top-1 without the stretch, top-1 with the one that is served."""
+    top1 = {
+        (row["percentile"], row["contrast"]): row["top1"]
+        for row in _read_rows(results / "contrast.csv")
+    }
+    return [
+        (factor, value, top1[percentile, factor])
+        for (stretch, factor), value in top1.items()
+        if stretch is None and (percentile, factor) in top1
+    ]
+
+
+def _framing(results: Path, margin: float) -> list[dict[str, Any]]:
+    """For each detector its row with the margin that is served, and the best margin."""
+    rows = _read_rows(results / "framing.csv")
+    best: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        kept = best.setdefault(row["detector"], row)
+        if row["top1"] > kept["top1"]:
+            best[row["detector"]] = row
+    return [row | {"best": best[row["detector"]]} for row in rows if row["margin"] == margin]
+
+
+def _subgroups(results: Path, sha256: str) -> dict[str, Any] | None:
+    path = results / "subgroups.json"
+    if not path.is_file():
+        return None
+    probe = json.loads(path.read_text(encoding="utf-8"))
+    return probe if probe["sha256"] == sha256 else None
+
+
+def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> str:
+    """The whole model card.
+
+    Args:
+        report: what `train.evaluate.evaluate` wrote; of the keys that older versions did
+            not write, each may be missing, and the card says so.
+        config: of the weights that the report is about.
+        results: folder of what was measured beside it: results.csv, contrast.csv,
+            framing.csv, speed.csv, subgroups.json, each of which may be missing.
+    """
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["fixed"] = _fixed
+    training, robustness = report.get("training"), report.get("robustness")
+    text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+        report=report,
+        config=config,
+        plots=_plots(report),
+        overall_table=_overall_table(report),
+        class_table=_class_table(report),
+        lowest=_lowest_recall(report),
+        largest_drop=_largest_drop(report) if robustness else None,
+        training=training and training | _training(training),
+        runs=_read_rows(results / "results.csv"),
+        speed={row["format"]: row for row in _read_rows(results / "speed.csv")},
+        contrast=_contrast(results, config.stretch_percentile),
+        framing=_framing(results, config.crop_margin),
+        subgroups=_subgroups(results, report["sha256"]),
+    )
+    return f"---\n{_card_data(report).to_yaml()}\n---\n\n{text}"
+
+
 def write_cards(results: Path, root: Path = Path()) -> None:
-    """Fill the figures of the bundled weights' recipe into README.md and model_card.md.
+    """Write model_card.md and README.md's figures for the bundled weights.
 
     Raises:
         InputError: results/ holds none for these very weights.
@@ -91,7 +318,7 @@ def write_cards(results: Path, root: Path = Path()) -> None:
     report = json.loads(path.read_text(encoding="utf-8"))
     if report["sha256"] != config.files[LITERT_NAME]:
         raise InputError(f"{path} must be about the bundled weights. Received: another sha256")
-    for name in DOCUMENTS:
-        document = root / name
-        text = document.read_text(encoding="utf-8")
-        document.write_text(fill_figures(text, format_figures(report)), encoding="utf-8")
+    (root / "model_card.md").write_text(format_card(report, config, results), encoding="utf-8")
+    readme = root / "README.md"
+    filled = fill_figures(readme.read_text(encoding="utf-8"), format_figures(report))
+    readme.write_text(filled, encoding="utf-8")

@@ -1,0 +1,516 @@
+"""The model card: generated whole, every figure from results/, nothing made up."""
+
+import csv
+import json
+import re
+from dataclasses import asdict
+from itertools import count
+
+import pytest
+from huggingface_hub import ModelCard
+
+from fer.errors import InputError
+from fer.hub import WEIGHTS_FOLDER, load_classifier
+from fer.types import ModelConfig
+from tests.conftest import ROOT, make_config
+
+card = pytest.importorskip("train.card")
+
+NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+CORRUPTIONS = ("blur", "noise", "jpeg", "brightness", "brighter", "contrast", "low_resolution")
+SHA256 = "ab" * 32
+# What an older `evaluate` did not write.
+NEW_KEYS = ("coverage", "reliability", "ferplus", "formats", "robustness", "training")
+
+
+def make_part(percent, n_images):
+    matrix = [[20 if i == j else 2 for j in range(7)] for i in range(7)]
+    matrix[2] = [3, 0, 10, 0, 9, 6, 0]
+    return {
+        "n_images": n_images,
+        "top1": next(percent),
+        "macro_f1": next(percent),
+        "interval_95": {
+            "top1": [next(percent), next(percent)],
+            "macro_f1": [next(percent), next(percent)],
+        },
+        **{
+            f"{key}{suffix}": next(percent) / 100
+            for key in ("ece", "nll", "brier")
+            for suffix in ("", "_uncalibrated")
+        },
+        "uncertain_share": next(percent),
+        "top1_certain": next(percent),
+        "top1_uncertain": next(percent),
+        "classes": {
+            name: {
+                "precision": next(percent),
+                "recall": 8.4 if name == "fear" else next(percent),
+                "f1": next(percent),
+                "f1_interval_95": [next(percent), next(percent)],
+                "n_images": 11 + i,
+            }
+            for i, name in enumerate(NAMES)
+        },
+        "confusion_matrix": matrix,
+    }
+
+
+def make_training(**changes):
+    from train.recipes import get_recipe
+
+    record = {
+        "recipe": asdict(get_recipe("mobilenetv2-96")),
+        "command": "python -m train fit toy",
+        "init": {"file": "imagenet.weights.h5", "sha256": "cd" * 32},
+        "teachers": [],
+        "backend": "jax",
+        "keras": "3.99.1",
+        "device": "cpu:0; 2 x86_64 cores",
+        "images_seen": 1234567,
+        "wall_time_s": 18000,
+        # The best figure of all, but not of the last phase.
+        "log": [{"epoch": i, "val_accuracy": 0.9 if i < 20 else 0.6 + i / 1000} for i in range(23)],
+    }
+    return json.loads(json.dumps(record | changes))
+
+
+def make_report(**changes):
+    """All that `train.evaluate.evaluate` writes; every percentage is another one."""
+    percent = (round(20.11 + 0.13 * i, 2) for i in count())
+    report = {
+        "recipe": "toy",
+        "file": "model.tflite",
+        "sha256": SHA256,
+        "trained_on": "fer2013 with FER+ votes",
+        "dataset": "fer2013",
+        "class_names": list(NAMES),
+        "input_size": 96,
+        "detail_size": 48,
+        "stretch_percentile": 1.0,
+        "color_mode": "gray",
+        "temperature": 1.2345,
+        "uncertain_below": 0.5,
+        "full": make_part(percent, 3589),
+        "twin_free": make_part(percent, 3002),
+        "full_flip": make_part(percent, 3589),
+        "twin_free_flip": make_part(percent, 3002),
+        "coverage": {
+            part: [
+                {"coverage": share, "top1": next(percent), "threshold": next(percent) / 100}
+                for share in range(100, 0, -10)
+            ]
+            for part in ("full", "twin_free")
+        },
+        "reliability": {"full": {"calibrated": [{}], "uncalibrated": [{}]}},
+        "ferplus": {"n_images": 3141, "top1": next(percent), "macro_f1": next(percent)},
+        "formats": [
+            {
+                "format": name,
+                "file": f"{name}.bin",
+                "bytes": 1_000_000 + i,
+                "sha256": SHA256,
+                "top1": next(percent),
+                "macro_f1": next(percent),
+                "twin_free_top1": next(percent),
+                "top1_change": -0.25 * i,
+                "largest_prob_gap": next(percent) / 1000,
+            }
+            for i, name in enumerate(("keras", "litert-float32", "onnx"))
+        ],
+        "robustness": {
+            name: [
+                {"strength": 0.5 * level, "top1": next(percent), "ece": next(percent) / 1000}
+                for level in range(1, 6)
+            ]
+            for name in CORRUPTIONS
+        },
+        "training": make_training(),
+    }
+    report["robustness"]["rotation"] = [
+        {"strength": 3 * level, "top1": 9.0 + level, "ece": 0.3 - level / 100}
+        for level in range(1, 6)
+    ]
+    report["robustness"]["units"] = {name: f"unit of {name}" for name in (*CORRUPTIONS, "rotation")}
+    return report | changes
+
+
+def older(report):
+    """The report as before there were the new keys."""
+    report = {key: value for key, value in report.items() if key not in NEW_KEYS}
+    for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
+        for key in ("brier", "brier_uncalibrated", "nll_uncalibrated"):
+            del report[part][key]
+    return report
+
+
+def write_csv(path, rows):
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def make_subgroups():
+    return {
+        "recipe": "toy",
+        "sha256": SHA256,
+        "n_pictures": 431,
+        "n_found": 397,
+        "detector": "YuNet",
+        "accuracy": 41.7,
+        "consistency": 83.1,
+        "by_attribute": {"skin": {"pairs": 151, "changed": 12.3, "mean_prob_change": 0.0571}},
+        "by_expression": {"happy": {"accuracy": 77.3, "consistency": 91.9}},
+        "by_group": {"skin": {"dark": {"accuracy": 39.9, "n": 61}}},
+    }
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A folder with every file that may stand beside a report."""
+    rows = [
+        {
+            "recipe": name,
+            "trained_on": trained_on,
+            "full_top1": 61.17,
+            "twin_free_top1": 59.03,
+            "full_macro_f1": 57.31,
+            "twin_free_macro_f1": 55.71,
+            "full_ece": 0.0419,
+            "sha256": sha256,
+        }
+        for name, trained_on, sha256 in (("toy", "fer2013", SHA256), ("rival", None, "ef" * 32))
+    ]
+    write_csv(tmp_path / "results.csv", rows)
+    write_csv(
+        tmp_path / "contrast.csv",
+        [
+            {"percentile": percentile, "contrast": factor, "top1": top1, "macro_f1": 50.0}
+            for percentile, factor, top1 in (
+                (None, 1.0, 66.61),
+                (None, 0.3, 55.59),
+                (1.0, 1.0, 66.43),
+                (1.0, 0.3, 65.47),
+                (2.0, 1.0, 11.11),
+            )
+        ],
+    )
+    write_csv(
+        tmp_path / "framing.csv",
+        [
+            {"detector": "yunet", "found": 0.9053, "margin": margin, "top1": top1}
+            for margin, top1 in ((0.9, 65.91), (1.0, 65.37), (1.1, 64.01))
+        ],
+    )
+    write_csv(
+        tmp_path / "speed.csv",
+        [{"format": "onnx", "bytes": 1, "ms_per_face": 3.21, "machine": "a toaster"}],
+    )
+    (tmp_path / "subgroups.json").write_text(json.dumps(make_subgroups()), encoding="utf-8")
+    return tmp_path
+
+
+def make_text(report, results, **changes):
+    return card.format_card(report, make_config(stretch_percentile=1.0, **changes), results)
+
+
+def section(text, title):
+    """From the heading `title` to the next heading of any level."""
+    return re.search(rf"^#+ {re.escape(title)}\n(.*?)(?=^#+ |\Z)", text, re.S | re.M)[1]
+
+
+def rows(text):
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    ]
+
+
+def test_the_committed_card_is_the_generated_one():
+    config = ModelConfig.read(WEIGHTS_FOLDER)
+    report = json.loads((ROOT / "results" / f"{config.recipe}.json").read_text(encoding="utf-8"))
+    text = card.format_card(report, config, ROOT / "results")
+    assert (ROOT / "model_card.md").read_text(encoding="utf-8") == text
+
+
+def test_links_of_the_committed_card_lead_somewhere():
+    text = (ROOT / "model_card.md").read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    assert links
+    for link in links:
+        assert (ROOT / link).is_file(), link
+
+
+def test_written_again_the_documents_are_the_same_bytes(tmp_path):
+    (tmp_path / "README.md").write_bytes((ROOT / "README.md").read_bytes())
+    texts = []
+    for _ in range(2):
+        card.write_cards(ROOT / "results", tmp_path)
+        texts.append([(tmp_path / name).read_bytes() for name in ("README.md", "model_card.md")])
+    assert texts[0] == texts[1]
+
+
+def test_a_report_about_other_weights_is_refused(tmp_path):
+    config = ModelConfig.read(WEIGHTS_FOLDER)
+    with pytest.raises(InputError, match="must exist"):
+        card.write_cards(tmp_path, tmp_path)
+    report = make_report(recipe=config.recipe)
+    (tmp_path / f"{config.recipe}.json").write_text(json.dumps(report), encoding="utf-8")
+    with pytest.raises(InputError, match="about the bundled weights"):
+        card.write_cards(tmp_path, tmp_path)
+
+
+def test_front_matter_is_what_the_hub_reads(results):
+    report = make_report()
+    text = make_text(report, results)
+    read = ModelCard(text)
+    assert str(read) == text
+    data = read.data.to_dict()
+    assert data["license"] == "apache-2.0"
+    assert data["library_name"] == "keras"
+    assert data["pipeline_tag"] == "image-classification"
+    assert data["metrics"] == ["accuracy", "f1", "ece"]
+    # No repository of the Hub is named, for none is ours or certain.
+    assert "datasets" not in data
+    assert "base_model" not in data
+    found = {
+        (each.dataset_config, each.metric_type): each.metric_value
+        for each in read.data.eval_results
+    }
+    assert found == {
+        (part, kind): round(value, 4)
+        for part in ("full", "twin_free")
+        for kind, value in (
+            ("accuracy", report[part]["top1"] / 100),
+            ("f1", report[part]["macro_f1"] / 100),
+            ("ece", report[part]["ece"]),
+        )
+    }
+    assert {each.dataset_type for each in read.data.eval_results} == {"fer2013"}
+    assert {each.dataset_split for each in read.data.eval_results} == {"test"}
+    assert len(data["model-index"][0]["results"]) == 2
+
+
+def test_overall_and_class_figures(results):
+    report = make_report()
+    text = make_text(report, results)
+    for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
+        low, high = report[part]["interval_95"]["top1"]
+        assert f"{report[part]['top1']:.2f} % ({low:.2f} to {high:.2f})" in text
+        assert f"{report[part]['macro_f1'] / 100:.3f} (" in section(text, "Evaluation")
+    table = {row[0]: row for row in rows(section(text, "By class"))}
+    for name in NAMES:
+        row = report["full"]["classes"][name]
+        assert table[name][1:3] == [f"{row['precision']:.1f} %", f"{row['recall']:.1f} %"]
+        assert table[name][3].startswith(f"{row['f1'] / 100:.3f} (")
+        fresh = report["twin_free"]["classes"][name]
+        assert table[name][5].startswith(f"{fresh['f1'] / 100:.3f} (")
+    assert "results/toy_confusion.png" in section(text, "By class")
+
+
+def test_calibration(results):
+    report = make_report()
+    text = section(make_text(report, results), "Calibration")
+    table = {row[0].lower(): row[1:] for row in rows(text)}
+    for key in ("ece", "nll", "brier"):
+        assert table[key] == [
+            f"{report[part][name]:.4f}"
+            for part in ("full", "twin_free")
+            for name in (f"{key}_uncalibrated", key)
+        ]
+    assert "1.234" in text
+    assert "results/toy_reliability.png" in text
+    assert "not measured" not in text
+
+
+def test_coverage(results):
+    report = make_report()
+    text = section(make_text(report, results), "Coverage")
+    assert f"{report['full']['top1_certain']:.1f} %" in text
+    table = rows(text)[1:]
+    full, fresh = report["coverage"]["full"], report["coverage"]["twin_free"]
+    assert table == [
+        [
+            f"{full[i]['coverage']} %",
+            f"{full[i]['top1']:.2f} %",
+            f"{full[i]['threshold']:.3f}",
+            f"{fresh[i]['top1']:.2f} %",
+            f"{fresh[i]['threshold']:.3f}",
+        ]
+        for i in range(10)
+    ]
+
+
+def test_agreement_with_ferplus(results):
+    report = make_report()
+    text = section(make_text(report, results), "Agreement with FER+")
+    assert "3,141" in text
+    assert f"{report['ferplus']['top1']:.2f} %" in text
+    assert f"{report['ferplus']['macro_f1'] / 100:.3f}" in text
+    without = section(make_text(make_report(ferplus=None), results), "Agreement with FER+")
+    assert without.strip() == "Not measured, because the data has no FER+ votes."
+
+
+def test_formats(results):
+    report = make_report()
+    text = section(make_text(report, results), "Formats")
+    table = {row[0]: row[1:] for row in rows(text)}
+    for row in report["formats"]:
+        assert table[row["format"]] == [
+            f"`{row['file']}`",
+            f"{row['bytes']:,}",
+            f"{row['top1']:.2f} %",
+            f"{row['macro_f1'] / 100:.3f}",
+            f"{row['twin_free_top1']:.2f} %",
+            f"{row['top1_change'] + 0:+.2f}",
+            f"{row['largest_prob_gap']:.4f}",
+            "3.21" if row["format"] == "onnx" else "-",
+        ]
+    assert "a toaster" in text
+    (results / "speed.csv").unlink()
+    assert "`make bench` writes it" in section(make_text(report, results), "Formats")
+
+
+def test_robustness(results):
+    report = make_report()
+    text = make_text(report, results)
+    table = {row[0]: row[1:] for row in rows(section(text, "Robustness"))}
+    for name in (*CORRUPTIONS, "rotation"):
+        levels = report["robustness"][name]
+        assert table[f"{name.replace('_', ' ')} (unit of {name})"] == [
+            *(f"{level['top1']:.1f} % ({level['strength']})" for level in levels),
+            f"{max(level['ece'] for level in levels):.3f}",
+        ]
+    assert "rotation costs most: 10.0 % at strength 3 (unit of rotation)" in section(text, "Limits")
+
+
+def test_contrast_and_framing(results):
+    text = section(make_text(make_report(), results), "Contrast and framing")
+    assert rows(text)[1:3] == [["100 %", "66.61 %", "66.43 %"], ["30 %", "55.59 %", "65.47 %"]]
+    assert rows(text)[-1] == ["yunet", "90.5 %", "65.37 %", "0.9", "65.91 %"]
+    other = section(make_text(make_report(), results, crop_margin=1.4), "Contrast and framing")
+    assert "Framing: not measured, because" in other
+
+
+def test_other_runs(results):
+    text = section(make_text(make_report(), results), "Beside other runs")
+    figures = ["61.17 %", "59.03 %", "0.573", "0.557", "0.042"]
+    assert rows(text)[1:] == [
+        ["toy (this card)", "fer2013", *figures],
+        ["rival", "not recorded", *figures],
+    ]
+
+
+def test_rendered_persons(results):
+    report = make_report()
+    text = section(make_text(report, results), "Rendered persons")
+    assert "The detector (YuNet) found a face in 397 of 431 pictures. 41.7 %" in text
+    assert "83.1 %" in text
+    assert ["skin", "151", "12.3 %", "0.057"] in rows(text)
+    assert ["skin", "dark", "61", "39.9 %"] in rows(text)
+    assert ["happy", "77.3 %", "91.9 %"] in rows(text)
+    probe = make_subgroups() | {"sha256": "01" * 32}
+    (results / "subgroups.json").write_text(json.dumps(probe), encoding="utf-8")
+    other = make_text(report, results)
+    assert section(other, "Rendered persons").strip().startswith("Not measured, because")
+    assert "**Rendered persons**" in section(other, "Not measured, because")
+
+
+def test_training(results):
+    text = section(make_text(make_report(), results), "Training")
+    table = {row[0]: row[1] for row in rows(text)}
+    assert table["command"] == "`python -m train fit toy`"
+    assert table["starts from"] == f"`imagenet.weights.h5` (sha256 `{'cd' * 32}`)"
+    assert "teachers" not in table
+    assert table["backend"] == "jax, Keras 3.99.1"
+    assert table["device"] == "cpu:0; 2 x86_64 cores"
+    assert table["images seen"] == "1,234,567"
+    assert table["wall time"] == "5.00 h"
+    assert table["epochs"] == "23"
+    assert table["validation top-1 of the kept epoch"] == "62.20 %"
+    assert table["phases"] == (
+        "9 epochs at 64 px, then 11 epochs at 96 px, then 3 epochs at 96 px with 0.5 of the "
+        "augmentation"
+    )
+    assert table["learning_rate"] == "0.001"
+    assert table["flip"] == "yes"
+    assert table["patience"] == "none"
+    assert "results/toy_training.png" in text
+    assert "**assumed** 65 W throughout, 5.00 h are 0.33 kWh" in text
+
+
+def test_energy_of_an_unknown_device_is_not_estimated(results):
+    training = make_training(device="abacus", init=None, teachers=["one.keras", "two.keras"])
+    text = section(make_text(make_report(training=training), results), "Training")
+    assert "kWh" not in text
+    assert "not estimated" in text
+    assert ["starts from", "random weights"] in rows(text)
+    assert ["teachers", "one.keras, two.keras"] in rows(text)
+
+
+def test_limits_name_the_class_that_is_found_worst(results):
+    text = section(make_text(make_report(), results), "Limits")
+    assert "It finds fear worst: only 8.4 % of it." in text
+    assert "mostly called neutral (32 %), sad (21 %) or angry (11 %)." in text
+    assert "The figures of angry rest on 11 test images" in text
+
+
+def test_ferplus_labels_are_mentioned_where_there_were_any(results):
+    assert "**Extra labels.**" in make_text(make_report(), results)
+    assert "**Extra labels.**" not in make_text(make_report(trained_on="fer2013"), results)
+
+
+def test_an_older_report_says_what_is_not_measured(tmp_path):
+    text = make_text(older(make_report()), tmp_path)
+    for title in ("Calibration", "Coverage", "Agreement with FER+", "Formats", "Robustness"):
+        assert "not measured, because `results/toy.json` was written before" in section(text, title)
+    assert "not measured, because no record of the\ntraining" in section(text, "Training")
+    for title in ("Contrast and framing", "Beside other runs", "Rendered persons"):
+        assert "ot measured, because `results/" in section(text, title)
+    assert "**Robustness**" in section(text, "Not measured, because")
+    assert re.findall(r"!\[.*?\]\((.*?)\)", text) == ["results/toy_confusion.png"]
+
+
+def nothing_uncertain():
+    report = make_report()
+    for part in ("full", "twin_free"):
+        report[part]["top1_uncertain"] = None
+    return report
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        make_report(),
+        make_report(stretch_percentile=None, color_mode="rgb"),
+        make_report(training=None, ferplus=None),
+        older(make_report()),
+        nothing_uncertain(),
+    ],
+    ids=["complete", "rgb", "null", "older", "nothing uncertain"],
+)
+def test_nothing_unreadable_is_printed(results, report):
+    for text in (make_text(report, results), card.format_figures(report)):
+        assert not re.search(r"\b(None|nan|NaN|null|inf|True|False|Undefined)\b", text)
+        assert not re.search(r"\{\{|\{%|%\}|\}\}", text)
+        assert "\n\n\n" not in text
+
+
+def test_readme_links_the_plots_that_there_are():
+    figures = card.format_figures(make_report())
+    for name in ("confusion", "reliability", "coverage", "robustness", "training"):
+        assert f"[{name}](results/toy_{name}.png)" in figures
+    assert "reliability" not in card.format_figures(older(make_report()))
+
+
+def test_the_block_by_hand_gives_the_probabilities_of_the_classifier(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    text = (ROOT / "model_card.md").read_text(encoding="utf-8")
+    (block,) = [each for each in re.findall(r"```python\n(.*?)```", text, re.S) if "litert" in each]
+    names: dict = {}
+    exec(compile(block, "model_card.md", "exec"), names)
+    expected = load_classifier()([names["crop"]])[0]
+    assert names["probs"] == pytest.approx(expected, abs=1e-6)
+    assert "'happy': " in capsys.readouterr().out
