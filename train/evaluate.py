@@ -1,8 +1,13 @@
-"""Measure a serving folder once on the test split: JSON, a CSV row and a plot in results/."""
+"""Measure a serving folder once on the test split: JSON, a CSV row and plots in results/."""
 
+import hashlib
 import json
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,36 +18,121 @@ from sklearn.metrics import (
     f1_score,
     precision_recall_fscore_support,
 )
+from tqdm import tqdm
 
-from fer.classify import softmax
-from fer.hub import LITERT_NAME, load_folder
-from train.data import dataset_name, load_split
+from fer.classify import Classifier, softmax
+from fer.hub import KERAS_NAME, LITERT_NAME, load_folder
+from fer.image import image_to_frame
+from fer.preprocess import resize
+from fer.types import ModelConfig
+from train.data import Split, dataset_name, load_rows, load_split
+from train.plots import write_plots
+from train.robustness import CORRUPTIONS, Corruption, corrupt
 
-__all__ = ["evaluate", "expected_calibration_error"]
+if TYPE_CHECKING:
+    from train.export import Format
+
+__all__ = [
+    "brier_score",
+    "coverage_curve",
+    "evaluate",
+    "expected_calibration_error",
+    "format_report",
+    "reliability_bins",
+]
 
 _N_BOOTSTRAP = 2000
+_N_BINS = 15
 _PARTS = ("full", "twin_free", "full_flip", "twin_free_flip")
 
 
-def expected_calibration_error(
-    probs: NDArray[np.float32], labels: NDArray[np.int64], n_bins: int = 15
-) -> float:
-    """Mean gap between top probability and accuracy over equal-width bins, weighted.
+def _percent(value: float) -> float:
+    return round(100 * float(value), 2)
+
+
+def reliability_bins(
+    probs: NDArray[np.float32], labels: NDArray[np.int64], n_bins: int = _N_BINS
+) -> list[dict[str, float]]:
+    """Top probability against accuracy in bins of equal width; empty ones are left out.
 
     Args:
         probs: (n, k) rows that sum to 1.
         labels: (n,) class indices.
         n_bins: of [0, 1].
 
-    Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
+    Returns:
+        For each bin its ends `low` and `high`, the `mean_prob` and `accuracy` of the
+        answers in it, and their `share` of all; all 0..1.
     """
-    top, hit = probs.max(axis=1), probs.argmax(axis=1) == labels
+    top, hit = probs.max(axis=1).astype(np.float64), probs.argmax(axis=1) == labels
     bins = np.minimum((top * n_bins).astype(int), n_bins - 1)
-    gaps = [
-        abs(top[bins == b].mean() - hit[bins == b].mean()) * (bins == b).mean()
+    return [
+        {
+            "low": float(b / n_bins),
+            "high": float((b + 1) / n_bins),
+            "mean_prob": float(top[bins == b].mean()),
+            "accuracy": float(hit[bins == b].mean()),
+            "share": float((bins == b).mean()),
+        }
         for b in np.unique(bins)
     ]
-    return float(sum(gaps))
+
+
+def expected_calibration_error(
+    probs: NDArray[np.float32], labels: NDArray[np.int64], n_bins: int = _N_BINS
+) -> float:
+    """Mean gap between top probability and accuracy over `reliability_bins`, weighted.
+
+    Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
+    """
+    return sum(
+        abs(row["mean_prob"] - row["accuracy"]) * row["share"]
+        for row in reliability_bins(probs, labels, n_bins)
+    )
+
+
+def brier_score(probs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Mean squared distance of probs (n, k) from the one-hot label, summed over classes.
+
+    From 0 to 2, not halved.
+
+    Source: Brier 1950, Monthly Weather Review 78(1), equation 2.
+    """
+    onehot = np.eye(probs.shape[1])[labels]
+    return float(((probs - onehot) ** 2).sum(axis=1).mean())
+
+
+def _nll(probs: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    of_label = probs[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(of_label, 1e-9)).mean())
+
+
+def coverage_curve(probs: NDArray[np.float32], labels: NDArray[np.int64]) -> list[dict[str, float]]:
+    """Top-1 where only the most certain images get an answer.
+
+    Args:
+        probs: (n, k) rows that sum to 1.
+        labels: (n,) class indices.
+
+    Returns:
+        For each `coverage` (100, 90 ... 10 percent of the images) the `top1` in percent
+        of those with the highest top probabilities, and the lowest of these, `threshold`.
+
+    Source: Geifman & El-Yaniv 2017, arXiv:1705.08500, section 2.
+    """
+    top, hit = probs.max(axis=1), probs.argmax(axis=1) == labels
+    order = np.argsort(-top, kind="stable")
+    rows = []
+    for coverage in range(100, 0, -10):
+        kept = order[: max(1, round(len(order) * coverage / 100))]
+        rows.append(
+            {
+                "coverage": coverage,
+                "top1": _percent(hit[kept].mean()),
+                "threshold": round(float(top[kept[-1]]), 4),
+            }
+        )
+    return rows
 
 
 def _intervals(
@@ -60,13 +150,21 @@ def _intervals(
         f1[i] = 2 * hits / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)
 
     def bounds(values: NDArray[np.float64]) -> list[float]:
-        return [round(100 * float(v), 2) for v in np.percentile(values, [2.5, 97.5])]
+        return [_percent(v) for v in np.percentile(values, [2.5, 97.5])]
 
     return {
         "top1": bounds(top1),
         "macro_f1": bounds(f1.mean(axis=1)),
         "f1": {name: bounds(f1[:, i]) for i, name in enumerate(names)},
     }
+
+
+def _scores(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
+) -> dict[str, float]:
+    classes = np.arange(n_classes)
+    f1 = f1_score(labels, predicted, average="macro", labels=classes, zero_division=0)
+    return {"top1": _percent(accuracy_score(labels, predicted)), "macro_f1": _percent(f1)}
 
 
 def _measure(
@@ -76,34 +174,32 @@ def _measure(
     temperature: float,
     uncertain_below: float,
 ) -> dict[str, Any]:
-    probs = softmax(logits, temperature)
+    probs, uncalibrated = softmax(logits, temperature), softmax(logits)
     predicted = probs.argmax(axis=1)
     classes = np.arange(len(names))
     columns = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
     sure = probs.max(axis=1) >= uncertain_below
     hit = predicted == labels
-    of_label = probs[np.arange(len(labels)), labels]
     intervals = _intervals(labels, predicted, names)
-
-    def percent(value: float) -> float:
-        return round(100 * float(value), 2)
 
     return {
         "n_images": len(labels),
-        "top1": percent(accuracy_score(labels, predicted)),
-        "macro_f1": percent(f1_score(labels, predicted, average="macro", labels=classes)),
+        **_scores(labels, predicted, len(names)),
         "interval_95": {key: intervals[key] for key in ("top1", "macro_f1")},
-        "nll": round(float(-np.log(np.maximum(of_label, 1e-9)).mean()), 4),
+        "nll": round(_nll(probs, labels), 4),
+        "nll_uncalibrated": round(_nll(uncalibrated, labels), 4),
+        "brier": round(brier_score(probs, labels), 4),
+        "brier_uncalibrated": round(brier_score(uncalibrated, labels), 4),
         "ece": round(expected_calibration_error(probs, labels), 4),
-        "ece_uncalibrated": round(expected_calibration_error(softmax(logits), labels), 4),
-        "uncertain_share": percent(1 - sure.mean()),
-        "top1_certain": percent(hit[sure].mean()) if sure.any() else None,
-        "top1_uncertain": percent(hit[~sure].mean()) if (~sure).any() else None,
+        "ece_uncalibrated": round(expected_calibration_error(uncalibrated, labels), 4),
+        "uncertain_share": _percent(1 - sure.mean()),
+        "top1_certain": _percent(hit[sure].mean()) if sure.any() else None,
+        "top1_uncertain": _percent(hit[~sure].mean()) if (~sure).any() else None,
         "classes": {
             name: {
-                "precision": percent(columns[0][i]),
-                "recall": percent(columns[1][i]),
-                "f1": percent(columns[2][i]),
+                "precision": _percent(columns[0][i]),
+                "recall": _percent(columns[1][i]),
+                "f1": _percent(columns[2][i]),
                 "f1_interval_95": intervals["f1"][name],
                 "n_images": int(columns[3][i]),
             }
@@ -113,22 +209,119 @@ def _measure(
     }
 
 
-def _plot_confusion(matrix: list[list[int]], names: tuple[str, ...], path: Path) -> None:
-    import matplotlib
+def _reliability(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], temperature: float
+) -> dict[str, list[dict[str, float]]]:
+    return {
+        name: [
+            {key: round(value, 4) for key, value in row.items()}
+            for row in reliability_bins(softmax(logits, divisor), labels)
+        ]
+        for name, divisor in (("calibrated", temperature), ("uncalibrated", 1.0))
+    }
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from sklearn.metrics import ConfusionMatrixDisplay
 
-    table = np.array(matrix, float)
-    shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
-    ConfusionMatrixDisplay(shares, display_labels=names).plot(
-        ax=axes, cmap="Blues", values_format=".0f", xticks_rotation=35, colorbar=False
-    )
-    axes.set(title="Test images of each class, by answer (%)", xlabel="answer", ylabel="label")
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-    plt.close(figure)
+def _ferplus(test: Split, logits: NDArray[np.float32]) -> dict[str, float] | None:
+    """Agreement with FER+'s majority; None where no image has one."""
+    if test.majority is None or not (voted := test.majority >= 0).any():
+        return None
+    predicted = logits.argmax(axis=1)
+    scores = _scores(test.majority[voted], predicted[voted], len(test.class_names))
+    return {"n_images": int(voted.sum()), **scores}
+
+
+def _format_file(form: "Format", folder: Path, made: Path, dataset: str) -> Path:
+    """The file of `form` in `folder`, or one converted into `made`."""
+    from train.export import calibration_sample, convert
+
+    config = ModelConfig.read(folder)
+    if form.file in config.files:
+        return folder / form.file
+    calibration = None
+    if form.name == "litert-int8":
+        calibration = calibration_sample(load_split(dataset, "train", config))
+    path = made / form.file
+    path.write_bytes(convert(folder / KERAS_NAME, form.name, calibration))
+    return path
+
+
+def _formats(
+    folder: Path, dataset: str, config: ModelConfig, test: Split, logits: NDArray[np.float32]
+) -> list[dict[str, Any]]:
+    """Every format against the LiteRT file in `folder`, whose `logits` are given.
+
+    What `folder` does not hold is converted from its model.keras, and left out where there
+    is none.
+    """
+    # They bring Keras and TensorFlow, which take seconds and which nothing else here needs.
+    from train.export import FORMATS, load_network
+
+    probs, fresh = softmax(logits, config.temperature), ~test.twin
+    n_classes = len(config.class_names)
+    served = _scores(test.labels, logits.argmax(axis=1), n_classes)
+    rows = []
+    known = [each for each in FORMATS.values() if {each.file, KERAS_NAME} & config.files.keys()]
+    with tempfile.TemporaryDirectory() as made:
+        for form in tqdm(known, desc="formats"):
+            path = _format_file(form, folder, Path(made), dataset)
+            found = Classifier(load_network(path), config).logits(test.images)
+            predicted = found.argmax(axis=1)
+            scores = _scores(test.labels, predicted, n_classes)
+            gap = np.abs(softmax(found, config.temperature) - probs).max()
+            content = path.read_bytes()
+            rows.append(
+                {
+                    "format": form.name,
+                    "file": form.file,
+                    "bytes": len(content),
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    **scores,
+                    "twin_free_top1": _percent((predicted == test.labels)[fresh].mean()),
+                    "top1_change": round(scores["top1"] - served["top1"], 2),
+                    # The order of additions, which a machine chooses, moves further digits.
+                    "largest_prob_gap": float(f"{gap:.1e}"),
+                }
+            )
+    return rows
+
+
+def _load_crops(dataset: str, detail_size: int) -> list[NDArray[np.uint8]]:
+    """The test pictures with as many pixels as the model sees, so that all fit in memory."""
+    return [
+        resize(image_to_frame(row["image"]), detail_size, detail_size)
+        for row in load_rows(dataset, "test")
+    ]
+
+
+def _robustness(
+    classifier: Classifier, crops: Sequence[NDArray[np.uint8]], labels: NDArray[np.int64]
+) -> dict[str, Any]:
+    def measure(level: tuple[Corruption, float]) -> dict[str, float]:
+        corruption, strength = level
+        probs = classifier(
+            [corrupt(crop, corruption.name, strength, seed=i) for i, crop in enumerate(crops)]
+        )
+        return {
+            "strength": strength,
+            "top1": _percent((probs.argmax(axis=1) == labels).mean()),
+            "ece": round(expected_calibration_error(probs, labels), 4),
+        }
+
+    levels = [(each, strength) for each in CORRUPTIONS for strength in each.strengths]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = list(tqdm(pool.map(measure, levels), total=len(levels), desc="robustness"))
+    report: dict[str, Any] = {corruption.name: [] for corruption in CORRUPTIONS}
+    for (corruption, _), row in zip(levels, rows, strict=True):
+        report[corruption.name].append(row)
+    return report | {"units": {corruption.name: corruption.unit for corruption in CORRUPTIONS}}
+
+
+def _training(folder: Path) -> dict[str, Any] | None:
+    """What `train.fit.fit` recorded of these weights' run."""
+    from train.fit import TRAINING_NAME
+
+    path = folder / TRAINING_NAME
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
@@ -136,12 +329,15 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
 
     `full` is what the literature reports; `twin_free` leaves out the test images of which
     a copy stands in the training split. `flip` averages the logits of an image and its
-    mirror image; everything else is a single pass.
+    mirror image; everything else is a single pass. What is called uncalibrated has
+    temperature 1. `formats` compares the files that the network is shipped in or can be
+    converted to, `robustness` what comes of ever worse crops.
 
     Args:
-        folder: with fer.json and model.tflite.
+        folder: with fer.json, model.tflite, model.keras, and training.json where there is
+            one.
         dataset: Hub repository or folder with the same classes.
-        results: folder to write `<recipe>.json`, `<recipe>_confusion.png` and the row of
+        results: folder to write `<recipe>.json`, the plots of `train.plots` and the row of
             `results.csv` in.
 
     Returns:
@@ -178,15 +374,25 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
             config.temperature,
             config.uncertain_below,
         )
+    probs = softmax(logits, config.temperature)
+    report |= {
+        "coverage": {
+            "full": coverage_curve(probs, test.labels),
+            "twin_free": coverage_curve(probs[fresh], test.labels[fresh]),
+        },
+        "reliability": {"full": _reliability(logits, test.labels, config.temperature)},
+        "ferplus": _ferplus(test, logits),
+        "formats": _formats(folder, dataset, config, test, logits),
+        "robustness": _robustness(
+            classifier, _load_crops(dataset, config.detail_size), test.labels
+        ),
+        "training": _training(folder),
+    }
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{config.recipe}.json").write_text(
         json.dumps(report, indent=2) + "\n", encoding="utf-8"
     )
-    _plot_confusion(
-        report["full"]["confusion_matrix"],
-        config.class_names,
-        results / f"{config.recipe}_confusion.png",
-    )
+    write_plots(report, results)
     _write_row(report, results / "results.csv")
     return report
 
@@ -207,11 +413,15 @@ def _write_row(report: dict[str, Any], path: Path) -> None:
     }
     for part in _PARTS:
         row |= {f"{part}_{key}": report[part][key] for key in ("top1", "macro_f1", "ece")}
+    row |= {f"full_{key}": report["full"][key] for key in ("nll", "brier")}
+    row["ferplus_top1"] = report["ferplus"] and report["ferplus"]["top1"]
+    top1 = {each["format"]: each["top1"] for each in report["formats"]}
+    row["litert_int8_top1"] = top1.get("litert-int8")
     row["sha256"] = report["sha256"]
     table = pd.DataFrame([row])
     if path.is_file():
         earlier = pd.read_csv(path)
-        table = pd.concat([earlier[earlier["recipe"] != report["recipe"]], table])
+        table = pd.concat([table, earlier[earlier["recipe"] != report["recipe"]]])
     table.sort_values("recipe").to_csv(path, index=False)
 
 
@@ -225,8 +435,21 @@ def format_report(report: dict[str, Any]) -> str:
         lines.append(
             f"{part:15} n={figures['n_images']:5}  top-1 {figures['top1']:.2f} % "
             f"[{low:.2f}, {high:.2f}]  macro F1 {figures['macro_f1'] / 100:.4f} "
-            f"[{low_f1 / 100:.4f}, {high_f1 / 100:.4f}]  ECE {figures['ece']:.4f} "
-            f"(before temperature {figures['ece_uncalibrated']:.4f})"
+            f"[{low_f1 / 100:.4f}, {high_f1 / 100:.4f}]"
+        )
+    lines += [
+        "",
+        f"{'temperature':15}{'ECE: 1':>10}{'fitted':>8}{'NLL: 1':>10}{'fitted':>8}"
+        f"{'Brier: 1':>10}{'fitted':>8}",
+    ]
+    for part in _PARTS:
+        figures = report[part]
+        lines.append(
+            f"{part:15}"
+            + "".join(
+                f"{figures[f'{key}_uncalibrated']:10.4f}{figures[key]:8.4f}"
+                for key in ("ece", "nll", "brier")
+            )
         )
     for part in ("full", "twin_free"):
         lines += ["", f"{part:12}{'precision':>10}{'recall':>8}{'F1':>8}  95 % of F1     images"]
@@ -236,4 +459,36 @@ def format_report(report: dict[str, Any]) -> str:
                 f"{name:12}{row['precision']:10.2f}{row['recall']:8.2f}{row['f1']:8.2f}"
                 f"  [{low:.2f}, {high:.2f}]{row['n_images']:7}"
             )
+    lines += [
+        "",
+        f"{'coverage':15}" + _columns(row["coverage"] for row in report["coverage"]["full"]),
+    ]
+    for part, rows in report["coverage"].items():
+        lines.append(f"{part:15}" + _columns(row["top1"] for row in rows))
+    if report["ferplus"]:
+        lines += [
+            "",
+            "FER+ majority   n={n_images:5}  top-1 {top1:.2f} %".format(**report["ferplus"]),
+        ]
+    lines += [
+        "",
+        f"{'format':15}{'bytes':>10}{'top-1':>8}{'change':>8}  largest gap of a probability",
+    ]
+    for row in report["formats"]:
+        lines.append(
+            f"{row['format']:15}{row['bytes']:10}{row['top1']:8.2f}{row['top1_change']:+8.2f}"
+            f"  {row['largest_prob_gap']:.1e}"
+        )
+    lines += ["", "top-1 by strength of corruption"]
+    for corruption in CORRUPTIONS:
+        rows = report["robustness"][corruption.name]
+        lines.append(
+            f"{corruption.title:15}"
+            + "".join(f"{row['top1']:8.2f} ({row['strength']:g})" for row in rows)
+            + f"  {corruption.unit}"
+        )
     return "\n".join(lines)
+
+
+def _columns(values: Iterable[float]) -> str:
+    return "".join(f"{value:8.2f}" for value in values)

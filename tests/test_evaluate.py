@@ -1,0 +1,278 @@
+"""Figures of known cases, pictures, and one whole measurement."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer.classify import softmax
+from fer.hub import WEIGHTS_FOLDER
+from fer.types import ModelConfig
+from tests.conftest import make_config, noise
+
+datasets = pytest.importorskip("datasets")
+pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
+
+# The order of the votes, https://github.com/microsoft/FERPlus
+FERPLUS = ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt")
+FERPLUS += ("unknown", "no_face")
+
+
+def make_answers(n=500, k=7, seed=0):
+    """Overconfident logits and labels that agree with them about two times in three."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, k, n)
+    logits = rng.normal(0, 2, (n, k)) + 3 * np.eye(k)[labels]
+    return logits.astype(np.float32), labels
+
+
+def make_voted(folder, votes, classes, n=14):
+    """A data set whose test images have FER+ votes, given as {class: votes} for each."""
+    features = datasets.Features(
+        image=datasets.Image(),
+        label=datasets.ClassLabel(names=list(classes)),
+        ferplus_votes=datasets.List(datasets.Value("uint8"), length=10),
+        cross_split_twin=datasets.Value("bool"),
+    )
+    (folder / "data").mkdir(parents=True)
+    for split in ("train", "validation", "test"):
+        rows = {
+            "image": [Image.fromarray(noise(48, 48, seed=i)[..., 0]) for i in range(n)],
+            "label": [i % len(classes) for i in range(n)],
+            "ferplus_votes": [
+                [votes[i % len(votes)].get(name, 0) for name in FERPLUS] for i in range(n)
+            ],
+            "cross_split_twin": [i % 5 == 4 for i in range(n)],
+        }
+        table = datasets.Dataset.from_dict(rows, features=features)
+        table.to_parquet(str(folder / "data" / f"{split}-00000-of-00001.parquet"))
+    return str(folder)
+
+
+def test_bins_hold_every_answer_once_and_the_error_is_made_of_them():
+    from train.evaluate import expected_calibration_error, reliability_bins
+
+    logits, labels = make_answers()
+    probs = softmax(logits)
+    bins = reliability_bins(probs, labels)
+    assert sum(row["share"] for row in bins) == pytest.approx(1)
+    assert sum(row["share"] * row["accuracy"] for row in bins) == pytest.approx(
+        (probs.argmax(axis=1) == labels).mean()
+    )
+    for row in bins:
+        assert row["high"] - row["low"] == pytest.approx(1 / 15)
+        assert row["low"] - 1e-6 <= row["mean_prob"] <= row["high"] + 1e-6
+    gaps = [row["share"] * abs(row["mean_prob"] - row["accuracy"]) for row in bins]
+    assert expected_calibration_error(probs, labels) == pytest.approx(sum(gaps))
+    certain = reliability_bins(np.array([[1.0, 0.0]], np.float32), np.array([0]))
+    assert [(row["low"], row["high"], row["share"]) for row in certain] == [(14 / 15, 1.0, 1.0)]
+
+
+def test_brier_scores_of_known_cases():
+    from sklearn.metrics import brier_score_loss
+
+    from train.evaluate import brier_score
+
+    labels = np.array([0, 1, 2])
+    assert brier_score(np.eye(3, dtype=np.float32), labels) == 0
+    assert brier_score(np.eye(3, dtype=np.float32)[[1, 2, 0]], labels) == 2
+    assert brier_score(np.full((3, 3), 1 / 3, np.float32), labels) == pytest.approx(2 / 3)
+    logits, labels = make_answers()
+    probs = softmax(logits).astype(np.float64)
+    probs /= probs.sum(axis=1, keepdims=True)
+    assert brier_score(probs, labels) == pytest.approx(
+        brier_score_loss(labels, probs, labels=np.arange(7), scale_by_half=False)
+    )
+
+
+def test_the_most_certain_images_are_answered_first():
+    from train.evaluate import coverage_curve
+
+    top = np.linspace(0.99, 0.6, 20)
+    probs = np.stack([top, 1 - top], axis=1).astype(np.float32)[::-1]
+    labels = np.array([1] * 5 + [0] * 15)  # the five least certain are wrong
+    rows = coverage_curve(probs, labels)
+    assert [row["coverage"] for row in rows] == list(range(100, 0, -10))
+    assert rows[0] == {"coverage": 100, "top1": 75.0, "threshold": 0.6}
+    assert rows[2]["top1"] == pytest.approx(100 * 15 / 16, abs=0.01)
+    assert all(row["top1"] == 100 for row in rows[3:])
+    thresholds = [row["threshold"] for row in rows]
+    assert thresholds == sorted(thresholds)
+    assert len(coverage_curve(probs[:1], labels[:1])) == 10
+
+
+def test_the_majority_of_the_votes_is_one_class_of_ours_or_none(tmp_path):
+    from train.data import load_split
+
+    votes = [
+        {"happy": 9, "neutral": 1},
+        {"sad": 6, "contempt": 4},
+        {"contempt": 6, "sad": 4},
+        {"no_face": 10},
+        {"sad": 5, "happy": 5},
+        {"fear": 4, "happy": 3, "sad": 3},  # the data set has no fear
+        {},
+    ]
+    source = make_voted(tmp_path / "voted", votes, ("happy", "sad"))
+    split = load_split(source, "test", make_config(class_names=("happy", "sad")))
+    assert split.majority[:7].tolist() == [0, 1, -1, -1, -1, -1, -1]
+
+
+def make_report(recipe="toy"):
+    """Invented figures under all keys that a picture is drawn from."""
+    from train.evaluate import coverage_curve, expected_calibration_error, reliability_bins
+    from train.robustness import CORRUPTIONS
+
+    logits, labels = make_answers()
+    probs, raw = softmax(logits, 1.5), softmax(logits)
+    table = np.zeros((7, 7), int)
+    np.add.at(table, (labels, probs.argmax(axis=1)), 1)
+    return {
+        "recipe": recipe,
+        "class_names": ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"],
+        "temperature": 1.5,
+        "full": {
+            "top1": 69.0,
+            "confusion_matrix": table.tolist(),
+            "ece": expected_calibration_error(probs, labels),
+            "ece_uncalibrated": expected_calibration_error(raw, labels),
+        },
+        "coverage": {
+            "full": coverage_curve(probs, labels),
+            "twin_free": coverage_curve(probs[:300], labels[:300]),
+        },
+        "reliability": {
+            "full": {
+                "calibrated": reliability_bins(probs, labels),
+                "uncalibrated": reliability_bins(raw, labels),
+            }
+        },
+        "robustness": {
+            each.name: [
+                {"strength": strength, "top1": 69 - 2 * i * i, "ece": 0.1}
+                for i, strength in enumerate(each.strengths)
+            ]
+            for each in CORRUPTIONS
+        },
+        "training": {
+            "recipe": {
+                "phases": [{"input_size": 64, "epochs": 3}, {"input_size": 96, "epochs": 4}]
+            },
+            "log": [
+                {
+                    "epoch": i,
+                    "loss": 2 / (i + 1),
+                    "accuracy": 0.1 * i,
+                    "val_loss": 1.9 / (i + 1),
+                    "val_accuracy": 0.11 * i,
+                }
+                for i in range(7)
+            ],
+        },
+    }
+
+
+def test_pictures_are_the_same_from_the_same_figures(tmp_path):
+    from train.plots import write_plots
+
+    report = make_report()
+    written = {}
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        write_plots(report, folder)
+        written[folder.name] = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert written["one"] == written["two"]
+    assert sorted(written["one"]) == [
+        f"toy_{name}.png"
+        for name in ("confusion", "coverage", "reliability", "robustness", "training")
+    ]
+    for name in written["one"]:
+        with Image.open(tmp_path / "one" / name) as image:
+            assert image.width == 1600
+            assert not image.info.keys() & {"Software", "Creation Time"}
+
+
+def test_weights_without_a_log_have_no_training_curves(tmp_path):
+    from train.plots import write_plots
+
+    write_plots(make_report() | {"training": None}, tmp_path)
+    assert len(list(tmp_path.glob("toy_*.png"))) == 4
+    assert not (tmp_path / "toy_training.png").exists()
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The bundled weights on a few pictures of noise, measured twice."""
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("onnxruntime")
+    from train.evaluate import evaluate
+
+    folder = tmp_path_factory.mktemp("evaluate")
+    weights = shutil.copytree(WEIGHTS_FOLDER, folder / "weights")
+    training = make_report()["training"]
+    (weights / "training.json").write_text(json.dumps(training), encoding="utf-8")
+    classes = ModelConfig.read(weights).class_names
+    source = make_voted(folder / "voted", [{"happy": 9}, {"unknown": 9}, {"sad": 6}], classes)
+    report = evaluate(weights, source, folder / "one")
+    evaluate(weights, source, folder / "two")
+    return report, folder
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_a_measurement_gives_the_same_files_again(measured):
+    report, folder = measured
+    files = {
+        name: {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+        for name in ("one", "two")
+    }
+    assert files["one"] == files["two"]
+    recipe = report["recipe"]
+    assert sorted(files["one"]) == sorted(
+        ["results.csv", f"{recipe}.json"]
+        + [
+            f"{recipe}_{name}.png"
+            for name in ("confusion", "coverage", "reliability", "robustness", "training")
+        ]
+    )
+    assert json.loads(files["one"][f"{recipe}.json"]) == report
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_a_measurement_holds_what_the_card_is_made_of(measured):
+    from train.evaluate import format_report
+    from train.export import FORMATS
+    from train.robustness import CORRUPTIONS
+
+    report, _ = measured
+    for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
+        for key in ("ece", "nll", "brier"):
+            assert report[part][key] != report[part][f"{key}_uncalibrated"] >= 0
+    assert [len(rows) for rows in report["coverage"].values()] == [10, 10]
+    assert report["coverage"]["twin_free"][0]["top1"] == report["twin_free"]["top1"]
+    for rows in report["reliability"]["full"].values():
+        assert sum(row["share"] for row in rows) == pytest.approx(1, abs=1e-3)
+    assert report["ferplus"]["n_images"] == 9
+    formats = {row["format"]: row for row in report["formats"]}
+    assert formats.keys() == FORMATS.keys()
+    assert formats["litert-float32"]["sha256"] == report["sha256"]
+    assert formats["litert-float32"]["largest_prob_gap"] == 0
+    assert formats["litert-float32"]["top1"] == report["full"]["top1"]
+    assert formats["litert-float32"]["twin_free_top1"] == report["twin_free"]["top1"]
+    assert 0 < formats["keras"]["largest_prob_gap"] < 1e-3
+    assert formats["litert-int8"]["bytes"] < formats["litert-float32"]["bytes"] / 3
+    robustness = report["robustness"]
+    assert list(robustness) == [*(each.name for each in CORRUPTIONS), "units"]
+    for corruption in CORRUPTIONS:
+        strengths = [row["strength"] for row in robustness[corruption.name]]
+        assert strengths == list(corruption.strengths)
+        assert robustness["units"][corruption.name] == corruption.unit
+    assert report["training"] == make_report()["training"]
+    text = format_report(report)
+    assert "litert-int8" in text
+    assert "FER+ majority" in text
+    assert max(map(len, text.splitlines())) <= 120
