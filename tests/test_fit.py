@@ -200,7 +200,7 @@ def run(*arguments, **environment):
 STEPS = """
 import json, sys
 import keras, numpy as np
-from train.augment import Mix, build_augmentation
+from train.augment import Mix, build_geometry, build_photometry
 from train.fit import _optimizer
 from train.losses import TrainingLoss, accuracy
 from train.model import build_model, build_trainer
@@ -209,7 +209,7 @@ from train.recipes import Phase, Recipe
 still = dict(flip=False, rotation=0, zoom=0, translation=0, brightness=0, contrast=0, erase=0)
 recipe = Recipe(name="two", phases=(Phase(32, 1),), warmup_epochs=0, dropout=0, **still)
 network = build_model(3, 1, 32, init=sys.argv[1], fused=True)
-trainer = build_trainer(network, build_augmentation(recipe), Mix(0, 0, 0))
+trainer = build_trainer(network, build_geometry(recipe), Mix(0, 0, 0), build_photometry(recipe))
 trainer.compile(_optimizer(recipe, 100), TrainingLoss(np.ones(3, np.float32), 0.1),
                 metrics=[accuracy], jit_compile=keras.backend.backend() == "jax")
 rng = np.random.default_rng(0)
@@ -219,8 +219,8 @@ for _ in range(2):
     targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 8)]
     losses.append(float(trainer.train_on_batch([pixels, targets], targets)[0]))
 logits = network.predict(pixels, verbose=0)
-lively = build_trainer(network, build_augmentation(Recipe(name="x", phases=(Phase(32, 1),),
-                       photometric=2, shear=.1)), Mix(1, .4, 1))
+recipe = Recipe(name="x", phases=(Phase(32, 1),), photometric=2, shear=.1)
+lively = build_trainer(network, build_geometry(recipe), Mix(1, .4, 1), build_photometry(recipe))
 lively.compile(loss=TrainingLoss(np.ones(3, np.float32)), optimizer="sgd",
                jit_compile=keras.backend.backend() == "jax")
 lively_loss = float(lively.train_on_batch([pixels, targets], targets))

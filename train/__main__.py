@@ -6,9 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-# oneDNN's depthwise convolutions make a training step on a CPU without AVX-512 slower, not
-# faster. Read by TensorFlow when it is imported.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+# Read by TensorFlow when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer

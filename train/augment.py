@@ -7,7 +7,11 @@ import keras
 
 from train.recipes import Recipe
 
-__all__ = ["Mix", "RandomAffine", "RandomPhotometric", "build_augmentation"]
+__all__ = ["Mix", "RandomAffine", "RandomPhotometric", "build_geometry", "build_photometry"]
+
+# Sources have at least this many pixels a side, so what is finer than its pixels is never
+# seen in what is served.
+_DETAIL_PX = 48
 
 
 class RandomAffine(keras.layers.Layer):
@@ -68,7 +72,7 @@ class RandomPhotometric(keras.layers.Layer):
     """Each image passes `n_ops` operations drawn from six: what cameras do to a picture.
 
     Brighter or darker, contrast, gamma, blur, sharpen, noise; each as strong as a uniform
-    draw says.
+    draw says. Blur and noise have the grain of a source of 48 pixels, at any input size.
 
     Args:
         n_ops: operations an image passes, one after the other.
@@ -86,19 +90,32 @@ class RandomPhotometric(keras.layers.Layer):
         self.n_ops, self.strength = n_ops, strength
         self.generator = keras.random.SeedGenerator(seed)
 
+    @staticmethod
+    def _box(images: Any) -> int:
+        """The odd side whose box has a standard deviation of 0.7 source pixels."""
+        side: int = images.shape[1]
+        return 2 * round(1.2 * side / _DETAIL_PX) + 1
+
+    def _noise(self, images: Any) -> Any:
+        """Normal noise of unit variance in the pixels of the source."""
+        n, _, _, channels = keras.ops.shape(images)
+        source = keras.random.normal((n, _DETAIL_PX, _DETAIL_PX, channels), seed=self.generator)
+        return keras.ops.image.resize(source, images.shape[1:3], "bilinear")
+
     def _altered(self, images: Any, amount: Any) -> list[Any]:
         """What each operation makes of `images`; `amount` (n, 1, 1, 1) in -1..1."""
         mean = keras.ops.mean(images, axis=(1, 2, 3), keepdims=True)
-        soft = keras.ops.average_pool(images, 3, strides=1, padding="same")
+        soft = images
+        for _ in range(2):  # two boxes are nearly a Gaussian, of one source pixel
+            soft = keras.ops.average_pool(soft, self._box(images), strides=1, padding="same")
         unit = keras.ops.clip(images / 255, 1e-3, 1.0)
-        noise = keras.random.normal(keras.ops.shape(images), seed=self.generator)
         return [
             images + 64 * amount,
             mean + (images - mean) * (1 + 0.5 * amount),
             255 * keras.ops.power(unit, keras.ops.exp(0.6 * amount)),
             images + (soft - images) * keras.ops.abs(amount),
             images + (images - soft) * keras.ops.abs(amount),
-            images + 20 * noise * amount,
+            images + 40 * self._noise(images) * amount,
         ]
 
     def call(self, images: Any, training: bool = False) -> Any:
@@ -174,34 +191,44 @@ class Mix(keras.layers.Layer):
         )
 
 
-def build_augmentation(recipe: Recipe, strength: float = 1.0) -> keras.Sequential:
-    """Layers that alter float32 images (n, s, s, c) in [0, 255] while training only.
+# Half precision cannot tell neighbouring gray values.
+_EXACT = {"dtype": "float32"}
+
+
+def build_geometry(recipe: Recipe, strength: float = 1.0) -> keras.layers.Layer:
+    """What moves the face in float32 images (n, s, s, c), while training only.
 
     Args:
         recipe: says how much.
         strength: factor on all of it but the mirroring.
     """
-    # Half precision cannot tell neighbouring gray values.
-    exact = {"dtype": "float32"}
-    layers: list[keras.layers.Layer] = [
-        RandomAffine(
-            recipe.flip,
-            strength * recipe.rotation,
-            strength * recipe.zoom,
-            strength * recipe.translation,
-            strength * recipe.shear,
-            **exact,
-        )
-    ]
+    return RandomAffine(
+        recipe.flip,
+        strength * recipe.rotation,
+        strength * recipe.zoom,
+        strength * recipe.translation,
+        strength * recipe.shear,
+        **_EXACT,
+    )
+
+
+def build_photometry(recipe: Recipe, strength: float = 1.0) -> keras.layers.Layer:
+    """What makes float32 images (n, s, s, c) in [0, 255] worse, while training only.
+
+    Args:
+        recipe: says how much.
+        strength: factor on all of it.
+    """
+    layers: list[keras.layers.Layer] = []
     if recipe.brightness or recipe.contrast:
         layers += [
             keras.layers.RandomBrightness(
-                strength * recipe.brightness, value_range=(0, 255), **exact
+                strength * recipe.brightness, value_range=(0, 255), **_EXACT
             ),
-            keras.layers.RandomContrast(strength * recipe.contrast, value_range=(0, 255), **exact),
+            keras.layers.RandomContrast(strength * recipe.contrast, value_range=(0, 255), **_EXACT),
         ]
     if recipe.photometric:
-        layers.append(RandomPhotometric(recipe.photometric, strength, **exact))
+        layers.append(RandomPhotometric(recipe.photometric, strength, **_EXACT))
     if recipe.erase:
         layers.append(
             keras.layers.RandomErasing(
@@ -209,7 +236,7 @@ def build_augmentation(recipe: Recipe, strength: float = 1.0) -> keras.Sequentia
                 scale=(0.02, 0.2),
                 fill_value=128.0,
                 value_range=(0, 255),
-                **exact,
+                **_EXACT,
             )
         )
-    return keras.Sequential(layers, name="augment")
+    return keras.Sequential(layers or [keras.layers.Identity()], name="photometry")

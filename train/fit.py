@@ -19,7 +19,7 @@ from tqdm import tqdm
 from fer.errors import InputError
 from fer.hub import KERAS_NAME
 from fer.types import CONFIG_NAME, ModelConfig
-from train.augment import Mix, build_augmentation
+from train.augment import Mix, build_geometry, build_photometry
 from train.data import Split, dataset_name, load_class_names, load_split
 from train.losses import TrainingLoss, accuracy, class_weights, repeats, soft_targets
 from train.model import build_model, build_trainer, load_teacher, recalibrate_batch_norm
@@ -204,9 +204,9 @@ def _build(
     finally:
         keras.config.set_dtype_policy("float32")
     mix = Mix(phase.augment * recipe.mix, recipe.mixup, recipe.cutmix)
-    return network, build_trainer(
-        network, build_augmentation(recipe, phase.augment), mix, taught_by
-    )
+    geometry = build_geometry(recipe, phase.augment)
+    photometry = build_photometry(recipe, phase.augment)
+    return network, build_trainer(network, geometry, mix, photometry, taught_by)
 
 
 def _best_so_far(log: Path, first_epoch: int) -> float | None:

@@ -160,19 +160,22 @@ def load_teacher(path: Path, input_shape: tuple[int, ...], n_classes: int) -> ke
 
 def build_trainer(
     network: keras.Model,
-    augment: keras.layers.Layer,
+    geometry: keras.layers.Layer,
     mix: keras.layers.Layer,
+    photometry: keras.layers.Layer,
     teachers: Sequence[keras.Model] = (),
 ) -> keras.Model:
     """Everything a training step computes, in one model.
 
     Augmentation, mixing and teachers run where the network runs, on any backend. The
-    teachers see what the pupil sees.
+    teachers see the pupil's images before photometry has made them worse: they know what
+    stands in them, and need not read noise.
 
     Args:
         network: from `build_model`.
-        augment: from `train.augment.build_augmentation`.
+        geometry: from `train.augment.build_geometry`.
         mix: a `train.augment.Mix`.
+        photometry: from `train.augment.build_photometry`.
         teachers: from `load_teacher`; the mean of their logits teaches.
 
     Returns:
@@ -182,8 +185,8 @@ def build_trainer(
     """
     pixels = keras.Input(network.input_shape[1:], name="pixels")
     targets = keras.Input(network.output_shape[1:], name="targets")
-    images, mixed = mix(augment(pixels), targets)
-    parts = [network(images), mixed]
+    images, mixed = mix(geometry(pixels), targets)
+    parts = [network(photometry(images)), mixed]
     if teachers:
         logits = [teacher(images) for teacher in teachers]
         parts.append(keras.ops.mean(keras.ops.stack(logits), axis=0))
