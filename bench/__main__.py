@@ -1,8 +1,10 @@
-"""python -m bench: cold start, and milliseconds per stage of one 640 x 480 frame."""
+"""python -m bench: cold start, a 640 x 480 frame stage by stage, and each format."""
 
+import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +22,10 @@ from fer import (
     to_dict,
 )
 from fer.crop import crop_faces
-from fer.hub import DETECTORS
+from fer.hub import DETECTORS, WEIGHTS_FOLDER
 from fer.preprocess import to_model_input
+from train.data import default_dataset
+from train.export import FORMATS, format_file, load_network
 
 _ROOT = Path(__file__).parents[1]
 _N_RUNS = 60
@@ -110,10 +114,42 @@ def _batches() -> None:
     table = pd.DataFrame(rows)
     table["ratio"] = table["ms_a_face"] / table["ms_a_face"].iloc[0]
     print("preprocess and classify, LiteRT, one thread")
-    print(table.round(2).to_string(index=False))
+    print(table.round(2).to_string(index=False), "\n")
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+
+
+def _formats() -> None:
+    """Writes results/speed.csv, too, from which the model card takes its times."""
+    config = load_classifier().config
+    pixels = np.zeros((1, config.input_size, config.input_size, config.channels), np.float32)
+    rows = []
+    with tempfile.TemporaryDirectory() as made:
+        for form in FORMATS.values():
+            try:
+                path = format_file(form, WEIGHTS_FOLDER, Path(made), default_dataset())
+            except FerError as error:
+                print(f"left out: {form.name}: {error}")
+                continue
+            network = load_network(path)
+            row = {"format": form.name, "bytes": path.stat().st_size}
+            row["ms_per_face"] = round(_median_ms(lambda: network(pixels)), 2)  # noqa: B023
+            rows.append(row | {"machine": _cpu()})
+    table = pd.DataFrame(rows)
+    table.to_csv(_ROOT / "results" / "speed.csv", index=False)
+    served = table.set_index("format")["ms_per_face"]["litert-float32"]
+    print(f"one face, the network alone; one thread, but for Keras; median of {_N_RUNS}")
+    print(table.assign(ratio=(table["ms_per_face"] / served).round(2)).to_string(index=False))
 
 
 if __name__ == "__main__":
     _cold_start()
     _stages()
     _batches()
+    _formats()

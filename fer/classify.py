@@ -120,10 +120,17 @@ def litert_network(model: bytes, n_threads: int = 1) -> Network:
 
 
 def keras_network(path: Path | str) -> Network:
-    """A network from a .keras file. Needs Keras and a backend; the slow reference."""
+    """A network from a .keras file. Needs Keras and a backend; the slow reference.
+
+    Raises:
+        ConfigError: the file is no Keras model.
+    """
     import keras
 
-    model = keras.saving.load_model(path, compile=False)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"the file must be a Keras model. Received: {error}") from error
 
     def network(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(keras.ops.convert_to_numpy(model(pixels, training=False)), np.float32)

@@ -173,3 +173,10 @@ def start_app(tmp_path):
     yield start
     for app in apps:
         app.stop()
+
+
+def numbers(tensor):
+    """A tensor of any backend as a NumPy array."""
+    import keras
+
+    return keras.ops.convert_to_numpy(tensor)

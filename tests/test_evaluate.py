@@ -71,6 +71,15 @@ def test_bins_hold_every_answer_once_and_the_error_is_made_of_them():
     assert [(row["low"], row["high"], row["share"]) for row in certain] == [(14 / 15, 1.0, 1.0)]
 
 
+def test_calibration_error_of_known_cases():
+    from train.evaluate import expected_calibration_error
+
+    probs = np.array([[0.8, 0.2]] * 10, np.float32)
+    labels = np.array([0] * 8 + [1] * 2)
+    assert expected_calibration_error(probs, labels) == pytest.approx(0, abs=1e-6)
+    assert expected_calibration_error(probs, 1 - labels) == pytest.approx(0.6, abs=1e-6)
+
+
 def test_brier_scores_of_known_cases():
     from sklearn.metrics import brier_score_loss
 

@@ -1,4 +1,4 @@
-"""Losses, augmentation, the loop: each by itself, on each backend, and after a kill."""
+"""The loop: by itself, on each backend, after a kill, and one whole run."""
 
 import json
 import os
@@ -10,160 +10,21 @@ import time
 import numpy as np
 import pytest
 
-from tests.conftest import ROOT, noise
-from tests.test_train import make_dataset
+from fer.errors import InputError
+from tests.conftest import ROOT, noise, numbers
 
+pytest.importorskip("datasets")
 pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
 
-
-def numbers(tensor):
-    import keras
-
-    return keras.ops.convert_to_numpy(tensor)
+from tests.toy_data import make_dataset  # noqa: E402
 
 
-def joined(*parts):
-    return np.concatenate([np.array(part, np.float32) for part in parts], axis=1)
+def test_unknown_recipes_are_named():
+    from train.recipes import get_recipe
 
-
-def softmax(logits):
-    shares = np.exp(logits - np.max(logits, axis=1, keepdims=True))
-    return shares / shares.sum(axis=1, keepdims=True)
-
-
-LOGITS = [[2.0, 0.0, -1.0], [0.5, 0.0, 0.0]]
-TARGETS = [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]
-
-
-def test_the_plain_loss_is_the_cross_entropy_of_smoothed_targets():
-    from train.losses import TrainingLoss
-
-    loss = TrainingLoss(np.ones(3, np.float32), label_smoothing=0.3)
-    got = numbers(loss.call(None, joined(LOGITS, TARGETS)))
-    smooth = 0.7 * np.array(TARGETS) + 0.1
-    assert np.allclose(got, -(smooth * np.log(softmax(LOGITS))).sum(axis=1), atol=1e-5)
-
-
-def test_rare_classes_count_more_by_their_share_of_each_target():
-    from train.losses import TrainingLoss, class_weights
-
-    weights = class_weights(np.repeat([0, 1, 2], [60, 30, 10]), 3, power=1.0)
-    assert np.allclose(weights * [60, 30, 10], 100 / 3)
-    assert np.allclose(class_weights(np.repeat([0, 1, 2], [60, 30, 10]), 3, power=0.0), 1)
-    plain = numbers(TrainingLoss(np.ones(3, np.float32)).call(None, joined(LOGITS, TARGETS)))
-    got = numbers(TrainingLoss(weights).call(None, joined(LOGITS, TARGETS)))
-    assert np.allclose(got, plain * [weights[0], weights[1:].mean()], atol=1e-5)
-
-
-def test_the_focal_loss_is_that_of_keras():
-    import keras
-
-    from train.losses import TrainingLoss
-
-    loss = TrainingLoss(np.ones(3, np.float32), focal=2.0)
-    theirs = keras.losses.CategoricalFocalCrossentropy(
-        alpha=1.0, gamma=2.0, from_logits=True, reduction=None
-    )
-    got = numbers(loss.call(None, joined(LOGITS, TARGETS)))
-    assert np.allclose(got, numbers(theirs(np.array(TARGETS), np.array(LOGITS))), atol=1e-5)
-
-
-def test_distillation_is_least_where_pupil_and_teacher_agree():
-    from train.losses import TrainingLoss
-
-    loss = TrainingLoss(np.ones(3, np.float32), distill=1.0, temperature=2.0)
-    teacher = [[1.0, 3.0, 0.0], [0.5, 0.0, 0.0]]
-    apart = numbers(loss.call(None, joined(LOGITS, TARGETS, teacher)))
-    same = numbers(loss.call(None, joined(teacher, TARGETS, teacher)))
-    assert apart[0] > same[0] + 0.5
-    assert apart[1] == pytest.approx(same[1])
-    soft = softmax(np.array(teacher) / 2)
-    entropy = -4 * (soft * np.log(soft)).sum(axis=1)
-    assert np.allclose(same, entropy, atol=1e-4)
-    half = TrainingLoss(np.ones(3, np.float32), distill=0.5, temperature=2.0)
-    plain = numbers(TrainingLoss(np.ones(3, np.float32)).call(None, joined(LOGITS, TARGETS)))
-    mean = numbers(half.call(None, joined(LOGITS, TARGETS, teacher)))
-    assert np.allclose(mean, (plain + apart) / 2, atol=1e-5)
-
-
-def test_accuracy_looks_at_the_logits_alone():
-    from train.losses import accuracy
-
-    hits = numbers(accuracy(np.eye(3, dtype=np.float32)[[0, 2]], joined(LOGITS, TARGETS)))
-    assert hits.tolist() == [1.0, 0.0]
-
-
-@pytest.mark.parametrize(("mixup", "cutmix"), [(1.0, 0.0), (0.0, 1.0), (0.4, 1.0)])
-def test_targets_are_mixed_as_the_images_are(mixup, cutmix):
-    """Image i is one flat gray value of its own, so its mean tells the shares."""
-    from train.augment import Mix
-
-    n = 32
-    images = np.broadcast_to(np.arange(n, dtype=np.float32)[:, None, None, None], (n, 24, 24, 1))
-    targets = np.eye(n, dtype=np.float32)
-    mix = Mix(0.75, mixup, cutmix, seed=0)
-    same, kept = mix(images, targets, training=False)
-    assert (numbers(same) == images).all()
-    assert (numbers(kept) == targets).all()
-    mixed, shares = (numbers(part) for part in mix(images, targets, training=True))
-    assert np.allclose(shares.sum(axis=1), 1, atol=1e-5)
-    assert np.allclose(mixed.mean(axis=(1, 2, 3)), shares @ np.arange(n), atol=1e-3)
-    altered = shares.max(axis=1) < 0.999
-    assert 0.45 < altered.mean() < 0.95
-    levels = np.array([len(np.unique(np.round(image, 3))) for image in mixed])
-    if not cutmix:
-        assert (levels == 1).all()
-    elif not mixup:
-        assert (levels[altered] == 2).all()
-    else:
-        assert {1, 2} <= set(levels[altered])
-
-
-def test_photometric_operations_keep_the_range_and_differ_by_image():
-    from train.augment import RandomPhotometric
-
-    images = np.stack([noise(24, 24)[..., :1]] * 32).astype(np.float32)
-    layer = RandomPhotometric(2, seed=0)
-    assert (numbers(layer(images, training=False)) == images).all()
-    altered = numbers(layer(images, training=True))
-    assert altered.min() >= 0
-    assert altered.max() <= 255
-    assert len({image.tobytes() for image in altered}) == 32
-    assert np.abs(altered - images).mean() > 3
-    weak = numbers(RandomPhotometric(2, strength=0.01, seed=0)(images, training=True))
-    assert np.abs(weak - images).mean() < 1
-
-
-def test_a_shear_moves_what_is_off_the_middle_sideways():
-    from train.augment import RandomAffine
-
-    images = np.zeros((64, 33, 33, 1), np.float32)
-    images[:, 6, 16] = 255.0  # ten pixels above the centre
-    result = numbers(RandomAffine(shear=0.3, seed=1)(images, training=True))[..., 0]
-    y, x = np.mgrid[:33, :33] - 16
-    mass = result.sum(axis=(1, 2))
-    moved = (result * x).sum(axis=(1, 2)) / mass
-    assert np.abs((result * y).sum(axis=(1, 2)) / mass + 10).max() < 1e-3
-    assert -3.1 < moved.min() < -2
-    assert 2 < moved.max() < 3.1
-
-
-def test_the_fused_normalisation_is_that_of_keras():
-    import keras
-
-    from train.model import build_model
-
-    keras.utils.set_random_seed(0)
-    plain = build_model(3, 1, 32)
-    fused = build_model(3, 1, 32, fused=True)
-    fused.set_weights(plain.get_weights())
-    images = np.stack([noise(32, 32, seed=i)[..., :1] for i in range(64)]).astype(np.float32)
-    for training in (False, True):
-        gap = numbers(plain(images, training=training)) - numbers(fused(images, training=training))
-        assert np.abs(gap).max() < 1e-3
-    for mine, theirs in zip(fused.get_weights(), plain.get_weights(), strict=True):
-        assert np.abs(mine - theirs).max() < 0.02 * max(1, np.abs(theirs).max())
+    with pytest.raises(InputError, match="mobilenetv2-96"):
+        get_recipe("mobilenet-9000")
 
 
 def test_batches_follow_from_seed_and_epoch():
@@ -185,6 +46,25 @@ def test_batches_follow_from_seed_and_epoch():
     (pixels, mixed), wanted = first[0]
     assert (wanted.argmax(axis=1) == pixels.ravel()).all()
     assert (mixed == wanted).all()
+
+
+def test_validation_leaves_the_batch_statistics_of_training_alone():
+    import keras
+
+    from train.fit import FreshStatistics
+    from train.model import build_model
+
+    keras.utils.set_random_seed(0)
+    model = build_model(2, 1, 32)
+    images = np.stack([noise(32, 32, seed=i)[..., :1] // 3 for i in range(12)])
+    norm = model.layers[2].get_layer("bn_Conv1")
+    before = np.array(keras.ops.convert_to_numpy(norm.moving_mean))
+    callback = FreshStatistics(model, images)
+    callback.on_test_begin()
+    during = np.array(keras.ops.convert_to_numpy(norm.moving_mean))
+    callback.on_test_end()
+    assert np.abs(during - before).max() > 1e-2
+    assert (keras.ops.convert_to_numpy(norm.moving_mean) == before).all()
 
 
 def run(*arguments, **environment):
@@ -371,3 +251,44 @@ def test_a_pupil_learns_from_a_teacher_of_another_size(tmp_path):
         fit(recipe, source, tmp_path / "other", init=None, teachers=[teacher])
     with pytest.raises(InputError, match="teacher"):
         fit(recipe, source, tmp_path / "none", init=None, teachers=[tmp_path / "no.keras"])
+
+
+@pytest.mark.slow
+def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, monkeypatch):
+    """Fit, select, recalibrate, export, evaluate on two invented classes."""
+    from fer.hub import load_folder
+    from fer.pipeline import Pipeline
+    from tests.conftest import FakeDetector, make_faces
+    from train.evaluate import evaluate, format_report
+    from train.export import export
+    from train.fit import fit
+    from train.recipes import get_recipe
+
+    source = make_dataset(tmp_path / "toy")
+    run, served = tmp_path / "run", tmp_path / "served"
+    fit(get_recipe("smoke"), source, run, init=None)
+    epochs = (run / "log.csv").read_text(encoding="utf-8").splitlines()
+    assert len(epochs) == 1 + 2
+    with pytest.raises(InputError, match="resume"):
+        fit(get_recipe("smoke"), source, run, init=None)
+    config = export(run, source, served)
+    assert config.class_names == ("dark", "bright")
+    assert config.input_size == 48
+    classifier = load_folder(served)
+    pipeline = Pipeline(FakeDetector(make_faces([0, 0, 20, 20])), classifier)
+    assert pipeline(noise(30, 30)).labels[0] in config.class_names
+
+    results = tmp_path / "results"
+    report = evaluate(served, source, results)
+    assert report["full"]["n_images"] == 24
+    assert report["twin_free"]["n_images"] == 18
+    assert sum(map(sum, report["full"]["confusion_matrix"])) == 24
+    low, high = report["full"]["interval_95"]["top1"]
+    assert low <= report["full"]["top1"] <= high
+    assert "top-1" in format_report(report)
+    written = (results / "smoke.json").read_bytes()
+    evaluate(served, source, results)
+    assert (results / "smoke.json").read_bytes() == written
+    assert json.loads(written) == report
+    assert len((results / "results.csv").read_text(encoding="utf-8").splitlines()) == 2
+    assert (results / "smoke_confusion.png").stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""Command line: python -m train crop | fit | evaluate | framing | contrast | card."""
+"""Command line of training: from pictures to weights, figures and the model card."""
 
 import logging
 import os
@@ -13,6 +13,8 @@ import typer
 
 from fer.errors import FerError
 from fer.hub import WEIGHTS_FOLDER
+
+SUBGROUPS = Path("examples/subgroups")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
@@ -29,22 +31,37 @@ def _dataset(named: str | None) -> str:
     return named or default_dataset()
 
 
+def _checkpoint(name: str) -> Path:
+    """A file of the caller's, or else of the recipes'."""
+    from train.recipes import CHECKPOINT_FOLDER
+
+    return Path(name) if Path(name).is_file() else CHECKPOINT_FOLDER / name
+
+
+def _start(named: str) -> Path | str | None:
+    if named == "random":
+        return None
+    if named == "imagenet":
+        return os.environ.get("FER_IMAGENET_WEIGHTS", named)
+    return _checkpoint(named)
+
+
 @app.command()
 def fit(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe in train/recipes.py.")],
     dataset: Dataset = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. [runs/RECIPE]")] = None,
     init: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help='"imagenet" (downloaded), a file of the same weights, a .keras file of an '
-            'earlier run, or "random".',
-            envvar="FER_IMAGENET_WEIGHTS",
+            help='"imagenet" (downloaded, or FER_IMAGENET_WEIGHTS), a file of the same weights, '
+            'a .keras file of an earlier run, or "random". [the recipe\'s]',
         ),
-    ] = "imagenet",
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on after the last whole epoch.")] = False,
     teacher: Annotated[
-        list[Path] | None, typer.Option(help="A .keras file to distil from. May be repeated.")
+        list[str] | None,
+        typer.Option(help="A .keras file to distil from. May be repeated. [the recipe's]"),
     ] = None,
     drop_twins: Annotated[
         bool,
@@ -58,7 +75,9 @@ def fit(
     ] = None,
 ) -> None:
     """Train RECIPE, select on validation, export. The test split stays shut."""
-    from train.export import export
+    import keras
+
+    from train.export import export as write
     from train.fit import fit as train
     from train.recipes import get_recipe
 
@@ -67,19 +86,44 @@ def fit(
         chosen = replace(chosen, name=f"{chosen.name}-no-twins", drop_twins=True)
     run = out or Path("runs") / chosen.name
     source = _dataset(dataset)
-    start = None if init == "random" else init
+    start = _start(init or chosen.init)
+    teachers = [_checkpoint(name) for name in teacher or chosen.teachers]
     if data_parallel:
-        import keras
-
         keras.distribution.set_distribution(keras.distribution.DataParallel())
     try:
-        train(chosen, source, run, start, resume, teacher or ())
+        train(chosen, source, run, start, resume, teachers)
     except KeyboardInterrupt:
         typer.echo(f"stopped; the whole epochs are kept in {run}: --resume goes on", err=True)
         raise typer.Exit(130) from None
+    if keras.backend.backend() != "tensorflow":
+        typer.echo(f"wrote {run}; `export` makes what serves of it, with TensorFlow")
+        return
     folder = weights or run / "export"
-    config = export(run, source, folder)
+    config = write(run, source, folder)
     typer.echo(f"wrote {folder}: temperature {config.temperature}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write.")],
+    dataset: Dataset = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="litert-float16, litert-int8 or onnx, beside keras and litert-float32. May be "
+            "repeated. [all]",
+        ),
+    ] = None,
+) -> None:
+    """Write RUN in every format, each checked against Keras on validation images."""
+    from train.export import FORMATS
+    from train.export import export as write
+
+    config = write(run, _dataset(dataset), out, formats or tuple(FORMATS))
+    for file in config.files:
+        typer.echo(f"{(out / file).stat().st_size:10}  {out / file}")
 
 
 @app.command()
@@ -137,8 +181,37 @@ def contrast(dataset: Dataset = None, results: Results = Path("results")) -> Non
 
 
 @app.command()
+def render(
+    target: Annotated[Path, typer.Argument(help="Folder to write.")] = SUBGROUPS,
+) -> None:
+    """Render the people of the subgroup probe (needs requirements-render.txt; 25 minutes)."""
+    from train.render import render_people
+
+    render_people(target)
+
+
+@app.command()
+def subgroups(
+    results: Results = Path("results"),
+    pictures: Annotated[Path, typer.Argument(help="Folder that `render` wrote.")] = SUBGROUPS,
+    detector: Annotated[
+        str | None, typer.Option(help="auto, yunet, slim or haar. [env: FER_DETECTOR]")
+    ] = None,
+) -> None:
+    """Measure how often the answer changes when only the person does."""
+    from train.subgroups import measure_subgroups
+
+    report = measure_subgroups(results, pictures, detector)
+    found, pictured = report["n_found"], report["n_pictures"]
+    typer.echo(f"faces found {found} of {pictured}, accuracy {report['accuracy']} %")
+    typer.echo(f"same answer for two people {report['consistency']} % of the time")
+    for name, row in report["by_attribute"].items():
+        typer.echo(f"answer changed with {name} alone {row['changed']} % of {row['pairs']} pairs")
+
+
+@app.command()
 def card(results: Results = Path("results")) -> None:
-    """Write the figures in results/ into README.md and model_card.md."""
+    """Write model_card.md and the figures of README.md from results/."""
     from train.card import write_cards
 
     write_cards(results)

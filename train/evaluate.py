@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,9 +28,6 @@ from fer.types import ModelConfig
 from train.data import Split, dataset_name, load_rows, load_split
 from train.plots import write_plots
 from train.robustness import CORRUPTIONS, Corruption, corrupt
-
-if TYPE_CHECKING:
-    from train.export import Format
 
 __all__ = [
     "brier_score",
@@ -230,21 +227,6 @@ def _ferplus(test: Split, logits: NDArray[np.float32]) -> dict[str, float] | Non
     return {"n_images": int(voted.sum()), **scores}
 
 
-def _format_file(form: "Format", folder: Path, made: Path, dataset: str) -> Path:
-    """The file of `form` in `folder`, or one converted into `made`."""
-    from train.export import calibration_sample, convert
-
-    config = ModelConfig.read(folder)
-    if form.file in config.files:
-        return folder / form.file
-    calibration = None
-    if form.name == "litert-int8":
-        calibration = calibration_sample(load_split(dataset, "train", config))
-    path = made / form.file
-    path.write_bytes(convert(folder / KERAS_NAME, form.name, calibration))
-    return path
-
-
 def _formats(
     folder: Path, dataset: str, config: ModelConfig, test: Split, logits: NDArray[np.float32]
 ) -> list[dict[str, Any]]:
@@ -254,7 +236,7 @@ def _formats(
     is none.
     """
     # They bring Keras and TensorFlow, which take seconds and which nothing else here needs.
-    from train.export import FORMATS, load_network
+    from train.export import FORMATS, format_file, load_network
 
     probs, fresh = softmax(logits, config.temperature), ~test.twin
     n_classes = len(config.class_names)
@@ -263,7 +245,7 @@ def _formats(
     known = [each for each in FORMATS.values() if {each.file, KERAS_NAME} & config.files.keys()]
     with tempfile.TemporaryDirectory() as made:
         for form in tqdm(known, desc="formats"):
-            path = _format_file(form, folder, Path(made), dataset)
+            path = format_file(form, folder, Path(made), dataset)
             found = Classifier(load_network(path), config).logits(test.images)
             predicted = found.argmax(axis=1)
             scores = _scores(test.labels, predicted, n_classes)

@@ -28,6 +28,7 @@ __all__ = [
     "convert",
     "export",
     "fit_temperature",
+    "format_file",
     "load_network",
 ]
 
@@ -215,6 +216,30 @@ def convert(network_path: Path, name: str, calibration: NDArray[np.uint8] | None
         "onnx": _to_onnx,
     }
     return converters[name](network)
+
+
+def format_file(form: Format, folder: Path, made: Path, dataset: str) -> Path:
+    """The file of `form` in the serving folder, or one converted into the folder `made`.
+
+    Args:
+        form: one of `FORMATS`.
+        folder: with fer.json and model.keras.
+        made: where to write.
+        dataset: see `train.data.load_rows`; opened for int8's calibration only.
+
+    Raises:
+        InputError: the data set cannot be used.
+        ConfigError: see `convert`.
+    """
+    config = ModelConfig.read(folder)
+    if form.file in config.files:
+        return folder / form.file
+    calibration = None
+    if form.name == "litert-int8":
+        calibration = calibration_sample(load_split(dataset, "train", config))
+    path = made / form.file
+    path.write_bytes(convert(folder / KERAS_NAME, form.name, calibration))
+    return path
 
 
 def _onnx_network(model: bytes) -> Network:

@@ -1,0 +1,122 @@
+"""Reading data sets, whole and broken ones."""
+
+import numpy as np
+import pytest
+
+from fer.errors import InputError
+from fer.preprocess import to_model_input
+from tests.conftest import make_config, shared
+
+pytest.importorskip("datasets")
+
+from tests.toy_data import fer_csv, make_dataset, make_folder
+
+
+def test_training_arrays_are_what_serving_makes_of_the_same_pixels(tmp_path):
+    from train.data import load_rows, load_split
+
+    source = make_dataset(tmp_path / "toy")
+    config = make_config(input_size=96, detail_size=48)
+    split = load_split(source, "validation", config)
+    rows = load_rows(source, "validation")
+    served = to_model_input(
+        [np.asarray(row["image"].convert("RGB"), np.uint8) for row in rows], config
+    )
+    assert (split.images == served).all()
+    assert split.labels.tolist() == rows["label"]
+    assert split.twin.sum() == 6
+    assert len(split.sha256) == 64
+
+
+def test_the_real_test_split_has_the_known_twins():
+    from train.data import load_class_names, load_rows
+
+    source = str(shared("data", "fer2013"))
+    twin = np.asarray(load_rows(source, "test")["cross_split_twin"])
+    assert (len(twin), int(twin.sum())) == (3589, 587)
+    from fer.hub import load_classifier
+
+    assert load_class_names(source) == load_classifier().config.class_names
+
+
+def test_a_data_set_that_cannot_be_used_is_named(tmp_path):
+    from train.data import load_rows, load_split
+
+    source = make_dataset(tmp_path / "toy", splits=("train",))
+    with pytest.raises(InputError, match="split must be one of"):
+        load_rows(source, "holiday")
+    half = make_dataset(tmp_path / "half", splits=("test",))
+    with pytest.raises(InputError, match="split 'train'"):
+        load_rows(half, "test")
+    with pytest.raises(InputError, match="classes"):
+        load_split(source, "train", make_config(class_names=("a", "b")))
+
+
+def test_the_votes_stand_in_the_order_of_the_classes():
+    from fer.hub import load_classifier
+    from train.data import load_split
+
+    split = load_split(str(shared("data", "fer2013")), "validation", load_classifier().config)
+    happy = split.class_names.index("happy")
+    seen = split.votes.argmax(axis=1) == split.labels
+    assert seen[split.labels == happy].mean() > 0.85
+    assert seen.mean() > 0.55
+
+
+def test_the_challenges_csv_is_read_with_our_order_of_classes(tmp_path):
+    from train.data import load_rows
+
+    source = fer_csv(tmp_path / "fer2013.csv", ("Training", "PublicTest", "PrivateTest"), n=1)
+    rows = load_rows(source, "validation")
+    names = rows.features["label"].names
+    assert names == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+    grays = {names[row["label"]]: np.asarray(row["image"]).max() for row in rows}
+    assert grays["happy"] == 90
+    assert grays["sad"] == 120
+    assert grays["surprise"] == 150
+    assert grays["neutral"] == 180
+    (tmp_path / "bad.csv").write_text("emotion,pixels\n0,1 2 3\n")
+    with pytest.raises(InputError, match="square"):
+        load_rows(str(tmp_path / "bad.csv"), "train")
+    (tmp_path / "bad.csv").write_text("emotion,pixels\n0,1 2 3 999\n")
+    with pytest.raises(InputError, match=r"0\.\.255"):
+        load_rows(str(tmp_path / "bad.csv"), "train")
+    (tmp_path / "bad.csv").write_text("emotion,pixels\n9,1 2 3 4\n")
+    with pytest.raises(InputError, match=r"0\.\.6"):
+        load_rows(str(tmp_path / "bad.csv"), "train")
+    (tmp_path / "bad.csv").write_text("label,image\n9,1 2 3 4\n")
+    with pytest.raises(InputError, match="emotion"):
+        load_rows(str(tmp_path / "bad.csv"), "train")
+
+
+def test_splits_that_are_missing_are_held_out_of_the_training_split(tmp_path):
+    from train.data import load_rows
+
+    source = make_folder(tmp_path / "faces")
+    parts = {split: load_rows(source, split) for split in ("train", "validation", "test")}
+    assert parts["train"].features["label"].names == ["calm", "wild"]
+    sizes = {split: len(rows) for split, rows in parts.items()}
+    assert sum(sizes.values()) == 60
+    assert min(sizes.values()) >= 7
+    seen = [np.asarray(row["image"]).tobytes() for rows in parts.values() for row in rows]
+    assert len(set(seen)) == 60
+    for rows in parts.values():
+        share = np.mean(rows["label"])
+        assert 0.4 < share < 0.6
+    again = load_rows(source, "validation")
+    assert [np.asarray(row["image"]).tobytes() for row in again] == [
+        np.asarray(row["image"]).tobytes() for row in parts["validation"]
+    ]
+
+
+def test_kaggles_folders_get_a_validation_split(tmp_path):
+    from train.data import load_rows
+
+    make_folder(tmp_path / "fer" / "train")
+    make_folder(tmp_path / "fer" / "test", n=5)
+    source = str(tmp_path / "fer")
+    assert len(load_rows(source, "test")) == 10
+    assert len(load_rows(source, "train")) + len(load_rows(source, "validation")) == 60
+    make_folder(tmp_path / "one", n=1)
+    with pytest.raises(InputError, match="hold some out"):
+        load_rows(str(tmp_path / "one"), "train")

@@ -1,0 +1,216 @@
+"""Formats: the same bytes each time, the same answers as Keras, or none at all."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fer.classify import softmax
+from fer.errors import ConfigError, InputError
+from fer.hub import load_folder
+from fer.types import ModelConfig
+from tests.conftest import make_config, numbers
+
+pytest.importorskip("datasets")
+pytest.importorskip("tf2onnx")
+pytestmark = pytest.mark.keras
+
+from tests.toy_data import make_dataset  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def network_path(tmp_path_factory):
+    """A small network with the kinds of layers that MobileNetV2 has, 16 px, three classes."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input((16, 16, 1), name="pixels"),
+            layers.Rescaling(1 / 127.5, offset=-1.0),
+            layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(6.0),
+            layers.DepthwiseConv2D(3, padding="same"),
+            layers.ReLU(6.0),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(stddev=4.0)),
+        ]
+    )
+    path = tmp_path_factory.mktemp("network") / "model.keras"
+    network.save(path)
+    return path
+
+
+def images(n, side=16):
+    return np.random.default_rng(0).integers(0, 256, (n, side, side, 1), np.uint8)
+
+
+@pytest.mark.parametrize("name", ["litert-float32", "litert-float16", "litert-int8", "onnx"])
+def test_a_format_answers_as_keras_does_from_the_same_bytes_each_time(network_path, tmp_path, name):
+    import keras
+
+    from train.export import FORMATS, check_parity, convert, load_network
+
+    content = convert(network_path, name, images(64))
+    assert convert(network_path, name, images(64)) == content
+    path = tmp_path / FORMATS[name].file
+    path.write_bytes(content)
+    network = load_network(path)
+    pixels = images(40).astype(np.float32)
+    expected = numbers(keras.saving.load_model(network_path, compile=False)(pixels))
+    assert len(set(expected.argmax(axis=1))) > 1
+    answers = network(pixels)
+    # Noise lies near the border of two classes, so top-1 says nothing here.
+    check_parity(replace(FORMATS[name], top1_loss=None), answers, expected, np.zeros(40, int))
+    for n in (1, 3, 40):
+        assert np.allclose(network(pixels[:n]), answers[:n], atol=1e-4)
+    if name == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(content)
+        assert [value.name for value in session.get_inputs()] == ["pixels"]
+        assert [value.name for value in session.get_outputs()] == ["logits"]
+
+
+def test_the_keras_format_is_the_file_itself(network_path):
+    from train.export import convert
+
+    assert convert(network_path, "keras") == network_path.read_bytes()
+
+
+def test_what_cannot_be_converted_is_said(network_path, monkeypatch):
+    import keras
+
+    from train.export import convert
+
+    with pytest.raises(InputError, match=r"litert-int8.*'coreml'"):
+        convert(network_path, "coreml")
+    with pytest.raises(InputError, match="calibration"):
+        convert(network_path, "litert-int8")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ConfigError, match=r"TensorFlow.*jax"):
+        convert(network_path, "onnx")
+
+
+def test_a_file_that_is_not_what_its_suffix_says_is_refused(tmp_path):
+    from train.export import load_network
+
+    for suffix in (".tflite", ".onnx", ".keras"):
+        path = tmp_path / f"model{suffix}"
+        path.write_bytes(b"nothing of the kind")
+        with pytest.raises(ConfigError):
+            load_network(path)
+    with pytest.raises(InputError, match=r"\.onnx.*model\.pb"):
+        load_network(tmp_path / "model.pb")
+
+
+def test_answers_that_are_off_are_refused():
+    from train.export import FORMATS, Format, check_parity
+
+    rng = np.random.default_rng(0)
+    reference = rng.normal(0, 2, (400, 3)).astype(np.float32)
+    labels = reference.argmax(axis=1)
+    check_parity(FORMATS["onnx"], reference + 1e-5, reference, labels)
+    with pytest.raises(ConfigError, match="onnx and Keras must agree"):
+        check_parity(FORMATS["onnx"], reference[::-1], reference, labels)
+    with pytest.raises(ConfigError, match="must agree"):
+        check_parity(FORMATS["onnx"], np.full_like(reference, np.nan), reference, labels)
+    lenient = Format("int8", "model.tflite", tolerance=1.0, top1_loss=0.5)
+    wrong = reference.copy()
+    wrong[:2] = -wrong[:2]  # two of 400 are 0.5 points
+    check_parity(lenient, wrong, reference, labels)
+    wrong[:4] = -reference[:4]
+    with pytest.raises(ConfigError, match=r"at most 0\.5 points.*1\.00"):
+        check_parity(lenient, wrong, reference, labels)
+
+
+def test_calibration_takes_as_many_of_each_class_and_no_twin():
+    from train.data import Split
+    from train.export import calibration_sample
+
+    labels = np.repeat([0, 1, 2], [300, 90, 20])
+    twin = np.arange(410) % 2 == 0
+    pixels = np.arange(410, dtype=np.uint16).view(np.uint8).reshape(410, 1, 2, 1)
+    split = Split(pixels, labels, twin, None, ("a", "b", "c"), "")
+    sample = calibration_sample(split)
+    rows = sample.reshape(-1, 2).copy().view(np.uint16).ravel()
+    assert np.bincount(labels[rows]).tolist() == [71, 45, 10]
+    assert not twin[rows].any()
+    assert len(set(rows)) == len(rows)
+    assert (calibration_sample(split) == sample).all()
+
+
+@pytest.fixture
+def finished(network_path, tmp_path):
+    """A finished run for three classes, and its data set."""
+    classes = ("dark", "bright", "mixed")
+    source = make_dataset(tmp_path / "toy", classes=classes)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.keras").write_bytes(network_path.read_bytes())
+    (run / "training.json").write_text("{}")
+    config = make_config(class_names=classes, color_mode="gray")
+    (run / "fer.json").write_text(config.to_json(), encoding="utf-8")
+    return run, source
+
+
+def test_an_export_holds_every_format_asked_for_with_its_hash(finished, tmp_path, monkeypatch):
+    from train.export import FORMATS, export
+
+    # Of two dozen images each is four points.
+    monkeypatch.setitem(FORMATS, "litert-int8", replace(FORMATS["litert-int8"], top1_loss=None))
+    run, source = finished
+    config = export(run, source, tmp_path / "out", ["onnx", "litert-int8", "litert-float16"])
+    assert set(config.files) == {
+        "model.keras",
+        "model.tflite",
+        "model_float16.tflite",
+        "model_int8.tflite",
+        "model.onnx",
+    }
+    for file, sha256 in config.files.items():
+        content = (tmp_path / "out" / file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == sha256
+    assert (tmp_path / "out" / "training.json").read_text() == "{}"
+    assert ModelConfig.read(tmp_path / "out") == config
+    assert load_folder(tmp_path / "out").config.class_names == ("dark", "bright", "mixed")
+
+
+def test_nothing_is_written_where_a_format_is_off(finished, tmp_path, monkeypatch):
+    import train.export
+
+    run, source = finished
+    other = train.export.convert
+
+    def wrong(path, name, calibration=None):
+        return other(path, "litert-int8" if name == "litert-float32" else name, images(8))
+
+    monkeypatch.setattr(train.export, "convert", wrong)
+    with pytest.raises(ConfigError, match="litert-float32 and Keras"):
+        train.export.export(run, source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(InputError, match="'coreml'"):
+        train.export.export(run, source, tmp_path / "out", ["coreml"])
+
+
+@pytest.mark.slow
+def test_temperature_is_found_again():
+    from train.export import fit_temperature
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 5)).astype(np.float32)
+    probs = softmax(logits).astype(np.float64)
+    labels = np.array([rng.choice(5, p=row / row.sum()) for row in probs])
+    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.1)
+
+
+def test_an_unfinished_run_is_not_exported(tmp_path):
+    from train.export import export
+
+    (tmp_path / "fer.json").write_text(make_config().to_json(), encoding="utf-8")
+    with pytest.raises(ConfigError, match="finished"):
+        export(tmp_path, "unused", tmp_path / "out")
+    assert ModelConfig.read(tmp_path).recipe == "toy"

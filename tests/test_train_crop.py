@@ -1,0 +1,40 @@
+"""Photographs -> a folder of face crops."""
+
+import pytest
+from PIL import Image
+
+from fer.errors import DetectorError, InputError
+from tests.conftest import ROOT, noise
+
+pytest.importorskip("datasets")
+
+
+def test_photographs_become_crops_with_a_report(tmp_path, yunet_path, monkeypatch):
+    from fer.image import read_image
+    from train.crop import REPORT_NAME, crop_folder
+
+    monkeypatch.setenv("FER_YUNET_PATH", str(yunet_path))
+    source = tmp_path / "photos"
+    (source / "happy").mkdir(parents=True)
+    astronaut = (ROOT / "examples" / "astronaut_happy.jpg").read_bytes()
+    (source / "happy" / "a.jpg").write_bytes(astronaut)
+    (source / "happy" / "cut.jpg").write_bytes(astronaut[:2000])
+    Image.fromarray(noise(80, 80)).save(source / "happy" / "a.png")
+    report = crop_folder(source, tmp_path / "crops", "yunet", jobs=2).set_index("file")
+    assert report.loc["happy/a.jpg", "outcome"].startswith("kept")
+    assert report.loc["happy/a.png", "outcome"] == "no face found"
+    assert "not a usable picture" in report.loc["happy/cut.jpg", "outcome"]
+    crop = read_image(tmp_path / "crops" / report.loc["happy/a.jpg", "crop"])
+    assert crop.shape[0] == crop.shape[1] > 60
+    assert (tmp_path / "crops" / REPORT_NAME).is_file()
+    with pytest.raises(InputError, match="new or empty"):
+        crop_folder(source, tmp_path / "crops")
+    monkeypatch.setenv("FER_YUNET_PATH", str(tmp_path / "missing.onnx"))
+    with pytest.raises(DetectorError):
+        crop_folder(source, tmp_path / "none", "yunet")
+    with pytest.raises(InputError, match="must not lie in"):
+        crop_folder(source, source / "crops")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="hold pictures"):
+        crop_folder(empty, tmp_path / "more")

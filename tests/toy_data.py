@@ -1,0 +1,48 @@
+"""Small data sets of every kind that training reads."""
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from tests.conftest import noise
+
+
+def make_dataset(folder, n=24, classes=("dark", "bright"), splits=("train", "validation", "test")):
+    """A Parquet repository of 48-pixel gray images: the second class is brighter."""
+    features = datasets.Features(
+        image=datasets.Image(),
+        label=datasets.ClassLabel(names=list(classes)),
+        cross_split_twin=datasets.Value("bool"),
+    )
+    (folder / "data").mkdir(parents=True)
+    for number, split in enumerate(splits):
+        rows = {"image": [], "label": [], "cross_split_twin": []}
+        for i in range(n):
+            label = i % len(classes)
+            pixels = noise(48, 48, seed=1000 * number + i)[..., 0] // 2 + 127 * (label > 0)
+            rows["image"].append(Image.fromarray(pixels.astype(np.uint8)))
+            rows["label"].append(label)
+            rows["cross_split_twin"].append(i % 4 == 3)
+        table = datasets.Dataset.from_dict(rows, features=features)
+        table.to_parquet(str(folder / "data" / f"{split}-00000-of-00001.parquet"))
+    return str(folder)
+
+
+def make_folder(folder, n=30, classes=("calm", "wild")):
+    """Pictures in a folder a class, without splits."""
+    for number, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(n):
+            pixels = noise(60, 60, seed=100 * number + i) // 2 + 127 * number
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
+    return str(folder)
+
+
+def fer_csv(path, usages, n=12):
+    """fer2013.csv in small: emotion i has gray value 30 i."""
+    rows = ["emotion, Usage, pixels"]
+    for usage in usages:
+        for i in range(7 * n):
+            rows.append(f"{i % 7},{usage}," + " ".join([str(30 * (i % 7))] * 48 * 48))
+    path.write_text("\n".join(rows) + "\n")
+    return str(path)
