@@ -105,22 +105,26 @@ def _check_hash(config: ModelConfig, name: str, received: str, where: object) ->
 
 
 def load_classifier(repo_id: str | None = None, revision: str | None = None) -> Classifier:
-    """The classifier of a Hub repository, or the bundled one.
+    """The classifier of a Hub repository or a folder, or the bundled one.
 
     Args:
-        repo_id: "user/name" with `fer.json` and `model.tflite`; the bundled weights when
-            None.
-        revision: commit, branch or tag of `repo_id`.
+        repo_id: "user/name" or a local folder, with `fer.json` and `model.tflite`; the
+            bundled weights when None.
+        revision: commit, branch or tag of a repository.
 
     Raises:
         HubError: the repository was asked for and cannot be had.
         ConfigError: what came is not usable.
         InputError: a revision without a repository.
     """
-    if repo_id is None:
+    folder = WEIGHTS_FOLDER if repo_id is None else Path(repo_id)
+    if repo_id is None or folder.is_dir():
         if revision is not None:
-            raise InputError(f"`revision` needs `repo_id`. Received: revision={revision!r}")
-        return load_folder(WEIGHTS_FOLDER)
+            raise InputError(
+                "`revision` needs a repository. "
+                f"Received: repo_id={repo_id!r}, revision={revision!r}"
+            )
+        return load_folder(folder)
     config_path = fetch(repo_id, CONFIG_NAME, revision)
     config = ModelConfig.read(config_path.parent)
     model_path = fetch(repo_id, LITERT_NAME, revision)

@@ -39,6 +39,10 @@ class Pipeline:
     def from_hub(cls, repo_id: str, revision: str | None = None) -> Self:
         """The weights of a Hub repository and the best face detector that can be had.
 
+        Args:
+            repo_id: "user/name", or a folder that `python -m train` wrote.
+            revision: commit, branch or tag of the repository.
+
         Raises:
             HubError: the repository cannot be had.
             ConfigError: what came is not usable.

@@ -180,3 +180,56 @@ def numbers(tensor):
     import keras
 
     return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Starts browsers, with a clip in the place of the camera or without a camera."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        pytest.skip("needs Chromium, which is not installed here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+
+        def start(clip=None):
+            arguments = [
+                "--headless=new",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+            ]
+            arguments.append("--use-fake-ui-for-media-stream")
+            if clip is None:
+                arguments.append("--use-fake-device-for-media-stream=device-count=0")
+            else:
+                arguments += [
+                    "--use-fake-device-for-media-stream",
+                    f"--use-file-for-fake-video-capture={clip}",
+                ]
+            browser = playwright.chromium.launch(
+                executable_path=path, args=arguments, ignore_default_args=["--headless"]
+            )
+            browsers.append(browser)
+            return browser
+
+        browsers = []
+        yield start
+        for browser in browsers:
+            browser.close()
+
+
+def open_page(browser, url, script=None, **context):
+    """A page that has started; its JavaScript errors gather in `problems`."""
+    page = browser.new_context(**context).new_page()
+    if script is not None:
+        page.add_init_script(script)
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(url)
+    page.wait_for_selector("#live .start", timeout=60_000)
+    return page

@@ -83,7 +83,7 @@ def test_a_large_picture_is_shown_smaller_but_measured_whole(tmp_path):
 
 def test_every_example_has_a_file_a_source_and_a_licence():
     listed = {path.name for path, _ in list_examples()}
-    present = {path.name for path in EXAMPLES_FOLDER.iterdir()} - {"SOURCES.csv"}
+    present = {path.name for path in EXAMPLES_FOLDER.iterdir() if path.is_file()} - {"SOURCES.csv"}
     assert listed == present
     for line in (EXAMPLES_FOLDER / "SOURCES.csv").read_text(encoding="utf-8").splitlines():
         assert all(field.strip() for field in line.split(","))

@@ -96,7 +96,7 @@ def fit(
         typer.echo(f"stopped; the whole epochs are kept in {run}: --resume goes on", err=True)
         raise typer.Exit(130) from None
     if keras.backend.backend() != "tensorflow":
-        typer.echo(f"wrote {run}; `export` makes what serves of it, with TensorFlow")
+        typer.echo(f"wrote {run}; `export` makes what serves of it, with TensorFlow", err=True)
         return
     folder = weights or run / "export"
     config = write(run, source, folder)

@@ -198,12 +198,11 @@ def _largest_drop(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _recipe_value(value: object) -> str:
+    if isinstance(value, dict):  # a phase
+        rest = "" if value["augment"] == 1 else f" with {value['augment']:g} of the augmentation"
+        return f"{value['epochs']} epochs at {value['input_size']} px{rest}"
     if isinstance(value, list):
-        return ", then ".join(
-            f"{phase['epochs']} epochs at {phase['input_size']} px"
-            + ("" if phase["augment"] == 1 else f" with {phase['augment']:g} of the augmentation")
-            for phase in value
-        )
+        return ", then ".join(_recipe_value(each) for each in value) or "none"
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -1,12 +1,13 @@
 """The training loop: Keras `fit` over the phases of a recipe."""
 
 import hashlib
+import itertools
 import json
 import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from train.losses import TrainingLoss, accuracy, class_weights, repeats, soft_ta
 from train.model import build_model, build_trainer, load_teacher, recalibrate_batch_norm
 from train.recipes import Phase, Recipe
 
-__all__ = ["TRAINING_NAME", "Batches", "FreshStatistics", "fit"]
+__all__ = ["TRAINING_NAME", "FreshStatistics", "fit", "stream_batches"]
 
 TRAINING_NAME = "training.json"
 BACKUP_NAME = "backup"
@@ -35,52 +36,40 @@ _N_RECALIBRATION_IMAGES = 8192
 _N_RECALIBRATION_IMAGES_A_VALIDATION = 2048
 
 
-class Batches(keras.utils.PyDataset):
-    """Training batches in an order that follows from the seed and the epoch alone.
+def stream_batches(
+    images: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, first_epoch: int
+) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
+    """Training batches without end, in an order that follows from seed and epoch alone.
 
-    So a run that is resumed sees what an unbroken one sees.
+    So a run that is resumed sees what an unbroken one sees, however far Keras reads ahead.
 
     Args:
         images: (n, s, s, c) uint8.
         targets: (n, k) float32.
-        batch_size: images a batch; the last one may be smaller.
+        batch_size: images a batch; the last one of an epoch may be smaller.
         seed: of the order.
+        first_epoch: to begin with, counted from 0 over the whole run.
     """
-
-    def __init__(self, images: np.ndarray, targets: np.ndarray, batch_size: int, seed: int) -> None:
-        super().__init__()
-        self.images, self.targets = images, targets
-        self.batch_size, self.seed = batch_size, seed
-        self.start(0)
-
-    def start(self, epoch: int) -> None:
-        """Take the order of `epoch`, counted from 0 over the whole run."""
-        self.order = np.random.default_rng([self.seed, epoch]).permutation(len(self.images))
-
-    def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
-
-    def __getitem__(self, step: int) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        chosen = self.order[step * self.batch_size : (step + 1) * self.batch_size]
-        targets = self.targets[chosen]
-        return (self.images[chosen].astype(np.float32), targets), targets
+    for epoch in itertools.count(first_epoch):
+        order = np.random.default_rng([seed, epoch]).permutation(len(images))
+        for start in range(0, len(order), batch_size):
+            chosen = order[start : start + batch_size]
+            yield (images[chosen].astype(np.float32), targets[chosen]), targets[chosen]
 
 
 class EpochSeeds(keras.callbacks.Callback):
-    """Start each epoch with the order and the random states that belong to it.
+    """Start each epoch with the random states that belong to it.
 
     Args:
-        batches: of the phase.
         seed: of the run.
     """
 
-    def __init__(self, batches: Batches, seed: int) -> None:
+    def __init__(self, seed: int) -> None:
         super().__init__()
-        self.batches, self.seed = batches, seed
+        self.seed = seed
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Set them."""
-        self.batches.start(epoch)
         rng = np.random.default_rng([self.seed, epoch, 1])
         kept = {id(weight) for weight in self.model.weights}
         for variable in self.model.non_trainable_variables:
@@ -124,26 +113,26 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         bar: counts images.
-        batches: of the phase.
+        n_images: of an epoch.
+        batch_size: images a step.
     """
 
-    def __init__(self, bar: tqdm, batches: Batches) -> None:
+    def __init__(self, bar: tqdm, n_images: int, batch_size: int) -> None:
         super().__init__()
-        self.bar, self.batches = bar, batches
+        self.bar, self.n_images, self.batch_size = bar, n_images, batch_size
         self._began = 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Count what an earlier part of the run has seen."""
         self._began = time.perf_counter()
-        n_seen = epoch * len(self.batches.images)
+        n_seen = epoch * self.n_images
         if self.bar.n < n_seen:
             self.bar.initial = self.bar.n = n_seen
         self.bar.set_description(f"epoch {epoch + 1}")
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move the bar."""
-        rest = len(self.batches.images) - batch * self.batches.batch_size
-        self.bar.update(min(self.batches.batch_size, rest))
+        self.bar.update(min(self.batch_size, self.n_images - batch * self.batch_size))
         if batch % 20 == 0:
             self.bar.set_postfix(_figures(logs), refresh=False)
 
@@ -207,6 +196,12 @@ def _build(
     geometry = build_geometry(recipe, phase.augment)
     photometry = build_photometry(recipe, phase.augment)
     return network, build_trainer(network, geometry, mix, photometry, taught_by)
+
+
+def _epochs_done(out: Path) -> int:
+    """How many epochs `BackupAndRestore` has kept."""
+    path = out / BACKUP_NAME / "training_metadata.json"
+    return int(json.loads(path.read_text(encoding="utf-8"))["epoch"]) if path.is_file() else 0
 
 
 def _best_so_far(log: Path, first_epoch: int) -> float | None:
@@ -288,16 +283,12 @@ def _train_phase(
         The network, after the last phase with the weights that were best on validation.
     """
     is_last = phase is recipe.phases[-1]
-    batches = Batches(
-        data.train.images,
-        soft_targets(data.train, recipe.ferplus),
-        recipe.batch_size,
-        recipe.seed,
-    )
+    n_images = len(data.train.labels)
+    steps_per_epoch = -(-n_images // recipe.batch_size)
     onehot = soft_targets(data.validation, 0.0)
     network, trainer = _build(recipe, phase, data.config, init, teachers)
     trainer.compile(
-        _optimizer(recipe, steps_per_epoch=len(batches)),
+        _optimizer(recipe, steps_per_epoch),
         TrainingLoss(
             class_weights(data.train.labels, onehot.shape[1], recipe.class_weight),
             recipe.label_smoothing,
@@ -310,7 +301,14 @@ def _train_phase(
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     trainer.fit(
-        batches,
+        stream_batches(
+            data.train.images,
+            soft_targets(data.train, recipe.ferplus),
+            recipe.batch_size,
+            recipe.seed,
+            max(first_epoch, _epochs_done(out)),
+        ),
+        steps_per_epoch=steps_per_epoch,
         initial_epoch=first_epoch,
         epochs=first_epoch + phase.epochs,
         validation_data=((data.validation.images, onehot), onehot),
@@ -323,10 +321,10 @@ def _train_phase(
             keras.callbacks.BackupAndRestore(
                 str(out / BACKUP_NAME), delete_checkpoint=False, double_checkpoint=True
             ),
-            EpochSeeds(batches, recipe.seed),
+            EpochSeeds(recipe.seed),
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             FreshStatistics(network, data.shown[:_N_RECALIBRATION_IMAGES_A_VALIDATION]),
-            Progress(bar, batches),
+            Progress(bar, n_images, recipe.batch_size),
             keras.callbacks.CSVLogger(str(out / LOG_NAME), append=True),
             *(_keepers(recipe, out, first_epoch) if is_last else []),
         ],

@@ -157,7 +157,7 @@ def mobilenet_v2_96_distilled() -> Recipe:
     return Recipe(
         name="mobilenetv2-96-distilled",
         init="mobilenetv2-96.keras",
-        teachers=("mobilenetv2-96.keras", "mobilenetv2-96-labels-first.keras"),
+        teachers=("mobilenetv2-96.keras", "mobilenetv2-96-first-release.keras"),
         phases=(Phase(96, 12), Phase(96, 3, augment=0.5)),
         batch_size=64,
         learning_rate=6e-4,

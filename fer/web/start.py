@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 from fer.detect import Detector
 from fer.errors import ConfigError, DetectorError, HubError, InputError
@@ -17,9 +18,9 @@ log = logging.getLogger(__name__)
 def start_pipeline() -> tuple[Pipeline, list[str]]:
     """A pipeline, and one line for each thing about it that a visitor should know.
 
-    FER_MODEL_REPO and FER_MODEL_REVISION name the weights, FER_DETECTOR the detector.
-    Where the repository cannot be used the page runs on the bundled weights, where the
-    detector cannot be fetched on the next best; the log and the page say so.
+    FER_MODEL_REPO (a folder will do) and FER_MODEL_REVISION name the weights, FER_DETECTOR
+    the detector. Where the weights cannot be used the page runs on the bundled ones, where
+    the detector cannot be fetched on the next best; the log and the page say so.
     """
     notes: list[str] = []
 
@@ -34,8 +35,9 @@ def start_pipeline() -> tuple[Pipeline, list[str]]:
     if repo_id is not None:
         try:
             classifier = load_classifier(repo_id, revision)
-            source = f"weights of {repo_id} at {revision or 'main'}"
-        except (HubError, ConfigError) as error:
+            at = "" if Path(repo_id).is_dir() else f" at {revision or 'main'}"
+            source = f"weights of {repo_id}{at}"
+        except (HubError, ConfigError, InputError) as error:
             note(f"Using the bundled weights, because {error}")
     elif revision is not None:
         note("FER_MODEL_REVISION is ignored, because FER_MODEL_REPO is not set")
