@@ -19,8 +19,6 @@ card = pytest.importorskip("train.card")
 NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CORRUPTIONS = ("blur", "noise", "jpeg", "brightness", "brighter", "contrast", "low_resolution")
 SHA256 = "ab" * 32
-# What an older `evaluate` did not write.
-NEW_KEYS = ("coverage", "reliability", "ferplus", "formats", "robustness", "training")
 
 
 def make_part(percent, n_images):
@@ -133,15 +131,6 @@ def make_report(**changes):
     ]
     report["robustness"]["units"] = {name: f"unit of {name}" for name in (*CORRUPTIONS, "rotation")}
     return report | changes
-
-
-def older(report):
-    """The report as before there were the new keys."""
-    report = {key: value for key, value in report.items() if key not in NEW_KEYS}
-    for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
-        for key in ("brier", "brier_uncalibrated", "nll_uncalibrated"):
-            del report[part][key]
-    return report
 
 
 def write_csv(path, rows):
@@ -462,15 +451,13 @@ def test_ferplus_labels_are_mentioned_where_there_were_any(results):
     assert "**Extra labels.**" not in make_text(make_report(trained_on="fer2013"), results)
 
 
-def test_an_older_report_says_what_is_not_measured(tmp_path):
-    text = make_text(older(make_report()), tmp_path)
-    for title in ("Calibration", "Coverage", "Agreement with FER+", "Formats", "Robustness"):
-        assert "not measured, because `results/toy.json` was written before" in section(text, title)
+def test_what_was_not_measured_is_said(tmp_path):
+    text = make_text(make_report(training=None, ferplus=None), tmp_path)
     assert "not measured, because no record of the\ntraining" in section(text, "Training")
-    for title in ("Contrast and framing", "Beside other runs", "Rendered persons"):
+    for title in ("Contrast and framing", "Formats", "Beside other runs", "Rendered persons"):
         assert "ot measured, because `results/" in section(text, title)
-    assert "**Robustness**" in section(text, "Not measured, because")
-    assert re.findall(r"!\[.*?\]\((.*?)\)", text) == ["results/toy_confusion.png"]
+    assert "Not measured, because the data" in section(text, "Agreement with FER+")
+    assert "results/toy_training.png" not in text
 
 
 def nothing_uncertain():
@@ -486,10 +473,9 @@ def nothing_uncertain():
         make_report(),
         make_report(stretch_percentile=None, color_mode="rgb"),
         make_report(training=None, ferplus=None),
-        older(make_report()),
         nothing_uncertain(),
     ],
-    ids=["complete", "rgb", "null", "older", "nothing uncertain"],
+    ids=["complete", "rgb", "null", "nothing uncertain"],
 )
 def test_nothing_unreadable_is_printed(results, report):
     for text in (make_text(report, results), card.format_figures(report)):
@@ -502,7 +488,7 @@ def test_readme_links_the_plots_that_there_are():
     figures = card.format_figures(make_report())
     for name in ("confusion", "reliability", "coverage", "robustness", "training"):
         assert f"[{name}](results/toy_{name}.png)" in figures
-    assert "reliability" not in card.format_figures(older(make_report()))
+    assert "toy_training" not in card.format_figures(make_report(training=None))
 
 
 def test_the_block_by_hand_gives_the_probabilities_of_the_classifier(monkeypatch, capsys):

@@ -223,7 +223,7 @@ def test_an_interrupt_leaves_whole_epochs_and_says_how_to_go_on(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_pupil_learns_from_a_teacher_of_another_size(tmp_path):
+def test_a_pupil_learns_from_teachers_of_any_size(tmp_path):
     from dataclasses import replace
 
     import keras
@@ -234,8 +234,9 @@ def test_a_pupil_learns_from_a_teacher_of_another_size(tmp_path):
     from train.recipes import get_recipe
 
     source = make_dataset(tmp_path / "toy")
-    teacher = tmp_path / "teacher.keras"
+    teacher, other = tmp_path / "teacher.keras", tmp_path / "other.keras"
     build_model(2, 1, 64).save(teacher)
+    build_model(2, 1, 48).save(other)
     recipe = replace(
         get_recipe("smoke"),
         mix=0.5,
@@ -245,9 +246,9 @@ def test_a_pupil_learns_from_a_teacher_of_another_size(tmp_path):
         patience=1,
         drop_twins=True,
     )
-    fit(recipe, source, tmp_path / "run", init=None, teachers=[teacher])
+    fit(recipe, source, tmp_path / "run", init=None, teachers=[teacher, other])
     record = json.loads((tmp_path / "run" / "training.json").read_text())
-    assert record["teachers"][0]["file"] == "teacher.keras"
+    assert [each["file"] for each in record["teachers"]] == ["teacher.keras", "other.keras"]
     assert record["recipe"]["mix"] == 0.5
     assert record["images_seen"] == 2 * 18  # a quarter of the 24 are twins
     saved = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)

@@ -85,7 +85,7 @@ def _plots(report: dict[str, Any]) -> dict[str, str]:
     return {
         name: f"results/{report['recipe']}_{name}.png"
         for name, key in _PLOTS.items()
-        if report.get(key)
+        if report[key]
     }
 
 
@@ -224,10 +224,13 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
     watts = next((_ASSUMED_WATTS[name] for name in _ASSUMED_WATTS if name in device), None)
     # `fit` keeps the best epoch of the last phase.
     n_before = sum(phase["epochs"] for phase in record["recipe"]["phases"][:-1])
+    # The record itself says which files the run started from and learnt from.
+    apart = ("init", "teachers")
+    recipe = {name: value for name, value in record["recipe"].items() if name not in apart}
     return {
-        "recipe": {name: _recipe_value(value) for name, value in record["recipe"].items()},
-        "init": _file_name(record.get("init", "not recorded")),
-        "teachers": [_file_name(teacher) for teacher in record.get("teachers", ())],
+        "recipe": {name: _recipe_value(value) for name, value in recipe.items()},
+        "init": _file_name(record["init"]),
+        "teachers": [_file_name(teacher) for teacher in record["teachers"]],
         "n_epochs": len(record["log"]),
         "val_top1": 100 * max(epoch["val_accuracy"] for epoch in record["log"][n_before:]),
         "hours": hours,
@@ -272,8 +275,7 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
     """The whole model card.
 
     Args:
-        report: what `train.evaluate.evaluate` wrote; of the keys that older versions did
-            not write, each may be missing, and the card says so.
+        report: what `train.evaluate.evaluate` wrote.
         config: of the weights that the report is about.
         results: folder of what was measured beside it: results.csv, contrast.csv,
             framing.csv, speed.csv, subgroups.json, each of which may be missing.
@@ -285,7 +287,7 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         keep_trailing_newline=True,
     )
     environment.filters["fixed"] = _fixed
-    training, robustness = report.get("training"), report.get("robustness")
+    training = report["training"]
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         report=report,
         config=config,
@@ -293,7 +295,7 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         overall_table=_overall_table(report),
         class_table=_class_table(report),
         lowest=_lowest_recall(report),
-        largest_drop=_largest_drop(report) if robustness else None,
+        largest_drop=_largest_drop(report),
         training=training and training | _training(training),
         runs=_read_rows(results / "results.csv"),
         speed={row["format"]: row for row in _read_rows(results / "speed.csv")},

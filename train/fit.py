@@ -309,6 +309,7 @@ def _train_phase(
             max(first_epoch, _epochs_done(out)),
         ),
         steps_per_epoch=steps_per_epoch,
+        shuffle=False,  # the stream is in random order
         initial_epoch=first_epoch,
         epochs=first_epoch + phase.epochs,
         validation_data=((data.validation.images, onehot), onehot),

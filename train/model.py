@@ -152,10 +152,11 @@ def load_teacher(path: Path, input_shape: tuple[int, ...], n_classes: int) -> ke
             f"Received: {given[0]} and {given[1]}"
         )
     side = teacher.input_shape[1]
-    if side in (None, input_shape[0]):
-        return teacher
-    pixels = keras.Input(input_shape)
-    return keras.Model(pixels, teacher(keras.layers.Resizing(side, side)(pixels)))
+    pixels = images = keras.Input(input_shape)
+    if side not in (None, input_shape[0]):
+        images = keras.layers.Resizing(side, side)(pixels)
+    # A model of its own, because pupil and teachers may bear the same name.
+    return keras.Model(pixels, teacher(images))
 
 
 def build_trainer(

@@ -163,8 +163,11 @@ def mobilenet_v2_96_distilled() -> Recipe:
         learning_rate=6e-4,
         ema_momentum=0.998,
         ferplus=0.35,
+        distill=0.6,
+        rotation=0.06,
+        shear=0.1,
         photometric=1,
-        mix=0.3,
+        mix=0.5,
     )
 
 
