@@ -24,7 +24,6 @@ from fer import (
 from fer.crop import crop_faces
 from fer.hub import DETECTORS, WEIGHTS_FOLDER
 from fer.preprocess import to_model_input
-from train.data import default_dataset
 from train.export import FORMATS, format_file, load_network
 
 _ROOT = Path(__file__).parents[1]
@@ -122,7 +121,8 @@ def _cpu() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor()
-    return next(line.split(": ")[1] for line in lines if line.startswith("model name"))
+    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
 
 
 def _formats() -> None:
@@ -133,7 +133,7 @@ def _formats() -> None:
     with tempfile.TemporaryDirectory() as made:
         for form in FORMATS.values():
             try:
-                path = format_file(form, WEIGHTS_FOLDER, Path(made), default_dataset())
+                path = format_file(form, WEIGHTS_FOLDER, Path(made), None)
             except FerError as error:
                 print(f"left out: {form.name}: {error}")
                 continue

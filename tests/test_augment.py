@@ -88,12 +88,12 @@ def test_photometric_operations_keep_the_range_and_differ_by_image():
     from train.augment import RandomPhotometric
 
     images = np.stack([noise(24, 24)[..., :1]] * 32).astype(np.float32)
-    layer = RandomPhotometric(2, seed=0)
+    layer = RandomPhotometric(2, 24, seed=0)
     assert (numbers(layer(images, training=False)) == images).all()
     altered = numbers(layer(images, training=True))
     assert altered.min() >= 0
     assert altered.max() <= 255
     assert len({image.tobytes() for image in altered}) == 32
     assert np.abs(altered - images).mean() > 3
-    weak = numbers(RandomPhotometric(2, strength=0.01, seed=0)(images, training=True))
+    weak = numbers(RandomPhotometric(2, 24, strength=0.01, seed=0)(images, training=True))
     assert np.abs(weak - images).mean() < 1

@@ -82,6 +82,7 @@ def make_report(**changes):
         "sha256": SHA256,
         "trained_on": "fer2013 with FER+ votes",
         "dataset": "fer2013",
+        "twins_marked": True,
         "class_names": list(NAMES),
         "input_size": 96,
         "detail_size": 48,
@@ -246,8 +247,13 @@ def test_a_report_about_other_weights_is_refused(tmp_path):
     with pytest.raises(InputError, match="must exist"):
         card.write_cards(tmp_path, tmp_path)
     report = make_report(recipe=config.recipe)
-    (tmp_path / f"{config.recipe}.json").write_text(json.dumps(report), encoding="utf-8")
+    path = tmp_path / f"{config.recipe}.json"
+    path.write_text(json.dumps(report), encoding="utf-8")
     with pytest.raises(InputError, match="about the bundled weights"):
+        card.write_cards(tmp_path, tmp_path)
+    del report["robustness"]
+    path.write_text(json.dumps(report), encoding="utf-8")
+    with pytest.raises(InputError, match=r"evaluate` again.*robustness"):
         card.write_cards(tmp_path, tmp_path)
 
 
@@ -368,7 +374,10 @@ def test_robustness(results):
     table = {row[0]: row[1:] for row in rows(section(text, "Robustness"))}
     for name in (*CORRUPTIONS, "rotation"):
         levels = report["robustness"][name]
-        assert table[f"{name.replace('_', ' ')} (unit of {name})"] == [
+        title = {"jpeg": "JPEG", "brightness": "darker", "contrast": "less contrast"}.get(
+            name, name
+        )
+        assert table[f"{title.replace('_', ' ')} (unit of {name})"] == [
             *(f"{level['top1']:.1f} % ({level['strength']})" for level in levels),
             f"{max(level['ece'] for level in levels):.3f}",
         ]

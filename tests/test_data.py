@@ -109,6 +109,35 @@ def test_splits_that_are_missing_are_held_out_of_the_training_split(tmp_path):
     ]
 
 
+def test_names_of_classes_are_numbered_as_in_train(tmp_path):
+    import datasets
+    from PIL import Image
+
+    from train.data import load_rows
+
+    def write(split, names):
+        picture = Image.fromarray(np.zeros((8, 8), np.uint8))
+        features = datasets.Features(image=datasets.Image(), label=datasets.Value("string"))
+        rows = datasets.Dataset.from_dict(
+            {"image": [picture] * len(names), "label": names}, features=features
+        )
+        (tmp_path / "named" / "data").mkdir(parents=True, exist_ok=True)
+        rows.to_parquet(str(tmp_path / "named" / "data" / f"{split}-00000-of-00001.parquet"))
+
+    write("train", ["b", "a", "c"] * 10)
+    write("validation", ["c", "b"])
+    write("test", ["a", "c", "b"])
+    rows = load_rows(str(tmp_path / "named"), "validation")
+    assert rows.features["label"].names == ["a", "b", "c"]
+    assert rows["label"] == [2, 1]
+    write("test", ["a", "z"])
+    with pytest.raises(InputError, match="'z'"):
+        load_rows(str(tmp_path / "named"), "test")
+    write("test", ["a", None])
+    with pytest.raises(InputError, match="some without"):
+        load_rows(str(tmp_path / "named"), "test")
+
+
 def test_kaggles_folders_get_a_validation_split(tmp_path):
     from train.data import load_rows
 

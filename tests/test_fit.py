@@ -18,7 +18,7 @@ pytest.importorskip("datasets")
 pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
 
-from tests.toy_data import make_dataset  # noqa: E402
+from tests.toy_data import make_dataset, make_folder  # noqa: E402
 
 
 def test_unknown_recipes_are_named():
@@ -46,6 +46,81 @@ def test_batches_follow_from_seed_and_epoch():
     assert all(sorted(epoch) == list(range(10)) for epoch in seen)
     assert len({tuple(epoch) for epoch in seen}) == 4
     assert epochs(2, 2) == seen[2:]
+
+
+def test_a_backup_is_the_newest_whole_and_logged_one(tmp_path):
+    import keras
+
+    from train.fit import Backup
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    backup = Backup(tmp_path / "backup")
+    backup.set_model(model)
+    assert backup.n_epochs(9) == 0
+    backup.restore(0)
+    kernels = []
+    for epoch in range(4):
+        model.set_weights([np.full((2, 1), epoch), np.zeros(1)])
+        backup.on_epoch_end(epoch)
+        kernels.append(model.get_weights()[0])
+    assert sorted(path.name for path in backup.folder.iterdir()) == [
+        "0003.weights.h5",
+        "0004.weights.h5",
+    ]
+    assert (backup.n_epochs(4), backup.n_epochs(3), backup.n_epochs(2)) == (4, 3, 0)
+    backup.restore(3)
+    assert (model.get_weights()[0] == kernels[2]).all()
+
+
+def test_patience_counts_the_epochs_before_a_kill():
+    from train.fit import Patience
+
+    assert not Patience(2, []).is_over
+    assert not Patience(2, [0.5, 0.4]).is_over
+    assert Patience(2, [0.4, 0.5, 0.5, 0.4]).is_over
+    stopped = Patience(3, [0.4, 0.5, 0.5])
+    stopped.on_train_begin()
+    assert (stopped.wait, stopped.best) == (1, 0.5)
+
+
+def test_a_run_goes_on_only_as_it_began(tmp_path):
+    from train.fit import _begin
+
+    made_of = {"recipe": {"name": "a", "phases": ((1, 2),)}, "dataset": "00"}
+    with pytest.raises(InputError, match="hold a run"):
+        _begin(tmp_path / "run", made_of, True)
+    _begin(tmp_path / "run", made_of, False)
+    _begin(tmp_path / "run", made_of, True)
+    with pytest.raises(InputError, match="resume"):
+        _begin(tmp_path / "run", made_of, False)
+    with pytest.raises(InputError, match="the same dataset"):
+        _begin(tmp_path / "run", made_of | {"dataset": "01"}, True)
+
+
+def test_unusable_recipes_are_refused():
+    from train.recipes import Phase, Recipe
+
+    with pytest.raises(InputError, match="at least 32"):
+        Phase(24, 1)
+    with pytest.raises(InputError, match="phase"):
+        Recipe(name="x", phases=())
+    for change in ({"dropout": 1.5}, {"mix": 0.5, "mixup": 0, "cutmix": 0}, {"precision": "half"}):
+        with pytest.raises(InputError, match=next(iter(change))):
+            Recipe(name="x", phases=(Phase(32, 1),), **change)
+
+
+def test_twins_that_nobody_marked_cannot_be_left_out(tmp_path):
+    from dataclasses import replace
+
+    from train.fit import fit
+    from train.recipes import get_recipe
+
+    recipe = replace(get_recipe("smoke"), drop_twins=True)
+    with pytest.raises(InputError, match="cross_split_twin"):
+        fit(recipe, make_folder(tmp_path / "faces", n=20), tmp_path / "run", init=None)
+    assert not (tmp_path / "run").exists()
 
 
 def test_validation_leaves_the_batch_statistics_of_training_alone():
@@ -86,26 +161,25 @@ from train.losses import TrainingLoss, accuracy
 from train.model import build_model, build_trainer
 from train.recipes import Phase, Recipe
 
+jit = keras.backend.backend() == "jax"
 still = dict(flip=False, rotation=0, zoom=0, translation=0, brightness=0, contrast=0, erase=0)
-recipe = Recipe(name="two", phases=(Phase(32, 1),), warmup_epochs=0, dropout=0, **still)
-network = build_model(3, 1, 32, init=sys.argv[1], fused=True)
+recipe = Recipe(name="two", phases=(Phase(64, 1),), warmup_epochs=0, learning_rate=1e-4, **still)
+network = build_model(3, 1, 64, init=sys.argv[1], fused=True)
 trainer = build_trainer(network, build_geometry(recipe), Mix(0, 0, 0), build_photometry(recipe))
 trainer.compile(_optimizer(recipe, 100), TrainingLoss(np.ones(3, np.float32), 0.1),
-                metrics=[accuracy], jit_compile=keras.backend.backend() == "jax")
+                metrics=[accuracy], jit_compile=jit)
 rng = np.random.default_rng(0)
+pixels = rng.uniform(0, 255, (16, 64, 64, 1)).astype(np.float32)
+targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 16)]
 losses = []
-for _ in range(2):
-    pixels = rng.uniform(0, 255, (8, 32, 32, 1)).astype(np.float32)
-    targets = np.eye(3, dtype=np.float32)[rng.integers(0, 3, 8)]
+for _ in range(3):  # the last one tells what the second step has done
+    trainer.reset_metrics()
     losses.append(float(trainer.train_on_batch([pixels, targets], targets)[0]))
-logits = network.predict(pixels, verbose=0)
-recipe = Recipe(name="x", phases=(Phase(32, 1),), photometric=2, shear=.1)
+recipe = Recipe(name="x", phases=(Phase(64, 1),), photometric=2, shear=.1)
 lively = build_trainer(network, build_geometry(recipe), Mix(1, .4, 1), build_photometry(recipe))
-lively.compile(loss=TrainingLoss(np.ones(3, np.float32)), optimizer="sgd",
-               jit_compile=keras.backend.backend() == "jax")
+lively.compile(loss=TrainingLoss(np.ones(3, np.float32)), optimizer="sgd", jit_compile=jit)
 lively_loss = float(lively.train_on_batch([pixels, targets], targets))
-print(json.dumps({"backend": keras.backend.backend(), "losses": losses,
-                  "logits": logits.tolist(), "lively": lively_loss}))
+print(json.dumps({"backend": keras.backend.backend(), "losses": losses, "lively": lively_loss}))
 """
 
 
@@ -117,7 +191,7 @@ def test_two_steps_are_the_same_on_tensorflow_and_on_jax(tmp_path):
 
     pytest.importorskip("jax")
     keras.utils.set_random_seed(0)
-    build_model(3, 1, 32).save(tmp_path / "start.keras")
+    build_model(3, 1, 64).save(tmp_path / "start.keras")
     answers = {}
     for backend in ("tensorflow", "jax"):
         done = subprocess.run(
@@ -133,9 +207,9 @@ def test_two_steps_are_the_same_on_tensorflow_and_on_jax(tmp_path):
         assert answers[backend]["backend"] == backend
         assert 0 < answers[backend]["lively"] < 20
     mine, theirs = answers["tensorflow"], answers["jax"]
-    assert np.allclose(mine["losses"], theirs["losses"], rtol=1e-3)
-    assert mine["losses"][0] != mine["losses"][1]
-    assert np.allclose(mine["logits"], theirs["logits"], atol=2e-2)
+    first, _, last = mine["losses"]
+    assert last < 0.98 * first
+    assert np.allclose(mine["losses"], theirs["losses"], atol=0.02 * (first - last))
 
 
 @pytest.mark.slow
@@ -219,7 +293,7 @@ def test_an_interrupt_leaves_whole_epochs_and_says_how_to_go_on(tmp_path):
     assert process.returncode == 130, said
     assert "--resume" in said
     assert "Traceback" not in said
-    assert (out / "backup" / "latest.weights.h5").is_file()
+    assert (out / "backup" / "0001.weights.h5").is_file()
 
 
 @pytest.mark.slow

@@ -95,8 +95,10 @@ def test_distillation_is_least_where_pupil_and_teacher_agree():
     assert np.allclose(mean, (plain + apart) / 2, atol=1e-5)
 
 
-def test_accuracy_looks_at_the_logits_alone():
+def test_accuracy_compares_logits_with_mixed_targets():
     from train.losses import accuracy
 
-    hits = numbers(accuracy(np.eye(3, dtype=np.float32)[[0, 2]], joined(LOGITS, TARGETS)))
+    unmixed = np.eye(3, dtype=np.float32)[[2, 0]]
+    mixed = [[0.7, 0.0, 0.3], [0.4, 0.6, 0.0]]
+    hits = numbers(accuracy(unmixed, joined(LOGITS, mixed, LOGITS)))
     assert hits.tolist() == [1.0, 0.0]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fer.errors import InputError
 from tests.conftest import noise, numbers, shared
 
 pytest.importorskip("keras")
@@ -57,6 +58,53 @@ def test_the_fused_normalisation_is_that_of_keras():
         assert np.abs(gap).max() < 1e-3
     for mine, theirs in zip(fused.get_weights(), plain.get_weights(), strict=True):
         assert np.abs(mine - theirs).max() < 0.02 * max(1, np.abs(theirs).max())
+
+
+def test_a_teacher_answers_as_it_serves_while_its_pupil_trains(tmp_path):
+    import keras
+
+    from train.augment import Mix
+    from train.model import build_model, build_trainer, load_teacher, recalibrate_batch_norm
+
+    keras.utils.set_random_seed(0)
+    path = tmp_path / "teacher.keras"
+    images = np.stack([noise(32, 32, seed=i)[..., :1] for i in range(4)]).astype(np.float32)
+    larger = keras.ops.image.resize(images, (64, 64))
+    whole = build_model(3, 1, 64, dropout=0.9)
+    recalibrate_batch_norm(whole, numbers(larger))
+    whole.save(path)
+    teacher, pupil = load_teacher(path, 1, 3), build_model(3, 1, 32)
+    still = keras.layers.Identity()
+    trainer = build_trainer(pupil, still, Mix(0, 0, 0), still, [teacher, teacher])
+    targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
+    joined = numbers(trainer([images, targets], training=True))
+    expected = numbers(whole(larger, training=False))
+    assert np.abs(joined[:, 6:] - expected).max() < 1e-4
+    assert np.ptp(expected) > 1e-3
+    assert len(trainer.weights) == len(pupil.weights)
+    with pytest.raises(InputError, match="2 classes"):
+        load_teacher(path, 1, 2)
+    (tmp_path / "no.keras").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"no\.keras"):
+        load_teacher(tmp_path / "no.keras", 1, 3)
+
+
+def test_what_a_network_cannot_start_from_is_said(tmp_path):
+    import keras
+
+    from train.model import build_model
+
+    other = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Flatten()])
+    other.save(tmp_path / "other.keras")
+    (tmp_path / "broken.weights.h5").write_bytes(b"nothing")
+    for name in ("missing.keras", "other.keras", "broken.weights.h5"):
+        with pytest.raises(
+            InputError, match=name.partition(".")[0] if "other" not in name else "fit"
+        ):
+            build_model(3, 1, 32, init=tmp_path / name)
+    build_model(3, 1, 32).save(tmp_path / "gray.keras")
+    with pytest.raises(InputError, match="3 channels"):
+        build_model(3, 3, 32, init=tmp_path / "gray.keras")
 
 
 def test_recalibrated_statistics_are_those_of_the_images():

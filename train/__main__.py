@@ -11,7 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
 
-from fer.errors import FerError
+from fer.errors import FerError, InputError
 from fer.hub import WEIGHTS_FOLDER
 
 SUBGROUPS = Path("examples/subgroups")
@@ -35,7 +35,10 @@ def _checkpoint(name: str) -> Path:
     """A file of the caller's, or else of the recipes'."""
     from train.recipes import CHECKPOINT_FOLDER
 
-    return Path(name) if Path(name).is_file() else CHECKPOINT_FOLDER / name
+    for path in (Path(name), CHECKPOINT_FOLDER / name):
+        if path.is_file():
+            return path
+    raise InputError(f"{name} must be a file, here or in {CHECKPOINT_FOLDER}. Received: neither is")
 
 
 def _start(named: str) -> Path | str | None:
@@ -88,10 +91,20 @@ def fit(
     source = _dataset(dataset)
     start = _start(init or chosen.init)
     teachers = [_checkpoint(name) for name in teacher or chosen.teachers]
+    # Without the folders of this machine.
+    words = ["python -m train fit", recipe, *(["--drop-twins"] if drop_twins else [])]
+    words += [f"--init {Path(init).name}"] if init else []
+    words += [f"--teacher {Path(name).name}" for name in teacher or ()]
+    words += ["--data-parallel"] if data_parallel else []
+    command = " ".join(words)
     if data_parallel:
+        if keras.backend.backend() != "jax":
+            raise InputError(
+                f"--data-parallel needs KERAS_BACKEND=jax. Received: {keras.backend.backend()}"
+            )
         keras.distribution.set_distribution(keras.distribution.DataParallel())
     try:
-        train(chosen, source, run, start, resume, teachers)
+        train(chosen, source, run, start, resume, teachers, command)
     except KeyboardInterrupt:
         typer.echo(f"stopped; the whole epochs are kept in {run}: --resume goes on", err=True)
         raise typer.Exit(130) from None

@@ -9,10 +9,6 @@ from train.recipes import Recipe
 
 __all__ = ["Mix", "RandomAffine", "RandomPhotometric", "build_geometry", "build_photometry"]
 
-# Sources have at least this many pixels a side, so what is finer than its pixels is never
-# seen in what is served.
-_DETAIL_PX = 48
-
 
 class RandomAffine(keras.layers.Layer):
     """Mirror, turn, shear, zoom and shift each image at once, with a single resampling.
@@ -72,10 +68,11 @@ class RandomPhotometric(keras.layers.Layer):
     """Each image passes `n_ops` operations drawn from six: what cameras do to a picture.
 
     Brighter or darker, contrast, gamma, blur, sharpen, noise; each as strong as a uniform
-    draw says. Blur and noise have the grain of a source of 48 pixels, at any input size.
+    draw says. Blur and noise have the grain of the source: nothing finer is ever served.
 
     Args:
         n_ops: operations an image passes, one after the other.
+        detail_size: side of the source in pixels, see `fer.types.ModelConfig`.
         strength: factor on the range of all of them; 1 is the range given in the code.
         seed: of the layer's own random numbers; drawn if None.
 
@@ -84,22 +81,27 @@ class RandomPhotometric(keras.layers.Layer):
     """
 
     def __init__(
-        self, n_ops: int, strength: float = 1.0, seed: int | None = None, **kwargs: Any
+        self,
+        n_ops: int,
+        detail_size: int,
+        strength: float = 1.0,
+        seed: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.n_ops, self.strength = n_ops, strength
+        self.n_ops, self.detail_size, self.strength = n_ops, detail_size, strength
         self.generator = keras.random.SeedGenerator(seed)
 
-    @staticmethod
-    def _box(images: Any) -> int:
+    def _box(self, images: Any) -> int:
         """The odd side whose box has a standard deviation of 0.7 source pixels."""
         side: int = images.shape[1]
-        return 2 * round(1.2 * side / _DETAIL_PX) + 1
+        return 2 * round(1.2 * side / self.detail_size) + 1
 
     def _noise(self, images: Any) -> Any:
         """Normal noise of unit variance in the pixels of the source."""
         n, _, _, channels = keras.ops.shape(images)
-        source = keras.random.normal((n, _DETAIL_PX, _DETAIL_PX, channels), seed=self.generator)
+        shape = (n, self.detail_size, self.detail_size, channels)
+        source = keras.random.normal(shape, seed=self.generator)
         return keras.ops.image.resize(source, images.shape[1:3], "bilinear")
 
     def _altered(self, images: Any, amount: Any) -> list[Any]:
@@ -228,7 +230,7 @@ def build_photometry(recipe: Recipe, strength: float = 1.0) -> keras.layers.Laye
             keras.layers.RandomContrast(strength * recipe.contrast, value_range=(0, 255), **_EXACT),
         ]
     if recipe.photometric:
-        layers.append(RandomPhotometric(recipe.photometric, strength, **_EXACT))
+        layers.append(RandomPhotometric(recipe.photometric, recipe.detail_size, strength, **_EXACT))
     if recipe.erase:
         layers.append(
             keras.layers.RandomErasing(

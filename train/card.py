@@ -14,6 +14,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from fer.errors import InputError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER
 from fer.types import ModelConfig
+from train.robustness import CORRUPTIONS
 
 __all__ = ["fill_figures", "format_card", "format_figures", "write_cards"]
 
@@ -36,6 +37,7 @@ _PLOTS = {
 # Watts by a part of the device's name; the first that fits counts.
 # Source: the board power of NVIDIA's data sheets (SXM); for a processor an assumption, the
 # usual limit of a desktop's.
+_TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 _ASSUMED_WATTS = {"h100": 700, "h200": 700, "cpu": 65}
 
 
@@ -189,7 +191,7 @@ def _lowest_recall(report: dict[str, Any]) -> dict[str, Any]:
 def _largest_drop(report: dict[str, Any]) -> dict[str, Any]:
     """The corruption that costs most, with the strength at which it does and top-1."""
     levels = [
-        level | {"name": name, "unit": report["robustness"]["units"][name]}
+        level | {"name": _TITLES[name], "unit": report["robustness"]["units"][name]}
         for name, rows in report["robustness"].items()
         if name != "units"
         for level in rows
@@ -224,6 +226,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
     watts = next((_ASSUMED_WATTS[name] for name in _ASSUMED_WATTS if name in device), None)
     # `fit` keeps the best epoch of the last phase.
     n_before = sum(phase["epochs"] for phase in record["recipe"]["phases"][:-1])
+    last = [row["val_accuracy"] for row in record["log"] if row["epoch"] >= n_before]
     # The record itself says which files the run started from and learnt from.
     apart = ("init", "teachers")
     recipe = {name: value for name, value in record["recipe"].items() if name not in apart}
@@ -232,7 +235,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
         "init": _file_name(record["init"]),
         "teachers": [_file_name(teacher) for teacher in record["teachers"]],
         "n_epochs": len(record["log"]),
-        "val_top1": 100 * max(epoch["val_accuracy"] for epoch in record["log"][n_before:]),
+        "val_top1": 100 * max(last),
         "hours": hours,
         "watts": watts,
         "kwh": None if watts is None else watts * hours / 1000,
@@ -291,6 +294,7 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
     text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
         report=report,
         config=config,
+        titles=_TITLES,
         plots=_plots(report),
         overall_table=_overall_table(report),
         class_table=_class_table(report),
@@ -317,6 +321,11 @@ def write_cards(results: Path, root: Path = Path()) -> None:
     if not path.is_file():
         raise InputError(f"{path} must exist: run `python -m train evaluate` first")
     report = json.loads(path.read_text(encoding="utf-8"))
+    if missing := {"coverage", "formats", "robustness", "twins_marked"} - set(report):
+        raise InputError(
+            f"{path} must come from this version: run `python -m train evaluate` again. "
+            f"Received: no {sorted(missing)}"
+        )
     if report["sha256"] != config.files[LITERT_NAME]:
         raise InputError(f"{path} must be about the bundled weights. Received: another sha256")
     (root / "model_card.md").write_text(format_card(report, config, results), encoding="utf-8")

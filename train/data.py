@@ -48,6 +48,8 @@ _FERPLUS_COLUMNS = {
     "disgust": 5,
     "fear": 6,
 }
+# Behind these: contempt, unknown, no face.
+_N_FERPLUS_COLUMNS = 10
 _CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
@@ -125,8 +127,14 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
     source = _open_csv(Path(dataset)) if dataset.endswith(".csv") else _open(dataset)
     if "train" not in source:
         raise InputError(f"{dataset} must have a split 'train'. Received: {sorted(source)}")
+    train = _checked(source["train"], f"{dataset}[train]")
+    if train.features["label"] == datasets.Value("string"):
+        train = train.class_encode_column("label")
     source = datasets.DatasetDict(
-        {name: _labelled(rows, f"{dataset}[{name}]") for name, rows in source.items()}
+        {
+            name: _labelled(rows, train.features["label"], f"{dataset}[{name}]")
+            for name, rows in source.items()
+        }
     )
     labels = np.asarray(source["train"]["label"], np.int64)
     names = source["train"].features["label"].names
@@ -153,7 +161,7 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
 def _open(dataset: str) -> datasets.DatasetDict:
     try:
         return datasets.load_dataset(dataset)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise InputError(
             f"{dataset} must be a Hub repository, a folder or a .csv file with labelled "
             f"pictures. Received: {error}"
@@ -164,7 +172,10 @@ def _open_csv(path: Path) -> datasets.DatasetDict:
     """fer2013.csv: columns emotion, pixels (numbers between blanks, square) and Usage."""
     if not path.is_file():
         raise InputError(f"{path} must be a file. Received: nothing of that name")
-    table = pd.read_csv(path, skipinitialspace=True)
+    try:
+        table = pd.read_csv(path, skipinitialspace=True)
+    except ValueError as error:  # pandas's own are among them
+        raise InputError(f"{path} must be a table. Received: {error}") from error
     table.columns = [str(name).strip() for name in table.columns]
     missing = {"emotion", "pixels"} - set(table.columns)
     if missing:
@@ -207,19 +218,32 @@ def _csv_picture(text: str, path: Path) -> Image.Image:
     return Image.fromarray(pixels.reshape(side, side))
 
 
-def _labelled(rows: datasets.Dataset, what: str) -> datasets.Dataset:
-    """`rows` with its columns checked and names of classes turned into a ClassLabel."""
+def _checked(rows: datasets.Dataset, what: str) -> datasets.Dataset:
+    """`rows`, which have pictures and labels."""
     missing = {"image", "label"} - set(rows.column_names)
     if missing:
         raise InputError(
             f"{what} must have columns `image` and `label`. Received: {rows.column_names}"
         )
+    if not isinstance(rows.features["image"], datasets.Image):
+        raise InputError(f"`image` of {what} must be pictures. Received: {rows.features['image']}")
     label = rows.features["label"]
-    if isinstance(label, datasets.ClassLabel):
+    if not isinstance(label, datasets.ClassLabel) and label != datasets.Value("string"):
+        raise InputError(f"`label` of {what} must be a ClassLabel or names. Received: {label}")
+    if None in rows.unique("label"):
+        raise InputError(f"every picture of {what} must have a label. Received: some without")
+    return rows
+
+
+def _labelled(rows: datasets.Dataset, label: datasets.ClassLabel, what: str) -> datasets.Dataset:
+    """`rows` with the classes of the training split, in its order."""
+    if _checked(rows, what).features["label"] != datasets.Value("string"):
         return rows
-    if label == datasets.Value("string"):
-        return rows.class_encode_column("label")
-    raise InputError(f"`label` of {what} must be a ClassLabel or names. Received: {label}")
+    if unknown := sorted(set(rows.unique("label")) - set(label.names)):
+        raise InputError(
+            f"labels of {what} must be among {label.names}, as in train. Received: {unknown}"
+        )
+    return rows.cast_column("label", label)
 
 
 def load_fresh_rows(dataset: str, split: str) -> datasets.Dataset:
@@ -268,7 +292,7 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
     for i in range(len(rows)):
         try:
             pixels = image_to_frame(rows[i]["image"])
-        except OSError as error:
+        except Exception as error:  # decoders raise what they like
             raise InputError(
                 f"{dataset}[{split}][{i}] must be a picture. Received: {error}"
             ) from error
@@ -290,11 +314,22 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
     )
 
 
+def _counted(rows: datasets.Dataset) -> NDArray[np.int64]:
+    """FER+'s ten counts of each image, (n, 10)."""
+    counts = rows["ferplus_votes"]
+    if not all(row is not None and len(row) == _N_FERPLUS_COLUMNS for row in counts):
+        raise InputError(
+            f"`ferplus_votes` must be {_N_FERPLUS_COLUMNS} counts an image. "
+            "Received: fewer or more for some"
+        )
+    return np.asarray(counts, np.int64)
+
+
 def _votes(rows: datasets.Dataset, class_names: tuple[str, ...]) -> NDArray[np.float32] | None:
     """FER+ votes for our classes; those for contempt, unknown and no face are left out."""
     if "ferplus_votes" not in rows.column_names:
         return None
-    counted = np.asarray(rows["ferplus_votes"], np.float32)
+    counted = _counted(rows).astype(np.float32)
     votes = np.zeros((len(rows), len(class_names)), np.float32)
     for i, name in enumerate(class_names):
         if name in _FERPLUS_COLUMNS:
@@ -306,7 +341,7 @@ def _majority(rows: datasets.Dataset, class_names: tuple[str, ...]) -> NDArray[n
     """Index of the class that won FER+'s vote; -1 where none of ours did, or not alone."""
     if "ferplus_votes" not in rows.column_names:
         return None
-    counted = np.asarray(rows["ferplus_votes"], np.int64)
+    counted = _counted(rows)
     index = np.full(counted.shape[1], -1)
     for i, name in enumerate(class_names):
         if name in _FERPLUS_COLUMNS:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -21,12 +22,14 @@ from sklearn.metrics import (
 from tqdm import tqdm
 
 from fer.classify import Classifier, softmax
+from fer.errors import ConfigError, InputError
 from fer.hub import KERAS_NAME, LITERT_NAME, load_folder
 from fer.image import image_to_frame
 from fer.preprocess import resize
 from fer.types import ModelConfig
 from train.data import Split, dataset_name, load_rows, load_split
 from train.plots import write_plots
+from train.recipes import TRAINING_NAME
 from train.robustness import CORRUPTIONS, Corruption, corrupt
 
 __all__ = [
@@ -37,6 +40,8 @@ __all__ = [
     "format_report",
     "reliability_bins",
 ]
+
+log = logging.getLogger(__name__)
 
 _N_BOOTSTRAP = 2000
 _N_BINS = 15
@@ -245,7 +250,11 @@ def _formats(
     known = [each for each in FORMATS.values() if {each.file, KERAS_NAME} & config.files.keys()]
     with tempfile.TemporaryDirectory() as made:
         for form in tqdm(known, desc="formats"):
-            path = format_file(form, folder, Path(made), dataset)
+            try:
+                path = format_file(form, folder, Path(made), dataset)
+            except ConfigError as error:
+                log.warning("%s is left out: %s", form.name, error)
+                continue
             found = Classifier(load_network(path), config).logits(test.images)
             predicted = found.argmax(axis=1)
             scores = _scores(test.labels, predicted, n_classes)
@@ -300,10 +309,20 @@ def _robustness(
 
 def _training(folder: Path) -> dict[str, Any] | None:
     """What `train.fit.fit` recorded of these weights' run."""
-    from train.fit import TRAINING_NAME
-
     path = folder / TRAINING_NAME
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _check_same(path: Path, test_sha256: str) -> None:
+    """Raise before figures on one test split replace those on another."""
+    if not path.is_file():
+        return
+    earlier = json.loads(path.read_text(encoding="utf-8"))["test_sha256"]
+    if earlier != test_sha256:
+        raise InputError(
+            f"{path} holds figures on another test split, so --results must name another "
+            f"folder. Received: a test split with sha256 {test_sha256}"
+        )
 
 
 def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
@@ -324,10 +343,17 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
 
     Returns:
         The content of the JSON file; percentages are 0..100.
+
+    Raises:
+        InputError: the data set cannot be used, or `results` holds figures of this recipe
+            on another test split.
+        ConfigError: `folder` is not usable.
     """
     classifier = load_folder(folder)
     config = classifier.config
     test = load_split(dataset, "test", config)
+    path = results / f"{config.recipe}.json"
+    _check_same(path, test.sha256)
     logits = classifier.logits(test.images)
     mirrored = classifier.logits(test.images[:, :, ::-1])
     fresh = ~test.twin
@@ -338,6 +364,7 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
         "trained_on": config.dataset,
         "dataset": dataset_name(dataset),
         "test_sha256": test.sha256,
+        "twins_marked": bool(test.twin.any()),
         "class_names": list(config.class_names),
         "input_size": config.input_size,
         "detail_size": config.detail_size,
@@ -371,9 +398,7 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
         "training": _training(folder),
     }
     results.mkdir(parents=True, exist_ok=True)
-    (results / f"{config.recipe}.json").write_text(
-        json.dumps(report, indent=2) + "\n", encoding="utf-8"
-    )
+    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     write_plots(report, results)
     _write_row(report, results / "results.csv")
     return report
@@ -410,6 +435,8 @@ def _write_row(report: dict[str, Any], path: Path) -> None:
 def format_report(report: dict[str, Any]) -> str:
     """The figures of `evaluate` as text for a terminal."""
     lines = [f"{report['recipe']} ({report['file']}) on {report['dataset']} test", ""]
+    if not report["twins_marked"]:
+        lines += ["The data marks no twins, so twin_free is not known to be free of them.", ""]
     for part in _PARTS:
         figures = report[part]
         low, high = figures["interval_95"]["top1"]

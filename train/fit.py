@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import logging
 import os
 import platform
 import sys
@@ -24,20 +25,27 @@ from train.augment import Mix, build_geometry, build_photometry
 from train.data import Split, dataset_name, load_class_names, load_split
 from train.losses import TrainingLoss, accuracy, class_weights, repeats, soft_targets
 from train.model import build_model, build_trainer, load_teacher, recalibrate_batch_norm
-from train.recipes import Phase, Recipe
+from train.recipes import TRAINING_NAME, Phase, Recipe
 
-__all__ = ["TRAINING_NAME", "FreshStatistics", "fit", "stream_batches"]
+__all__ = ["Backup", "FreshStatistics", "fit", "stream_batches"]
 
-TRAINING_NAME = "training.json"
-BACKUP_NAME = "backup"
-BEST_NAME = "best.weights.h5"
-LOG_NAME = "log.csv"
+log = logging.getLogger(__name__)
+
+_RUN_NAME = "run.json"
+_BACKUP_NAME = "backup"
+_BEST_NAME = "best.weights.h5"
+_LOG_NAME = "log.csv"
 _N_RECALIBRATION_IMAGES = 8192
 _N_RECALIBRATION_IMAGES_A_VALIDATION = 2048
 
 
 def stream_batches(
-    images: np.ndarray, targets: np.ndarray, batch_size: int, seed: int, first_epoch: int
+    images: np.ndarray,
+    targets: np.ndarray,
+    batch_size: int,
+    seed: int,
+    first_epoch: int,
+    n_devices: int = 1,
 ) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
     """Training batches without end, in an order that follows from seed and epoch alone.
 
@@ -49,12 +57,56 @@ def stream_batches(
         batch_size: images a batch; the last one of an epoch may be smaller.
         seed: of the order.
         first_epoch: to begin with, counted from 0 over the whole run.
+        n_devices: that share each batch in equal parts; the images of an epoch that are
+            left over are those at the end of its order.
     """
+    n_images = len(images) // n_devices * n_devices
     for epoch in itertools.count(first_epoch):
-        order = np.random.default_rng([seed, epoch]).permutation(len(images))
+        order = np.random.default_rng([seed, epoch]).permutation(len(images))[:n_images]
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
             yield (images[chosen].astype(np.float32), targets[chosen]), targets[chosen]
+
+
+class Backup(keras.callbacks.Callback):
+    """Keep weights, optimizer and running average after each epoch.
+
+    Unlike `keras.callbacks.BackupAndRestore` it is whole after a kill at any moment: a file
+    appears under its name, which says the epoch, when it is complete, and the one before
+    stays until then.
+
+    Args:
+        folder: of the files; made when the first one is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def _files(self) -> dict[int, Path]:
+        """By the number of epochs that have gone into them."""
+        return {
+            int(path.name.split(".")[0]): path for path in self.folder.glob("[0-9]*.weights.h5")
+        }
+
+    def n_epochs(self, n_logged: int) -> int:
+        """How many epochs can be restored, of the first `n_logged`."""
+        return max((n for n in self._files() if n <= n_logged), default=0)
+
+    def restore(self, n_epochs: int) -> None:
+        """Load what `n_epochs` have left into the model; nothing for none."""
+        if n_epochs:
+            self.model.optimizer.build(self.model.trainable_variables)
+            self.model.load_weights(self._files()[n_epochs])
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Write one file, and remove all but the last two."""
+        self.folder.mkdir(exist_ok=True)
+        part = self.folder / "part.weights.h5"
+        self.model.save_weights(part)
+        part.replace(self.folder / f"{epoch + 1:04}.weights.h5")
+        for _, old in sorted(self._files().items())[:-2]:
+            old.unlink()
 
 
 class EpochSeeds(keras.callbacks.Callback):
@@ -176,10 +228,7 @@ def _build(
     """The network at the phase's size, and the trainer around it."""
     n_classes = len(config.class_names)
     # The teachers keep the precision they were saved with.
-    taught_by = [
-        load_teacher(path, (phase.input_size, phase.input_size, config.channels), n_classes)
-        for path in teachers
-    ]
+    taught_by = [load_teacher(path, config.channels, n_classes) for path in teachers]
     keras.config.set_dtype_policy(recipe.precision)
     try:
         network = build_model(
@@ -198,42 +247,60 @@ def _build(
     return network, build_trainer(network, geometry, mix, photometry, taught_by)
 
 
-def _epochs_done(out: Path) -> int:
-    """How many epochs `BackupAndRestore` has kept."""
-    path = out / BACKUP_NAME / "training_metadata.json"
-    return int(json.loads(path.read_text(encoding="utf-8"))["epoch"]) if path.is_file() else 0
+class Patience(keras.callbacks.EarlyStopping):
+    """`EarlyStopping` on the validation accuracy that knows the epochs before a kill.
+
+    Args:
+        patience: epochs without a better one.
+        earlier: the accuracies of this phase so far.
+    """
+
+    def __init__(self, patience: int, earlier: list[float]) -> None:
+        best = max(earlier, default=None)
+        super().__init__("val_accuracy", patience=patience, mode="max", baseline=best)
+        self._waited = len(earlier) - 1 - earlier.index(best) if earlier else 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it had ended a run that was killed later."""
+        return self._waited >= self.patience
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Go on counting."""
+        super().on_train_begin(logs)
+        self.wait, self.best = self._waited, self.baseline
 
 
-def _best_so_far(log: Path, first_epoch: int) -> float | None:
-    """The best validation accuracy in `log` from `first_epoch` on; None without any."""
-    if not log.is_file():
-        return None
-    table = pd.read_csv(log)
-    earlier = table[table["epoch"] >= first_epoch]["val_accuracy"]
-    return float(earlier.max()) if len(earlier) else None
+def _keeper(out: Path, earlier: list[float]) -> keras.callbacks.Callback:
+    return keras.callbacks.ModelCheckpoint(
+        str(out / _BEST_NAME),
+        monitor="val_accuracy",
+        mode="max",
+        save_best_only=True,
+        save_weights_only=True,
+        # A resumed run must not take its first epoch for the best.
+        initial_value_threshold=max(earlier, default=None),
+    )
 
 
-def _keepers(recipe: Recipe, out: Path, first_epoch: int) -> list[keras.callbacks.Callback]:
-    """What watches the validation accuracy of the last phase."""
-    # A resumed run must not take its first epoch for the best.
-    best = _best_so_far(out / LOG_NAME, first_epoch)
-    keepers: list[keras.callbacks.Callback] = [
-        keras.callbacks.ModelCheckpoint(
-            str(out / BEST_NAME),
-            monitor="val_accuracy",
-            mode="max",
-            save_best_only=True,
-            save_weights_only=True,
-            initial_value_threshold=best,
-        )
-    ]
-    if recipe.patience is not None:
-        keepers.append(
-            keras.callbacks.EarlyStopping(
-                "val_accuracy", patience=recipe.patience, mode="max", baseline=best
-            )
-        )
-    return keepers
+def _read_log(out: Path) -> pd.DataFrame:
+    """The epochs so far; none without a file."""
+    path = out / _LOG_NAME
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame({"epoch": [], "val_accuracy": []})
+
+
+def _accuracies(out: Path, first_epoch: int, done: int) -> list[float]:
+    """Validation accuracies of the epochs `first_epoch` to `done`; later ones leave the log."""
+    logged = _read_log(out)[:done]
+    if done:
+        logged.to_csv(out / _LOG_NAME, index=False)
+    return list(logged[logged["epoch"] >= first_epoch]["val_accuracy"])
+
+
+def _n_devices() -> int:
+    """Among how many devices `keras.distribution` shares a batch."""
+    shared = keras.distribution.distribution()
+    return 1 if shared is None else int(shared.device_mesh.devices.size)
 
 
 @dataclass(frozen=True)
@@ -257,12 +324,26 @@ class _Data:
 
 def _load(recipe: Recipe, dataset: str, config: ModelConfig) -> _Data:
     train, validation = (load_split(dataset, name, config) for name in ("train", "validation"))
+    if recipe.drop_twins and not train.twin.any():
+        raise InputError(
+            f"to leave out twins, a column `cross_split_twin` of {dataset}[train] must mark "
+            "them. Received: none marked"
+        )
     kept = np.flatnonzero(~train.twin) if recipe.drop_twins else np.arange(len(train.labels))
+    fresh = np.flatnonzero(~validation.twin)
+    counts = np.bincount(train.labels[kept], minlength=len(config.class_names))
+    if not counts.all() or not len(fresh):
+        raise InputError(
+            f"without twins {dataset} must keep images of every class in train and some in "
+            f"validation. Received: {counts.tolist()} and {len(fresh)}"
+        )
+    if recipe.ferplus and train.votes is None:
+        log.warning("%s has no FER+ votes: the labels alone are the targets", dataset)
     return _Data(
         config,
         train.rows(kept[repeats(train.labels[kept], recipe.balance, recipe.seed)]),
-        validation.rows(np.flatnonzero(~validation.twin)),
-        np.random.default_rng(recipe.seed).permutation(train.images),
+        validation.rows(fresh),
+        np.random.default_rng(recipe.seed).permutation(train.images[kept]),
         train.sha256,
     )
 
@@ -282,10 +363,20 @@ def _train_phase(
     Returns:
         The network, after the last phase with the weights that were best on validation.
     """
-    is_last = phase is recipe.phases[-1]
-    n_images = len(data.train.labels)
+    last_epoch = first_epoch + phase.epochs
+    is_last = last_epoch == recipe.epochs
+    n_devices = _n_devices()
+    if recipe.batch_size % n_devices:
+        raise InputError(
+            f"the batch size must be a multiple of {n_devices} devices. "
+            f"Received: {recipe.batch_size}"
+        )
+    n_images = len(data.train.labels) // n_devices * n_devices
+    validation = data.validation.rows(
+        np.arange(len(data.validation.labels) // n_devices * n_devices)
+    )
     steps_per_epoch = -(-n_images // recipe.batch_size)
-    onehot = soft_targets(data.validation, 0.0)
+    onehot = soft_targets(validation, 0.0)
     network, trainer = _build(recipe, phase, data.config, init, teachers)
     trainer.compile(
         _optimizer(recipe, steps_per_epoch),
@@ -300,40 +391,75 @@ def _train_phase(
         # On a CPU XLA's depthwise convolutions are slower than TensorFlow's own.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
+    # What the last epoch of one phase leaves is what the next one starts from, so a
+    # resumed run takes the same way as an unbroken one.
+    backup = Backup(out / _BACKUP_NAME)
+    backup.set_model(trainer)
+    done = backup.n_epochs(len(_read_log(out)))
+    backup.restore(done)
+    earlier = _accuracies(out, first_epoch, done)
+    keepers: list[keras.callbacks.Callback] = []
+    if is_last:
+        keepers.append(_keeper(out, earlier))
+    if is_last and recipe.patience is not None:
+        patience = Patience(recipe.patience, earlier)
+        keepers.append(patience)
+        last_epoch = done if patience.is_over else last_epoch
     trainer.fit(
         stream_batches(
             data.train.images,
             soft_targets(data.train, recipe.ferplus),
             recipe.batch_size,
             recipe.seed,
-            max(first_epoch, _epochs_done(out)),
+            max(first_epoch, done),
+            n_devices,
         ),
         steps_per_epoch=steps_per_epoch,
         shuffle=False,  # the stream is in random order
-        initial_epoch=first_epoch,
-        epochs=first_epoch + phase.epochs,
-        validation_data=((data.validation.images, onehot), onehot),
+        initial_epoch=max(first_epoch, done),
+        epochs=last_epoch,
+        validation_data=((validation.images, onehot), onehot),
         validation_batch_size=recipe.batch_size,
         callbacks=[
-            # The backup written by the last epoch of one phase is what the next one
-            # starts from: weights, optimizer and running average carry over, and a
-            # resumed run takes the same way as an unbroken one. Two of them, because a
-            # kill may hit while one is written.
-            keras.callbacks.BackupAndRestore(
-                str(out / BACKUP_NAME), delete_checkpoint=False, double_checkpoint=True
-            ),
+            backup,
             EpochSeeds(recipe.seed),
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             FreshStatistics(network, data.shown[:_N_RECALIBRATION_IMAGES_A_VALIDATION]),
             Progress(bar, n_images, recipe.batch_size),
-            keras.callbacks.CSVLogger(str(out / LOG_NAME), append=True),
-            *(_keepers(recipe, out, first_epoch) if is_last else []),
+            # A line in the log is an epoch of which all else is kept.
+            *keepers,
+            keras.callbacks.CSVLogger(str(out / _LOG_NAME), append=True),
         ],
         verbose=0,
     )
     if is_last:
-        trainer.load_weights(out / BEST_NAME)
+        trainer.load_weights(out / _BEST_NAME)
     return network
+
+
+def _begin(out: Path, made_of: dict[str, Any], resume: bool) -> None:
+    """Note what a run is made of, or check that one that is resumed is made of the same.
+
+    Raises:
+        InputError: it is not, there is nothing to resume, or a run stands in the way.
+    """
+    path = out / _RUN_NAME
+    made_of = json.loads(json.dumps(made_of))
+    if not resume:
+        if path.exists():
+            raise InputError(f"{out} must be new, or --resume given. Received: a run is in it")
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(made_of, indent=2) + "\n", encoding="utf-8")
+        return
+    if not path.is_file():
+        raise InputError(f"{out} must hold a run to resume. Received: no {_RUN_NAME} in it")
+    noted = json.loads(path.read_text(encoding="utf-8"))
+    if changed := sorted(key for key in made_of if made_of[key] != noted.get(key)):
+        raise InputError(
+            f"{out} must be resumed with the same {' and '.join(changed)}. "
+            f"Received: {[made_of[key] for key in changed]}, "
+            f"begun with {[noted.get(key) for key in changed]}"
+        )
 
 
 def fit(
@@ -343,6 +469,7 @@ def fit(
     init: Path | str | None = "imagenet",
     resume: bool = False,
     teachers: Sequence[Path] = (),
+    command: str = "train.fit.fit",
 ) -> None:
     """Train `recipe` and leave `model.keras`, `fer.json`, `training.json` and the log in `out`.
 
@@ -357,14 +484,12 @@ def fit(
         init: see `train.model.build_model`.
         resume: go on after the last whole epoch found in `out`.
         teachers: .keras files to distil from, as `recipe.distill` says.
+        command: how the run was started, for its record.
 
     Raises:
-        InputError: the data set or a teacher is not usable, or `out` holds a run and
-            `resume` is off.
+        InputError: the data set, `init` or a teacher is not usable; `out` holds a run and
+            `resume` is off; or it holds none, or another one, and `resume` is on.
     """
-    if (out / BACKUP_NAME).exists() and not resume:
-        raise InputError(f"{out} must be new, or --resume given. Received: a run is in it")
-    out.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(recipe.seed)
     class_names = load_class_names(dataset)
     config = ModelConfig(
@@ -381,6 +506,14 @@ def fit(
     with tqdm(unit="img", smoothing=0.05, mininterval=1, dynamic_ncols=True) as bar:
         for phase in recipe.phases:
             data = _load(recipe, dataset, replace(config, input_size=phase.input_size))
+            if not first_epoch:
+                made_of = {
+                    "recipe": asdict(recipe),
+                    "dataset": data.sha256,
+                    "init": _named(init),
+                    "teachers": [_named(path) for path in teachers],
+                }
+                _begin(out, made_of, resume)
             bar.total = recipe.epochs * len(data.train.labels)
             network = _train_phase(recipe, phase, first_epoch, data, out, init, teachers, bar)
             first_epoch += phase.epochs
@@ -392,7 +525,7 @@ def fit(
     extra = " with FER+ votes" if recipe.ferplus and data.train.votes is not None else ""
     finished = replace(config, dataset=config.dataset + extra, dataset_sha256=data.sha256)
     (out / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")
-    record = _record(recipe, out / LOG_NAME, len(data.train.labels), init, teachers)
+    record = _record(made_of, command, len(data.train.labels), _read_log(out))
     (out / TRAINING_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
@@ -404,21 +537,25 @@ def _named(path: Path | str | None) -> dict[str, str] | str | None:
     return {"file": Path(path).name, "sha256": hashlib.sha256(content).hexdigest()}
 
 
+def _devices() -> list[str]:
+    if keras.backend.backend() != "jax":
+        return sorted(keras.distribution.list_devices())
+    import jax
+
+    return [f"{device.platform}:{device.id} {device.device_kind}" for device in jax.devices()]
+
+
 def _record(
-    recipe: Recipe, log: Path, n_images: int, init: Path | str | None, teachers: Sequence[Path]
+    made_of: dict[str, Any], command: str, n_images: int, epochs: pd.DataFrame
 ) -> dict[str, Any]:
     """What was done on what, for whoever wants to do it again."""
-    table = pd.read_csv(log)
-    devices = sorted(keras.distribution.list_devices())
     return {
-        "recipe": asdict(recipe),
-        "command": f"python -m train fit {recipe.name}",
-        "init": _named(init),
-        "teachers": [_named(path) for path in teachers],
+        **{key: made_of[key] for key in ("recipe", "init", "teachers")},
+        "command": command,
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
-        "device": f"{', '.join(devices)}; {os.cpu_count()} {platform.machine()} cores",
-        "images_seen": n_images * len(table),
-        "wall_time_s": round(float(table["seconds"].sum())),
-        "log": table.to_dict("records"),
+        "device": f"{', '.join(_devices())}; {os.cpu_count()} {platform.machine()} cores",
+        "images_seen": n_images * len(epochs),
+        "wall_time_s": round(float(epochs["seconds"].sum())),
+        "log": epochs.to_dict("records"),
     }

@@ -106,7 +106,11 @@ class TrainingLoss(keras.losses.Loss):
 
 
 def accuracy(y_true: Any, y_pred: Any) -> Any:
-    """Whether each image's greatest logit is its (n, k) target's greatest; (n,)."""
-    logits = y_pred[:, : y_true.shape[1]]
-    same = keras.ops.argmax(logits, axis=1) == keras.ops.argmax(y_true, axis=1)
+    """Whether each image's greatest logit is its target's greatest, as it was mixed; (n,).
+
+    `y_pred` is that of `TrainingLoss`, `y_true` (n, k) says how many classes there are.
+    """
+    k = y_true.shape[1]
+    logits, targets = y_pred[:, :k], y_pred[:, k : 2 * k]
+    same = keras.ops.argmax(logits, axis=1) == keras.ops.argmax(targets, axis=1)
     return keras.ops.cast(same, "float32")

@@ -48,9 +48,9 @@ def _fuse(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _backbone(
-    input_size: int | None, channels: int, init: Path | str | None, fused: bool
+    input_size: int | None, channels: int, source: keras.Model | None, fused: bool
 ) -> keras.Model:
-    """MobileNetV2 1.0 without top; an RGB stem is summed over its channels for gray.
+    """MobileNetV2 1.0 without top, with the weights of `source`; for gray a stem is summed.
 
     A gray picture is an RGB picture with three equal channels, on which a kernel acts as
     the sum of its three slices: so the summed stem computes exactly what the RGB stem
@@ -62,27 +62,47 @@ def _backbone(
     )
     if fused:
         backbone = keras.models.clone_model(backbone, clone_function=_fuse)
-    if init is None:
+    if source is None:
         return backbone
-    if str(init).endswith(".keras"):
-        source = _backbone_of(keras.saving.load_model(init, compile=False))
-    else:
-        source = keras.applications.MobileNetV2(
-            include_top=False, weights="imagenet" if init == "imagenet" else None
+    theirs = [np.asarray(weight) for weight in source.weights]
+    if channels == 1 and theirs[0].shape[2] == 3:
+        theirs[0] = theirs[0].sum(axis=2, keepdims=True)
+    if [value.shape for value in theirs] != [tuple(mine.shape) for mine in backbone.weights]:
+        raise InputError(
+            f"a network must start from a MobileNetV2 1.0 with {channels} channels or RGB. "
+            f"Received: {len(theirs)} weights, the first one of shape {theirs[0].shape}"
         )
-        if init != "imagenet":
-            source.load_weights(init)
-    for mine, theirs in zip(backbone.weights, source.weights, strict=True):
-        value = np.asarray(theirs)
-        if value.shape != tuple(mine.shape):
-            value = value.sum(axis=2, keepdims=True)
+    for mine, value in zip(backbone.weights, theirs, strict=True):
         mine.assign(value)
     return backbone
 
 
+def _imagenet(file: Path | str | None) -> keras.Model:
+    """Keras's ImageNet MobileNetV2 1.0 without top, from `file` or downloaded."""
+    try:
+        model = keras.applications.MobileNetV2(
+            include_top=False, weights=None if file else "imagenet"
+        )
+        if file:
+            model.load_weights(file)
+    except Exception as error:  # Keras raises a bare one where a download fails
+        raise InputError(
+            "the ImageNet weights must come from Keras's download, or from a .weights.h5 file "
+            f"that FER_IMAGENET_WEIGHTS or --init names. Received: {file or 'no file'}: {error}"
+        ) from error
+    return model
+
+
 def _backbone_of(model: keras.Model) -> keras.Model:
-    """The MobileNetV2 inside a model of `build_model`."""
-    return next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    """The MobileNetV2 inside a model of `build_model`.
+
+    Raises:
+        InputError: there is none.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            return layer
+    raise InputError(f"the model must be one that `fit` wrote. Received: {model.name!r}")
 
 
 def build_model(
@@ -109,10 +129,18 @@ def build_model(
     Returns:
         A model from float32 (n, s, s, channels) in [0, 255] to logits (n, n_classes).
 
+    Raises:
+        InputError: `init` cannot be had, or is another network.
+
     Source: Sandler et al. 2018, arXiv:1801.04381; scaling to [-1, 1] as in
     `keras.applications.mobilenet_v2.preprocess_input`.
     """
-    backbone = _backbone(input_size, channels, init, fused)
+    earlier = _load_keras(init, "--init") if str(init).endswith(".keras") else None
+    if earlier is not None:
+        source = _backbone_of(earlier)
+    else:
+        source = None if init is None else _imagenet(None if init == "imagenet" else init)
+    backbone = _backbone(input_size, channels, source, fused)
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = _BATCH_NORM_MOMENTUM
@@ -122,41 +150,61 @@ def build_model(
     x = keras.layers.Dropout(dropout, name="dropout")(x)
     logits = keras.layers.Dense(n_classes, name="logits", dtype="float32")(x)
     model = keras.Model(pixels, logits, name="fer_mobilenetv2")
-    if str(init).endswith(".keras"):
-        earlier = keras.saving.load_model(init, compile=False).layers[-1].get_weights()
-        if earlier[0].shape[1] == n_classes:
-            model.layers[-1].set_weights(earlier)
+    if earlier is not None and earlier.output_shape[1] == n_classes:
+        model.layers[-1].set_weights(earlier.layers[-1].get_weights())
     return model
 
 
-def load_teacher(path: Path, input_shape: tuple[int, ...], n_classes: int) -> keras.Model:
-    """A trained model that can teach: from pixels of `input_shape` to logits (n, n_classes).
+class _Teacher(keras.layers.Layer):
+    """A trained model that answers as it serves, inside a model in training, too.
+
+    Its weights are nobody's: not trained, not averaged, not kept in a backup.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__(trainable=False)
+        side = model.input_shape[1]
+
+        # A closure, because Keras would find an attribute and take its weights for ours.
+        def answer(images: Any) -> Any:
+            if side not in (None, images.shape[1]):
+                images = keras.ops.image.resize(images, (side, side))
+            return model(images, training=False)
+
+        self._answer = answer
+
+    def call(self, images: Any) -> Any:
+        """Logits (n, k) of float32 images (n, s, s, c) in [0, 255]."""
+        return self._answer(images)
+
+
+def load_teacher(path: Path, channels: int, n_classes: int) -> keras.layers.Layer:
+    """A trained model that can teach: from pixels (n, s, s, channels) to logits (n, n_classes).
 
     Args:
         path: a .keras file from float32 (n, t, t, c) in [0, 255] to logits, of any
-            architecture; where its side t differs from ours, images are resized for it.
-        input_shape: (s, s, c) of the pupil.
+            architecture; where its side t differs from s, images are resized for it.
+        channels: of the pupil's input.
         n_classes: of the pupil.
 
     Raises:
         InputError: no such file, or it wants other channels or has other classes.
     """
-    if not path.is_file():
-        raise InputError(f"--teacher must be a .keras file. Received: {path}, which is not one")
-    teacher = keras.saving.load_model(path, compile=False)
-    teacher.trainable = False
-    wanted, given = (input_shape[2], n_classes), (teacher.input_shape[3], teacher.output_shape[1])
+    teacher = _load_keras(path, "a teacher")
+    wanted, given = (channels, n_classes), (teacher.input_shape[3], teacher.output_shape[1])
     if wanted != given:
         raise InputError(
             f"the teacher {path} must have {wanted[0]} channels and {wanted[1]} classes. "
             f"Received: {given[0]} and {given[1]}"
         )
-    side = teacher.input_shape[1]
-    pixels = images = keras.Input(input_shape)
-    if side not in (None, input_shape[0]):
-        images = keras.layers.Resizing(side, side)(pixels)
-    # A model of its own, because pupil and teachers may bear the same name.
-    return keras.Model(pixels, teacher(images))
+    return _Teacher(teacher)
+
+
+def _load_keras(path: Path | str, what: str) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{what} must be a .keras file. Received: {path}: {error}") from error
 
 
 def build_trainer(
@@ -164,7 +212,7 @@ def build_trainer(
     geometry: keras.layers.Layer,
     mix: keras.layers.Layer,
     photometry: keras.layers.Layer,
-    teachers: Sequence[keras.Model] = (),
+    teachers: Sequence[keras.layers.Layer] = (),
 ) -> keras.Model:
     """Everything a training step computes, in one model.
 

@@ -6,9 +6,11 @@ from typing import Literal
 
 from fer.errors import InputError
 
-__all__ = ["CHECKPOINT_FOLDER", "RECIPES", "Phase", "Recipe", "get_recipe"]
+__all__ = ["CHECKPOINT_FOLDER", "RECIPES", "TRAINING_NAME", "Phase", "Recipe", "get_recipe"]
 
 CHECKPOINT_FOLDER = Path(__file__).parent / "checkpoints"
+# The record of a run, beside its weights.
+TRAINING_NAME = "training.json"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,15 @@ class Phase:
     input_size: int
     epochs: int
     augment: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.input_size < 32:
+            raise InputError(f"`input_size` must be at least 32. Received: {self.input_size}")
+        if self.epochs < 1 or self.augment < 0:
+            raise InputError(
+                "a phase must have epochs and an augmentation of at least 0. "
+                f"Received: {self.epochs} and {self.augment}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +123,19 @@ class Recipe:
     stretch_percentile: float | None = 1.0
     crop_margin: float = 1.0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.phases:
+            raise InputError("a recipe must have a phase. Received: none")
+        for name in ("ferplus", "label_smoothing", "distill", "dropout", "erase", "mix"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"`{name}` must be 0..1. Received: {getattr(self, name)}")
+        if self.mix and not (self.mixup or self.cutmix):
+            raise InputError("to `mix`, `mixup` or `cutmix` must be over 0. Received: neither")
+        if self.precision not in ("float32", "mixed_bfloat16"):
+            raise InputError(
+                f'`precision` must be "float32" or "mixed_bfloat16". Received: {self.precision!r}'
+            )
 
     @property
     def input_size(self) -> int:
