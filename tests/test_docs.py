@@ -71,7 +71,21 @@ def test_the_bundled_weights_are_right_more_often_than_the_usual_package():
 
 def test_the_bundled_weights_have_the_better_macro_f1():
     """PyPI fer 25.10.3 on the same test images: .642."""
-    assert bundled_report()["full"]["macro_f1"] > 64.2
+    assert bundled_report()["full"]["macro_f1"] >= 65
+
+
+def test_the_probabilities_of_the_bundled_weights_are_honest():
+    assert bundled_report()["full"]["ece"] <= 0.03
+
+
+def test_every_format_is_small_and_as_good_as_the_one_that_ships():
+    formats = {row["format"]: row for row in bundled_report()["formats"]}
+    assert set(formats) == {"keras", "litert-float32", "litert-float16", "litert-int8", "onnx"}
+    assert max(row["bytes"] for row in formats.values()) < 12_000_000
+    assert formats["litert-int8"]["bytes"] < 3_500_000
+    assert formats["litert-int8"]["top1_change"] >= -0.5
+    for name in ("keras", "onnx"):
+        assert abs(formats[name]["top1_change"]) <= 0.06  # two images
 
 
 def test_the_space_runs_the_locked_gradio():

@@ -88,15 +88,17 @@ def test_patience_counts_the_epochs_before_a_kill():
 def test_a_run_goes_on_only_as_it_began(tmp_path):
     from train.fit import _begin
 
-    made_of = {"recipe": {"name": "a", "phases": ((1, 2),)}, "dataset": "00"}
+    made_of = {"recipe": {"name": "a", "phases": ((1, 2),)}, "dataset_sha256": "00"}
     with pytest.raises(InputError, match="hold a run"):
         _begin(tmp_path / "run", made_of, True)
     _begin(tmp_path / "run", made_of, False)
     _begin(tmp_path / "run", made_of, True)
     with pytest.raises(InputError, match="resume"):
         _begin(tmp_path / "run", made_of, False)
-    with pytest.raises(InputError, match="the same dataset"):
-        _begin(tmp_path / "run", made_of | {"dataset": "01"}, True)
+    with pytest.raises(InputError, match=r"the same dataset_sha256.*01"):
+        _begin(tmp_path / "run", made_of | {"dataset_sha256": "01"}, True)
+    with pytest.raises(InputError, match=r"the same name.*'b'"):
+        _begin(tmp_path / "run", made_of | {"recipe": {**made_of["recipe"], "name": "b"}}, True)
 
 
 def test_unusable_recipes_are_refused():

@@ -454,11 +454,12 @@ def _begin(out: Path, made_of: dict[str, Any], resume: bool) -> None:
     if not path.is_file():
         raise InputError(f"{out} must hold a run to resume. Received: no {_RUN_NAME} in it")
     noted = json.loads(path.read_text(encoding="utf-8"))
-    if changed := sorted(key for key in made_of if made_of[key] != noted.get(key)):
+    now, then = ({**each, **each["recipe"], "recipe": None} for each in (made_of, noted))
+    if changed := sorted(key for key in now if now[key] != then.get(key)):
         raise InputError(
             f"{out} must be resumed with the same {' and '.join(changed)}. "
-            f"Received: {[made_of[key] for key in changed]}, "
-            f"begun with {[noted.get(key) for key in changed]}"
+            f"Received: {[now[key] for key in changed]}, begun with "
+            f"{[then.get(key) for key in changed]}"
         )
 
 
@@ -509,9 +510,9 @@ def fit(
             if not first_epoch:
                 made_of = {
                     "recipe": asdict(recipe),
-                    "dataset": data.sha256,
-                    "init": _named(init),
-                    "teachers": [_named(path) for path in teachers],
+                    "dataset_sha256": data.sha256,
+                    "starts_from": _named(init),
+                    "taught_by": [_named(path) for path in teachers],
                 }
                 _begin(out, made_of, resume)
             bar.total = recipe.epochs * len(data.train.labels)
@@ -550,7 +551,9 @@ def _record(
 ) -> dict[str, Any]:
     """What was done on what, for whoever wants to do it again."""
     return {
-        **{key: made_of[key] for key in ("recipe", "init", "teachers")},
+        "recipe": made_of["recipe"],
+        "init": made_of["starts_from"],
+        "teachers": made_of["taught_by"],
         "command": command,
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
