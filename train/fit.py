@@ -161,7 +161,8 @@ class FreshStatistics(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """One bar over all epochs: images a second, loss, accuracy and the time left.
 
-    Also puts `seconds` into the logs of an epoch, so it stands before the logger.
+    Also puts `seconds` and `learning_rate` into the logs of an epoch, so it stands before
+    the logger.
 
     Args:
         bar: counts images.
@@ -191,6 +192,7 @@ class Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Leave a line behind."""
         logs["seconds"] = round(time.perf_counter() - self._began, 1)
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         figures = "  ".join(f"{key} {value}" for key, value in _figures(logs).items())
         self.bar.write(f"epoch {epoch + 1:3}  {figures}", file=sys.stderr)
 
