@@ -38,7 +38,7 @@ def _own_cache(monkeypatch, tmp_path):
 def test_bundled_weights_are_the_files_that_the_config_names():
     classifier = load_classifier()
     assert len(classifier.config.class_names) == 7
-    assert set(classifier.config.files) == {"model.keras", "model.tflite"}
+    assert set(classifier.config.files) == {"model.keras", "model.tflite", "model_int8.tflite"}
 
 
 def test_bundled_files_are_small_enough():
