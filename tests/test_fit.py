@@ -321,6 +321,7 @@ def test_a_pupil_learns_from_teachers_of_any_size(tmp_path):
         class_weight=0.5,
         patience=1,
         drop_twins=True,
+        balance=0.0,
     )
     fit(recipe, source, tmp_path / "run", init=None, teachers=[teacher, other])
     record = json.loads((tmp_path / "run" / "training.json").read_text())
