@@ -123,7 +123,7 @@ def test_answers_that_are_off_are_refused():
     wrong[:2] = -wrong[:2]  # two of 400 are 0.5 points
     check_parity(lenient, wrong, reference, labels)
     wrong[:4] = -reference[:4]
-    with pytest.raises(ConfigError, match=r"at most 0\.5 points.*1\.00"):
+    with pytest.raises(ConfigError, match=r"at most 0\.50 points.*1\.00"):
         check_parity(lenient, wrong, reference, labels)
 
 
