@@ -65,6 +65,7 @@ def make_training(**changes):
         "backend": "jax",
         "keras": "3.99.1",
         "device": "cpu:0; 2 x86_64 cores",
+        "class_bias": {"angry": 0.2, "happy": -0.3},
         "images_seen": 1234567,
         "wall_time_s": 18000,
         # The best figure of all, but not of the last phase.
@@ -416,6 +417,30 @@ def test_rendered_persons(results):
     assert "**Rendered persons**" in section(other, "Not measured, because")
 
 
+def test_the_leak(results):
+    """Two classes; 40 test images, 10 of which are twins."""
+    title = "What the leak is worth"
+    assert "Not measured" in section(make_text(make_report(), results), title)
+    for name, images, hits in (("toy", 70, (28, 19)), ("toy-no-twins", 60, (25, 18))):
+        report = {
+            "recipe": name,
+            "training": {"images_seen": 3 * images, "log": [{}] * 3},
+            **{
+                part: {"confusion_matrix": [[right, n - right], [0, 0]]}
+                for part, right, n in zip(("full", "twin_free"), hits, (40, 30), strict=True)
+            },
+        }
+        (results / f"{name}.json").write_text(json.dumps(report), encoding="utf-8")
+    text = section(make_text(make_report(), results), title)
+    assert rows(text)[1:] == [
+        ["toy", "70", "70.00 %", "63.33 %", "90.00 %"],
+        ["toy-no-twins", "60", "62.50 %", "60.00 %", "70.00 %"],
+    ]
+    assert "7.50 points on all of the test, and 20.00 on the twins" in text
+    (results / "toy.json").unlink()
+    assert "Not measured" in section(make_text(make_report(), results), title)
+
+
 def test_training(results):
     text = section(make_text(make_report(), results), "Training")
     table = {row[0]: row[1] for row in rows(text)}
@@ -427,11 +452,12 @@ def test_training(results):
     assert table["images seen"] == "1,234,567"
     assert table["wall time"] == "5.00 h"
     assert table["epochs"] == "23"
-    assert table["validation top-1 of the kept epoch"] == "62.20 %"
+    assert table["validation top-1 of the kept epoch, before the bias"] == "62.20 %"
     assert table["phases"] == (
         "9 epochs at 64 px, then 11 epochs at 96 px, then 3 epochs at 96 px with 0.5 of the "
         "augmentation"
     )
+    assert table["bias added to each class"] == "angry +0.20, happy -0.30"
     assert table["learning_rate"] == "0.001"
     assert table["flip"] == "yes"
     assert table["patience"] == "none"

@@ -70,7 +70,7 @@ def test_the_bundled_weights_are_right_more_often_than_the_usual_package():
 
 
 def test_the_bundled_weights_have_the_better_macro_f1():
-    """PyPI fer 25.10.3 on the same test images: .642."""
+    """PyPI fer 25.10.3 on the same test images: .642; what we set out for: .65."""
     assert bundled_report()["full"]["macro_f1"] >= 65
 
 

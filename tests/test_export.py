@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fer.classify import softmax
 from fer.errors import ConfigError, InputError
 from fer.hub import load_folder
 from fer.types import ModelConfig
@@ -194,17 +193,6 @@ def test_nothing_is_written_where_a_format_is_off(finished, tmp_path, monkeypatc
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="'coreml'"):
         train.export.export(run, source, tmp_path / "out", ["coreml"])
-
-
-@pytest.mark.slow
-def test_temperature_is_found_again():
-    from train.export import fit_temperature
-
-    rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (4000, 5)).astype(np.float32)
-    probs = softmax(logits).astype(np.float64)
-    labels = np.array([rng.choice(5, p=row / row.sum()) for row in probs])
-    assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.1)
 
 
 def test_an_unfinished_run_is_not_exported(tmp_path):

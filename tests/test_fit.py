@@ -355,6 +355,8 @@ def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, monkeypatch):
     fit(get_recipe("smoke"), source, run, init=None)
     epochs = (run / "log.csv").read_text(encoding="utf-8").splitlines()
     assert len(epochs) == 1 + 2
+    record = json.loads((run / "training.json").read_text(encoding="utf-8"))
+    assert record["class_bias"].keys() == {"dark", "bright"}
     with pytest.raises(InputError, match="resume"):
         fit(get_recipe("smoke"), source, run, init=None)
     config = export(run, source, served)

@@ -122,3 +122,19 @@ def test_recalibrated_statistics_are_those_of_the_images():
     mean = np.asarray(first).mean(axis=(0, 1, 2))
     assert np.abs(np.asarray(norm.moving_mean) - mean).max() < 1e-3
     assert np.abs(mean).max() > 1e-2
+
+
+def test_the_bias_that_validation_asks_for_is_in_the_logits():
+    import keras
+
+    from train.model import build_model, correct_bias
+
+    keras.utils.set_random_seed(0)
+    model = build_model(2, 1, 32)
+    images = np.stack([noise(32, 32, seed=i)[..., :1] for i in range(40)])
+    before = np.asarray(model(images.astype(np.float32)))
+    labels = np.arange(40) % 4 // 3  # one in four is of the second class
+    added = correct_bias(model, images, labels, batch_size=16)
+    assert added[0] > 0.2
+    after = np.asarray(model(images.astype(np.float32)))
+    assert after == pytest.approx(before + added, abs=1e-5)

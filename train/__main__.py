@@ -82,11 +82,11 @@ def fit(
 
     from train.export import export as write
     from train.fit import fit as train
-    from train.recipes import get_recipe
+    from train.recipes import NO_TWINS, get_recipe
 
     chosen = get_recipe(recipe)
     if drop_twins:
-        chosen = replace(chosen, name=f"{chosen.name}-no-twins", drop_twins=True)
+        chosen = replace(chosen, name=chosen.name + NO_TWINS, drop_twins=True)
     run = out or Path("runs") / chosen.name
     source = _dataset(dataset)
     start = _start(init or chosen.init)
@@ -197,7 +197,7 @@ def contrast(dataset: Dataset = None, results: Results = Path("results")) -> Non
 def render(
     target: Annotated[Path, typer.Argument(help="Folder to write.")] = SUBGROUPS,
 ) -> None:
-    """Render the people of the subgroup probe (needs requirements-render.txt; 25 minutes)."""
+    """Render the people of the subgroup probe (needs requirements-render.txt)."""
     from train.render import render_people
 
     render_people(target)

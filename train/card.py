@@ -8,36 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 
 from fer.errors import InputError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER
 from fer.types import ModelConfig
+from train.recipes import NO_TWINS
+from train.report import PARTS, plot_names
 from train.robustness import CORRUPTIONS
 
 __all__ = ["fill_figures", "format_card", "format_figures", "write_cards"]
 
 _TEMPLATE = Path(__file__).with_name("card_template.md")
 _BEGIN, _END = "<!-- figures -->", "<!-- /figures -->"
-_PARTS = {
-    "full": "all test images",
-    "twin_free": "without twins in training",
-    "full_flip": "all, flip",
-    "twin_free_flip": "without twins, flip",
-}
-# Which key of the report a picture is drawn from.
-_PLOTS = {
-    "confusion": "full",
-    "reliability": "reliability",
-    "coverage": "coverage",
-    "robustness": "robustness",
-    "training": "training",
-}
+_TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 # Watts by a part of the device's name; the first that fits counts.
 # Source: the board power of NVIDIA's data sheets (SXM); for a processor an assumption, the
 # usual limit of a desktop's.
-_TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 _ASSUMED_WATTS = {"h100": 700, "h200": 700, "cpu": 65}
 
 
@@ -50,7 +39,7 @@ def _overall_table(report: dict[str, Any]) -> str:
         "| FER-2013 test | images | top-1 (95 % interval) | macro F1 (95 % interval) | ECE |",
         "|---|---|---|---|---|",
     ]
-    for part, title in _PARTS.items():
+    for part, title in PARTS.items():
         row = report[part]
         top1, f1 = row["interval_95"]["top1"], row["interval_95"]["macro_f1"]
         lines.append(
@@ -84,11 +73,7 @@ def _class_table(report: dict[str, Any]) -> str:
 
 def _plots(report: dict[str, Any]) -> dict[str, str]:
     """The pictures that were drawn with the report, as links from the repository's root."""
-    return {
-        name: f"results/{report['recipe']}_{name}.png"
-        for name, key in _PLOTS.items()
-        if report[key]
-    }
+    return {name: f"results/{file}" for name, file in plot_names(report).items()}
 
 
 def format_figures(report: dict[str, Any]) -> str:
@@ -137,7 +122,7 @@ def _card_data(report: dict[str, Any]) -> ModelCardData:
                 task_type="image-classification",
                 task_name="Facial expression classification, single pass",
                 dataset_type=report["dataset"],
-                dataset_name=f"FER-2013 test, {_PARTS[part]}",
+                dataset_name=f"FER-2013 test, {PARTS[part]}",
                 # Without it the Hub would take both parts for one.
                 dataset_config=part,
                 dataset_split="test",
@@ -266,6 +251,33 @@ def _framing(results: Path, margin: float) -> list[dict[str, Any]]:
     return [row | {"best": best[row["detector"]]} for row in rows if row["margin"] == margin]
 
 
+def _leak(results: Path) -> list[dict[str, Any]]:
+    """Each pair of runs with and without the training images that have a twin elsewhere."""
+    found = []
+    for path in sorted(results.glob(f"*{NO_TWINS}.json")):
+        whole = path.with_name(path.name.replace(NO_TWINS, ""))
+        if whole.is_file():
+            found += [
+                _twins(json.loads(each.read_text(encoding="utf-8"))) for each in (whole, path)
+            ]
+    return found
+
+
+def _twins(report: dict[str, Any]) -> dict[str, Any]:
+    """Top-1 of `report` with and without the twins and on the twins alone, in percent."""
+    tables = [np.array(report[part]["confusion_matrix"]) for part in ("full", "twin_free")]
+    tables.append(tables[0] - tables[1])
+    full, fresh, twins = (100 * np.trace(table) / table.sum() for table in tables)
+    training = report["training"]
+    return {
+        "recipe": report["recipe"],
+        "images": training["images_seen"] // len(training["log"]),
+        "full": full,
+        "twin_free": fresh,
+        "twins": twins,
+    }
+
+
 def _subgroups(results: Path, sha256: str) -> dict[str, Any] | None:
     path = results / "subgroups.json"
     if not path.is_file():
@@ -281,7 +293,8 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         report: what `train.evaluate.evaluate` wrote.
         config: of the weights that the report is about.
         results: folder of what was measured beside it: results.csv, contrast.csv,
-            framing.csv, speed.csv, subgroups.json, each of which may be missing.
+            framing.csv, speed.csv, subgroups.json and the reports of a run with twins and
+            one without, each of which may be missing.
     """
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,
@@ -305,6 +318,7 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         speed={row["format"]: row for row in _read_rows(results / "speed.csv")},
         contrast=_contrast(results, config.stretch_percentile),
         framing=_framing(results, config.crop_margin),
+        leak=_leak(results),
         subgroups=_subgroups(results, report["sha256"]),
     )
     return f"---\n{_card_data(report).to_yaml()}\n---\n\n{text}"

@@ -12,6 +12,7 @@ from fer.classify import Classifier
 from fer.hub import load_classifier
 from fer.image import image_to_frame
 from train.data import load_fresh_rows
+from train.robustness import corrupt
 
 __all__ = ["measure_contrast"]
 
@@ -32,17 +33,14 @@ def measure_contrast(dataset: str, results: Path) -> pd.DataFrame:
     """
     rows = load_fresh_rows(dataset, "validation")
     labels = np.asarray(rows["label"])
-    crops = [image_to_frame(row["image"]).astype(np.float32) for row in rows]
+    crops = [image_to_frame(row["image"]) for row in rows]
     bundled = load_classifier()
     table = []
     for percentile in tqdm(PERCENTILES, unit="percentile"):
         config = replace(bundled.config, stretch_percentile=percentile)
         classifier = Classifier(bundled.network, config)
         for factor in FACTORS:
-            flat = [
-                np.rint(crop.mean() + factor * (crop - crop.mean())).astype(np.uint8)
-                for crop in crops
-            ]
+            flat = [corrupt(crop, "contrast", factor, seed=0) for crop in crops]
             predicted = classifier(flat).argmax(axis=1)
             f1 = f1_score(labels, predicted, average="macro")
             table.append(

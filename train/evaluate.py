@@ -22,7 +22,7 @@ from sklearn.metrics import (
 from tqdm import tqdm
 
 from fer.classify import Classifier, softmax
-from fer.errors import ConfigError, InputError
+from fer.errors import InputError
 from fer.hub import KERAS_NAME, LITERT_NAME, load_folder
 from fer.image import image_to_frame
 from fer.preprocess import resize
@@ -30,6 +30,7 @@ from fer.types import ModelConfig
 from train.data import Split, dataset_name, load_rows, load_split
 from train.plots import write_plots
 from train.recipes import TRAINING_NAME
+from train.report import PARTS
 from train.robustness import CORRUPTIONS, Corruption, corrupt
 
 __all__ = [
@@ -45,7 +46,6 @@ log = logging.getLogger(__name__)
 
 _N_BOOTSTRAP = 2000
 _N_BINS = 15
-_PARTS = ("full", "twin_free", "full_flip", "twin_free_flip")
 
 
 def _percent(value: float) -> float:
@@ -237,24 +237,29 @@ def _formats(
 ) -> list[dict[str, Any]]:
     """Every format against the LiteRT file in `folder`, whose `logits` are given.
 
-    What `folder` does not hold is converted from its model.keras, and left out where there
-    is none.
+    What `folder` does not hold is converted from its model.keras, where that is there and
+    Keras runs on TensorFlow.
     """
     # They bring Keras and TensorFlow, which take seconds and which nothing else here needs.
+    import keras
+
     from train.export import FORMATS, format_file, load_network
 
     probs, fresh = softmax(logits, config.temperature), ~test.twin
     n_classes = len(config.class_names)
     served = _scores(test.labels, logits.argmax(axis=1), n_classes)
+    converts = KERAS_NAME in config.files and keras.backend.backend() == "tensorflow"
+    known = [form for form in FORMATS.values() if converts or form.file in config.files]
+    if missing := [name for name in FORMATS if FORMATS[name] not in known]:
+        log.warning(
+            "without %s, or without TensorFlow, nothing is said of %s",
+            KERAS_NAME,
+            ", ".join(missing),
+        )
     rows = []
-    known = [each for each in FORMATS.values() if {each.file, KERAS_NAME} & config.files.keys()]
     with tempfile.TemporaryDirectory() as made:
         for form in tqdm(known, desc="formats"):
-            try:
-                path = format_file(form, folder, Path(made), dataset)
-            except ConfigError as error:
-                log.warning("%s is left out: %s", form.name, error)
-                continue
+            path = format_file(form, folder, Path(made), dataset)
             found = Classifier(load_network(path), config).logits(test.images)
             predicted = found.argmax(axis=1)
             scores = _scores(test.labels, predicted, n_classes)
@@ -374,7 +379,7 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
         "uncertain_below": config.uncertain_below,
     }
     flipped = (logits + mirrored) / 2
-    for part in _PARTS:
+    for part in PARTS:
         keep = fresh if part.startswith("twin_free") else np.ones_like(fresh)
         report[part] = _measure(
             (flipped if part.endswith("flip") else logits)[keep],
@@ -418,7 +423,7 @@ def _write_row(report: dict[str, Any], path: Path) -> None:
             "temperature",
         )
     }
-    for part in _PARTS:
+    for part in PARTS:
         row |= {f"{part}_{key}": report[part][key] for key in ("top1", "macro_f1", "ece")}
     row |= {f"full_{key}": report["full"][key] for key in ("nll", "brier")}
     row["ferplus_top1"] = report["ferplus"] and report["ferplus"]["top1"]
@@ -437,7 +442,7 @@ def format_report(report: dict[str, Any]) -> str:
     lines = [f"{report['recipe']} ({report['file']}) on {report['dataset']} test", ""]
     if not report["twins_marked"]:
         lines += ["The data marks no twins, so twin_free is not known to be free of them.", ""]
-    for part in _PARTS:
+    for part in PARTS:
         figures = report[part]
         low, high = figures["interval_95"]["top1"]
         low_f1, high_f1 = figures["interval_95"]["macro_f1"]
@@ -451,7 +456,7 @@ def format_report(report: dict[str, Any]) -> str:
         f"{'temperature':15}{'ECE: 1':>10}{'fitted':>8}{'NLL: 1':>10}{'fitted':>8}"
         f"{'Brier: 1':>10}{'fitted':>8}",
     ]
-    for part in _PARTS:
+    for part in PARTS:
         figures = report[part]
         lines.append(
             f"{part:15}"

@@ -10,13 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from sklearn.metrics import log_loss
 
 from fer.classify import Classifier, Network, keras_network, litert_network, softmax
 from fer.errors import ConfigError, InputError
 from fer.hub import KERAS_NAME, LITERT_NAME
 from fer.types import CONFIG_NAME, ModelConfig
+from train.calibrate import fit_temperature
 from train.data import Split, default_dataset, load_split
 from train.recipes import TRAINING_NAME
 
@@ -27,7 +26,6 @@ __all__ = [
     "check_parity",
     "convert",
     "export",
-    "fit_temperature",
     "format_file",
     "load_network",
 ]
@@ -73,22 +71,6 @@ FORMATS = {
     )
 }
 _ALWAYS = ("keras", "litert-float32")
-
-
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature that minimises the cross-entropy of logits (n, k) on labels (n,).
-
-    Source: Guo et al. 2017, arXiv:1706.04599.
-    """
-    classes = np.arange(logits.shape[1])
-
-    def loss(log_temperature: float) -> float:
-        probs = softmax(logits, float(np.exp(log_temperature))).astype(np.float64)
-        probs /= probs.sum(axis=1, keepdims=True)
-        return float(log_loss(labels, probs, labels=classes))
-
-    found = minimize_scalar(loss, bounds=(np.log(0.1), np.log(10)), method="bounded")
-    return round(float(np.exp(found.x)), 4)
 
 
 def calibration_sample(train: Split) -> NDArray[np.uint8]:

@@ -24,7 +24,13 @@ from fer.types import CONFIG_NAME, ModelConfig
 from train.augment import Mix, build_geometry, build_photometry
 from train.data import Split, dataset_name, load_class_names, load_split
 from train.losses import TrainingLoss, accuracy, class_weights, repeats, soft_targets
-from train.model import build_model, build_trainer, load_teacher, recalibrate_batch_norm
+from train.model import (
+    build_model,
+    build_trainer,
+    correct_bias,
+    load_teacher,
+    recalibrate_batch_norm,
+)
 from train.recipes import TRAINING_NAME, Phase, Recipe
 
 __all__ = ["Backup", "FreshStatistics", "fit", "stream_batches"]
@@ -478,7 +484,8 @@ def fit(
 
     The weights kept are the running average after the epoch of the last phase with the
     best accuracy on those validation images that have no twin in the training split,
-    with fresh batch statistics. The test split is not opened.
+    with fresh batch statistics and with the bias that those images ask for. The test split
+    is not opened.
 
     Args:
         recipe: what to do.
@@ -523,12 +530,16 @@ def fit(
     served = build_model(len(class_names), config.channels, config.input_size, recipe.dropout)
     served.set_weights(network.get_weights())
     recalibrate_batch_norm(served, data.shown[:_N_RECALIBRATION_IMAGES])
+    added = correct_bias(served, data.validation.images, data.validation.labels)
     served.save(out / KERAS_NAME)
     # Whoever compares figures must see which had more than the labels.
     extra = " with FER+ votes" if recipe.ferplus and data.train.votes is not None else ""
     finished = replace(config, dataset=config.dataset + extra, dataset_sha256=data.sha256)
     (out / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")
     record = _record(made_of, command, len(data.train.labels), _read_log(out))
+    record["class_bias"] = {
+        name: round(float(value), 4) for name, value in zip(class_names, added, strict=True)
+    }
     (out / TRAINING_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

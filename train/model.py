@@ -9,8 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import InputError
+from train.calibrate import fit_bias
 
-__all__ = ["build_model", "build_trainer", "load_teacher", "recalibrate_batch_norm"]
+__all__ = [
+    "build_model",
+    "build_trainer",
+    "correct_bias",
+    "load_teacher",
+    "recalibrate_batch_norm",
+]
 
 # Keras leaves 0.999, with which the moving statistics lag for epochs at a few hundred
 # steps each.
@@ -20,10 +27,9 @@ _BATCH_NORM_MOMENTUM = 0.99
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation in TensorFlow's one kernel while training.
 
-    Keras puts it together from a dozen operations, each of which walks through memory:
-    on a CPU that is a third of a training step. The outputs are the same; the moving
-    variance is the unbiased one. On other backends, which fuse by themselves, this is
-    Keras's own layer.
+    Keras puts it together from a dozen operations, each of which walks through memory. The
+    outputs are the same; the moving variance is the unbiased one. On other backends, which
+    fuse by themselves, this is Keras's own layer.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -272,3 +278,27 @@ def recalibrate_batch_norm(
         model(batch, training=True)
     for norm in norms:
         norm.momentum = _BATCH_NORM_MOMENTUM
+
+
+def correct_bias(
+    model: keras.Model, images: NDArray[np.uint8], labels: NDArray[np.int64], batch_size: int = 256
+) -> NDArray[np.float32]:
+    """Add to the bias of the last layer what `train.calibrate.fit_bias` finds.
+
+    Args:
+        model: from `build_model`.
+        images: (n, s, s, c) uint8 validation images.
+        labels: (n,) class indices.
+        batch_size: images a batch.
+
+    Returns:
+        (k,) what was added to each logit.
+    """
+    logits = [
+        keras.ops.convert_to_numpy(model(images[i : i + batch_size].astype(np.float32)))
+        for i in range(0, len(images), batch_size)
+    ]
+    added = fit_bias(np.concatenate(logits), labels)
+    last = model.layers[-1]
+    last.bias.assign(keras.ops.convert_to_numpy(last.bias) + added)
+    return added

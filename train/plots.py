@@ -1,7 +1,5 @@
 """Pictures of what `train.evaluate.evaluate` measured, the same bytes from the same figures."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
+from train.report import plot_names
 from train.robustness import CORRUPTIONS
 
 __all__ = ["write_plots"]
@@ -157,22 +156,13 @@ def _robustness(report: dict[str, Any]) -> Figure:
     return figure
 
 
-@dataclass(frozen=True)
-class _Plot:
-    """A picture: `<recipe>_<name>.png`, drawn where the report has something under `key`."""
-
-    name: str
-    key: str
-    draw: Callable[[dict[str, Any]], Figure]
-
-
-_PLOTS = (
-    _Plot("confusion", "full", _confusion),
-    _Plot("reliability", "reliability", _reliability),
-    _Plot("coverage", "coverage", _coverage),
-    _Plot("training", "training", _training),
-    _Plot("robustness", "robustness", _robustness),
-)
+_DRAW = {
+    "confusion": _confusion,
+    "reliability": _reliability,
+    "coverage": _coverage,
+    "training": _training,
+    "robustness": _robustness,
+}
 
 
 def write_plots(report: dict[str, Any], results: Path) -> None:
@@ -182,12 +172,6 @@ def write_plots(report: dict[str, Any], results: Path) -> None:
         report: what `train.evaluate.evaluate` returns.
         results: folder for the PNG files.
     """
-    for plot in _PLOTS:
-        if report[plot.key] is None:
-            continue
+    for name, file in plot_names(report).items():
         with matplotlib.style.context(_STYLE):
-            plot.draw(report).savefig(
-                results / f"{report['recipe']}_{plot.name}.png",
-                dpi=_DPI,
-                metadata={"Software": None},
-            )
+            _DRAW[name](report).savefig(results / file, dpi=_DPI, metadata={"Software": None})

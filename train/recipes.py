@@ -6,11 +6,21 @@ from typing import Literal
 
 from fer.errors import InputError
 
-__all__ = ["CHECKPOINT_FOLDER", "RECIPES", "TRAINING_NAME", "Phase", "Recipe", "get_recipe"]
+__all__ = [
+    "CHECKPOINT_FOLDER",
+    "NO_TWINS",
+    "RECIPES",
+    "TRAINING_NAME",
+    "Phase",
+    "Recipe",
+    "get_recipe",
+]
 
 CHECKPOINT_FOLDER = Path(__file__).parent / "checkpoints"
 # The record of a run, beside its weights.
 TRAINING_NAME = "training.json"
+# Ends the name of a recipe whose run left out the training images with a twin elsewhere.
+NO_TWINS = "-no-twins"
 
 
 @dataclass(frozen=True)
@@ -151,8 +161,8 @@ class Recipe:
 def mobilenet_v2_64() -> Recipe:
     """The quick one: as `mobilenetv2-96`, but on small images only.
 
-    Half an hour on two cores, for trying an idea: with `--drop-twins` it shows what images
-    that stand in training and test are worth. Figures: results/mobilenetv2-64.json and
+    For trying an idea: with `--drop-twins` it shows what images that stand in training and
+    test are worth. Hardware, time and figures: results/mobilenetv2-64.json and
     results/mobilenetv2-64-no-twins.json.
 
     Command: python -m train fit mobilenetv2-64 [--drop-twins]
@@ -173,7 +183,7 @@ def mobilenet_v2_96() -> Recipe:
     Epochs at 64 px find most of the accuracy at half the price of one at 96 px; the last
     three with half the augmentation settle it under the low end of the cosine. A third of
     the target are FER+ votes, which tell moderate surprise from fear where the labels do
-    not. Two cores with AVX-512 take two hours. Figures: results/mobilenetv2-96.json.
+    not. Hardware, time and figures: results/mobilenetv2-96.json.
 
     Command: python -m train fit mobilenetv2-96
     """
@@ -188,15 +198,14 @@ def mobilenet_v2_96() -> Recipe:
 
 
 def mobilenet_v2_96_distilled() -> Recipe:
-    """The flagship: `mobilenetv2-96` trained on, on what two teachers see.
+    """`mobilenetv2-96` trained on, on what two teachers see.
 
     The teachers are the network it starts from and one that was trained apart from it:
     together they know more than either, and what they say of an image is less noisy than
     its label. Images are mixed and made worse, by noise and blur above all, which the
     first recipe never saw; the teachers judge them before that.
 
-    An hour and a half on two cores with AVX-512. Figures:
-    results/mobilenetv2-96-distilled.json.
+    Hardware, time and figures: results/mobilenetv2-96-distilled.json.
 
     Command: python -m train fit mobilenetv2-96-distilled
     """
@@ -221,8 +230,8 @@ def mobilenet_v2_96_born_again() -> Recipe:
     """The flagship: `mobilenetv2-96-distilled` taught once more, by itself and another.
 
     Its two teachers are better calibrated together than those before. Rare classes are no
-    longer repeated: what they gained was paid for by the common ones. Time and figures:
-    results/mobilenetv2-96-born-again.json.
+    longer repeated: what they gained was paid for by the common ones. Hardware, time and
+    figures: results/mobilenetv2-96-born-again.json.
 
     Command: python -m train fit mobilenetv2-96-born-again
 

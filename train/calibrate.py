@@ -1,0 +1,66 @@
+"""What is fitted on validation after training, so that probabilities mean what they say."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import log_softmax
+from sklearn.metrics import log_loss
+
+from fer.classify import softmax
+
+__all__ = ["fit_bias", "fit_temperature"]
+
+_LOG_BOUNDS = (np.log(0.1), np.log(10))
+# Standard deviation, in nats, of the normal prior of each class's bias: a few images move
+# it little, thousands as far as they say.
+_PRIOR_DEVIATION = 0.5
+
+
+def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """The temperature that minimises the cross-entropy of logits (n, k) on labels (n,).
+
+    Source: Guo et al. 2017, arXiv:1706.04599.
+    """
+    classes = np.arange(logits.shape[1])
+
+    def loss(log_temperature: float) -> float:
+        probs = softmax(logits, float(np.exp(log_temperature))).astype(np.float64)
+        probs /= probs.sum(axis=1, keepdims=True)
+        return float(log_loss(labels, probs, labels=classes))
+
+    found = minimize_scalar(loss, bounds=_LOG_BOUNDS, method="bounded")
+    return round(float(np.exp(found.x)), 4)
+
+
+def fit_bias(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
+    """What to add to the logit of each class so that none is answered too often.
+
+    Soft targets and repeated images teach other shares of the classes than the labels have.
+
+    Args:
+        logits: (n, k) of images that were not trained on.
+        labels: (n,) class indices.
+
+    Returns:
+        (k,) with mean 0: the most probable bias, found together with a temperature, which
+        is not applied.
+
+    Source: vector scaling, Guo et al. 2017, arXiv:1706.04599, section 4.2, with one scale
+    for all classes.
+    """
+    k = logits.shape[1]
+    inputs, targets = logits.astype(np.float64), np.eye(k)[labels]
+
+    def loss(params: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        scale, bias = np.exp(params[0]), params[1:]
+        log_probs = log_softmax(scale * inputs + bias, axis=1)
+        slope = np.exp(log_probs) - targets  # of the cross-entropy, by the scaled logits
+        value = -(targets * log_probs).sum() + (bias**2).sum() / (2 * _PRIOR_DEVIATION**2)
+        by_scale = scale * (slope * inputs).sum()
+        by_bias = slope.sum(axis=0) + bias / _PRIOR_DEVIATION**2
+        return float(value), np.concatenate([[by_scale], by_bias])
+
+    bounds = [_LOG_BOUNDS] + [(None, None)] * k
+    found = minimize(loss, np.zeros(k + 1), jac=True, bounds=bounds, method="L-BFGS-B").x
+    bias = found[1:] / np.exp(found[0])
+    return (bias - bias.mean()).astype(np.float32)
