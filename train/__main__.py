@@ -159,6 +159,20 @@ def crop(
 
 
 @app.command()
+def fer2013(
+    csv: Annotated[Path, typer.Argument(help="fer2013.csv of the challenge.")],
+    target: Annotated[Path, typer.Argument(help="New folder for the data set.")],
+    votes: Annotated[
+        Path | None, typer.Option(help="fer2013new.csv, the votes of FER+. [none]")
+    ] = None,
+) -> None:
+    """Put FER-2013, FER+'s votes and marks of what stands in two splits into one data set."""
+    from train.fer2013 import prepare_fer2013
+
+    typer.echo(prepare_fer2013(csv, target, votes).to_string())
+
+
+@app.command()
 def evaluate(
     model: Annotated[
         Path, typer.Argument(help="Folder with fer.json and model.tflite.")

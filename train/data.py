@@ -22,6 +22,7 @@ from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 
 __all__ = [
+    "FERPLUS_COUNTS",
     "SPLITS",
     "Split",
     "dataset_name",
@@ -30,6 +31,7 @@ __all__ = [
     "load_fresh_rows",
     "load_rows",
     "load_split",
+    "open_csv",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -38,18 +40,26 @@ _LOCAL_COPY = Path("../shared/data/fer2013")
 _HELD_OUT = 7
 # The challenge's own names and order, https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge
 _CSV_SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
-# Column of each class in FER+'s votes, https://github.com/microsoft/FERPlus
+# Columns of FER+'s votes, https://github.com/microsoft/FERPlus
+FERPLUS_COUNTS = (
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "nf",
+)
+# What the first of them are called here.
 _FERPLUS_COLUMNS = {
-    "neutral": 0,
-    "happy": 1,
-    "surprise": 2,
-    "sad": 3,
-    "angry": 4,
-    "disgust": 5,
-    "fear": 6,
+    name: column
+    for column, name in enumerate(
+        ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear")
+    )
 }
-# Behind these: contempt, unknown, no face.
-_N_FERPLUS_COLUMNS = 10
 _CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 
@@ -124,7 +134,7 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
     """
     if split not in SPLITS:
         raise InputError(f"split must be one of {SPLITS}. Received: {split!r}")
-    source = _open_csv(Path(dataset)) if dataset.endswith(".csv") else _open(dataset)
+    source = open_csv(Path(dataset))[0] if dataset.endswith(".csv") else _open(dataset)
     if "train" not in source:
         raise InputError(f"{dataset} must have a split 'train'. Received: {sorted(source)}")
     train = _checked(source["train"], f"{dataset}[train]")
@@ -168,8 +178,19 @@ def _open(dataset: str) -> datasets.DatasetDict:
         ) from error
 
 
-def _open_csv(path: Path) -> datasets.DatasetDict:
-    """fer2013.csv: columns emotion, pixels (numbers between blanks, square) and Usage."""
+def open_csv(path: Path) -> tuple[datasets.DatasetDict, pd.Series]:
+    """A file in the layout of fer2013.csv.
+
+    Args:
+        path: with columns emotion, pixels (numbers between blanks, square) and Usage.
+
+    Returns:
+        The splits, with columns `image`, `label` and `csv_row`, the number of the row; and
+        the `Usage` of all rows.
+
+    Raises:
+        InputError: it is not such a file.
+    """
     if not path.is_file():
         raise InputError(f"{path} must be a file. Received: nothing of that name")
     try:
@@ -192,7 +213,11 @@ def _open_csv(path: Path) -> datasets.DatasetDict:
             f"`emotion` must be 0..{len(names) - 1}. Received: {sorted(set(table['emotion']))}"
         )
     order = sorted(names)
-    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=order))
+    features = datasets.Features(
+        image=datasets.Image(),
+        label=datasets.ClassLabel(names=order),
+        csv_row=datasets.Value("int32"),
+    )
     splits = {}
     for used, split in _CSV_SPLITS.items():
         rows = table[usage == used]
@@ -201,10 +226,11 @@ def _open_csv(path: Path) -> datasets.DatasetDict:
                 {
                     "image": [_csv_picture(text, path) for text in rows["pixels"]],
                     "label": [order.index(names[i]) for i in rows["emotion"]],
+                    "csv_row": list(rows.index),
                 },
                 features=features,
             )
-    return datasets.DatasetDict(splits)
+    return datasets.DatasetDict(splits), usage
 
 
 def _csv_picture(text: str, path: Path) -> Image.Image:
@@ -317,9 +343,9 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
 def _counted(rows: datasets.Dataset) -> NDArray[np.int64]:
     """FER+'s ten counts of each image, (n, 10)."""
     counts = rows["ferplus_votes"]
-    if not all(row is not None and len(row) == _N_FERPLUS_COLUMNS for row in counts):
+    if not all(row is not None and len(row) == len(FERPLUS_COUNTS) for row in counts):
         raise InputError(
-            f"`ferplus_votes` must be {_N_FERPLUS_COLUMNS} counts an image. "
+            f"`ferplus_votes` must be {len(FERPLUS_COUNTS)} counts an image. "
             "Received: fewer or more for some"
         )
     return np.asarray(counts, np.int64)
