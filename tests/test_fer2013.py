@@ -1,19 +1,16 @@
 """FER-2013's own file and FER+'s votes into one data set."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from fer.errors import InputError
-from tests.conftest import noise
+from tests.conftest import noise, shared
 
 pytest.importorskip("datasets")
 
 from train.data import load_rows, load_split
 from train.fer2013 import find_copies, prepare_fer2013
 
-SHARED = Path("../shared/data/fer2013")
 USAGES = ("Training", "PublicTest", "PrivateTest")
 VOTES = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
 
@@ -119,9 +116,8 @@ def test_files_that_do_not_belong_together_are_refused(files, tmp_path):
 @pytest.mark.slow
 def test_copies_in_fer2013_are_those_that_are_known():
     """Against marks made in another way; either finds a few that the other does not."""
-    if not SHARED.is_dir():
-        pytest.skip(f"{SHARED} is not there")
-    train, test = (load_rows(str(SHARED), name) for name in ("train", "test"))
+    source = str(shared("data", "fer2013"))
+    train, test = (load_rows(source, name) for name in ("train", "test"))
     others = np.stack([np.asarray(image.convert("L")) for image in train["image"]])
     some = test.select(range(400))
     found, _ = find_copies(
