@@ -33,8 +33,8 @@ _NOTICE = f"""
 <div class="fer-notice">
 <p><b>You are using an AI system that estimates apparent expressions.</b> It sees how a face
 looks in one picture. It cannot tell what someone feels, thinks or means, it is often wrong,
-and it is not equally good for everyone. Probabilities are calibrated on FER-2013; when the
-best one is low the page says <i>uncertain</i>.</p>
+and it is not equally good for everyone. Probabilities are calibrated on the data set of the
+model's training, not on your camera; when the best one is low the page says <i>uncertain</i>.</p>
 <p><b>Nothing is stored.</b> Camera frames are analysed in memory and dropped. A picture that you
 upload (at most {MAX_PIXELS // 1_000_000} megapixels and {_MAX_FILE_SIZE.upper()}) and its copy with
 boxes pass through a temporary folder of the computer that runs this page and are deleted from it
