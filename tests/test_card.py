@@ -84,6 +84,7 @@ def make_report(**changes):
         "trained_on": "fer2013 with FER+ votes",
         "dataset": "fer2013",
         "twins_marked": True,
+        "test_sha256": "ef" * 32,
         "class_names": list(NAMES),
         "input_size": 96,
         "detail_size": 48,
@@ -417,28 +418,79 @@ def test_rendered_persons(results):
     assert "**Rendered persons**" in section(other, "Not measured, because")
 
 
+def write_run(results, name, images, hits, **changes):
+    """40 test images, 10 of which are twins; `hits` of all and of the rest."""
+    report = {
+        "recipe": name,
+        "test_sha256": make_report()["test_sha256"],
+        "twins_marked": True,
+        "training": make_training(images_seen=23 * images),
+    } | changes
+    for part, right, n in zip(("full", "twin_free"), hits, (40, 30), strict=True):
+        report[part] = {"confusion_matrix": [[right, n - right], [0, 0]]}
+    (results / f"{name}.json").write_text(json.dumps(report), encoding="utf-8")
+
+
 def test_the_leak(results):
-    """Two classes; 40 test images, 10 of which are twins."""
     title = "What the leak is worth"
     assert "Not measured" in section(make_text(make_report(), results), title)
-    for name, images, hits in (("toy", 70, (28, 19)), ("toy-no-twins", 60, (25, 18))):
-        report = {
-            "recipe": name,
-            "training": {"images_seen": 3 * images, "log": [{}] * 3},
-            **{
-                part: {"confusion_matrix": [[right, n - right], [0, 0]]}
-                for part, right, n in zip(("full", "twin_free"), hits, (40, 30), strict=True)
-            },
-        }
-        (results / f"{name}.json").write_text(json.dumps(report), encoding="utf-8")
+    for name in ("one", "two"):
+        write_run(results, name, 70, (28, 19))
+        write_run(results, f"{name}-no-twins", 60, (25, 18))
     text = section(make_text(make_report(), results), title)
-    assert rows(text)[1:] == [
-        ["toy", "70", "70.00 %", "63.33 %", "90.00 %"],
-        ["toy-no-twins", "60", "62.50 %", "60.00 %", "70.00 %"],
+    assert [row for row in rows(text) if "two" in row[0]] == [
+        ["two", "70", "70.00 %", "63.33 %", "90.00 %"],
+        ["two-no-twins", "60", "62.50 %", "60.00 %", "70.00 %"],
     ]
-    assert "7.50 points on all of the test, and 20.00 on the twins" in text
-    (results / "toy.json").unlink()
-    assert "Not measured" in section(make_text(make_report(), results), title)
+    assert "top-1, the 10 twins" in text
+    gaps = [row for row in rows(text) if "difference" in row[0]]
+    assert len(gaps) == 2
+    # sqrt((.7 * .3 + .625 * .375) / 40) is a standard error of 10.54 points.
+    assert gaps[0][2:] == [
+        "7.50 (-13.16 to 28.16)",
+        "3.33 (-21.26 to 27.92)",
+        "20.00 (-13.95 to 53.95)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": None},
+        {"training": make_training(init="imagenet")},
+        {"test_sha256": "another"},
+        {"twins_marked": False},
+    ],
+)
+def test_runs_that_differ_in_more_than_twins_say_nothing_of_the_leak(results, changes):
+    write_run(results, "toy", 70, (28, 19), **changes)
+    write_run(results, "toy-no-twins", 60, (25, 18))
+    assert "Not measured" in section(make_text(make_report(), results), "What the leak is worth")
+
+
+def test_the_prose_says_what_the_recipe_does(results):
+    from train.recipes import get_recipe
+
+    plain = asdict(get_recipe("mobilenetv2-96")) | {
+        "balance": 0.0,
+        "label_smoothing": 0.0,
+        "mix": 0.0,
+        "photometric": 0,
+    }
+    rich = plain | {"balance": 0.5, "label_smoothing": 0.1, "mix": 0.3, "photometric": 1}
+    for recipe, init, teachers, said in (
+        (plain, None, [], set()),
+        (rich, "imagenet", ["one.keras"], {"mixed", "made worse", "rare", "smoothing", "teachers"}),
+        (plain | {"mix": 0.3}, "imagenet", [], {"mixed"}),
+        (plain, "imagenet", ["one.keras"], {"teachers"}),
+    ):
+        training = make_training(recipe=recipe, init=init, teachers=teachers)
+        text = section(make_text(make_report(training=training), results), "Training")
+        prose = text[: text.index("| run |")]
+        words = {"mixed", "made worse", "rare", "smoothing", "teachers"}
+        assert {word for word in words if word in prose} == said
+        assert ("ImageNet" in prose) == (init is not None)
+        assert ("random weights" in prose) == (init is None)
 
 
 def test_training(results):

@@ -124,3 +124,10 @@ def test_every_python_module_is_named_in_the_readme():
     for path in (ROOT / "fer").glob("*.py"):
         if path.stem not in ("__init__",):
             assert f"  {path.name} " in read("README.md"), path.name
+
+
+def test_every_checkpoint_is_explained():
+    folder = ROOT / "train" / "checkpoints"
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    for path in folder.glob("*.keras"):
+        assert f"| `{path.name}` |" in text

@@ -285,3 +285,20 @@ def test_a_measurement_holds_what_the_card_is_made_of(measured):
     assert "litert-int8" in text
     assert "FER+ majority" in text
     assert max(map(len, text.splitlines())) <= 120
+
+
+@pytest.mark.keras
+@pytest.mark.slow
+def test_a_folder_with_the_served_file_alone_is_measured(tmp_path, caplog):
+    from train.evaluate import evaluate
+
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    for name in ("fer.json", "model.tflite"):
+        shutil.copy(WEIGHTS_FOLDER / name, weights)
+    classes = ModelConfig.read(weights).class_names
+    source = make_voted(tmp_path / "voted", [{"happy": 9}], classes)
+    report = evaluate(weights, source, tmp_path / "results")
+    assert [row["format"] for row in report["formats"]] == ["litert-float32"]
+    assert "keras, litert-float16, litert-int8, onnx are not measured" in caplog.text
+    assert report["training"] is None

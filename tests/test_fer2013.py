@@ -99,6 +99,16 @@ def test_files_that_do_not_belong_together_are_refused(files, tmp_path):
     votes.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"84.*83 rows"):
         prepare_fer2013(csv, tmp_path / "out", votes)
+    swapped = [lines[0], lines[2], lines[1], *lines[3:]]
+    votes.write_text("\n".join(swapped) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match="named by their row"):
+        prepare_fer2013(csv, tmp_path / "out", votes)
+    for cell in ("many", "256", "-1", "0.5", ""):
+        votes.write_text("\n".join([*lines[:-1], lines[-1] + cell]), encoding="utf-8")
+        if cell == "0.5" or cell == "":
+            votes.write_text("\n".join([*lines[:-1], lines[-1][:-1] + cell]), encoding="utf-8")
+        with pytest.raises(InputError, match=r"0\.\.255"):
+            prepare_fer2013(csv, tmp_path / "out", votes)
     votes.write_text("Usage,neutral\nTraining,1\n", encoding="utf-8")
     with pytest.raises(InputError, match="none called anger, contempt"):
         prepare_fer2013(csv, tmp_path / "out", votes)

@@ -166,7 +166,7 @@ def fer2013(
         Path | None, typer.Option(help="fer2013new.csv, the votes of FER+. [none]")
     ] = None,
 ) -> None:
-    """Put FER-2013, FER+'s votes and marks of what stands in two splits into one data set."""
+    """Put FER-2013, FER+'s votes and marks of copies in training into one data set."""
     from train.fer2013 import prepare_fer2013
 
     typer.echo(prepare_fer2013(csv, target, votes).to_string())

@@ -217,6 +217,11 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
     recipe = {name: value for name, value in record["recipe"].items() if name not in apart}
     return {
         "recipe": {name: _recipe_value(value) for name, value in recipe.items()},
+        "from_random": record["init"] is None,
+        "repeats": recipe["balance"] > 0,
+        "smooths": recipe["label_smoothing"] > 0,
+        "mixes": recipe["mix"] > 0,
+        "worsens": recipe["photometric"] > 0,
         "init": _file_name(record["init"]),
         "teachers": [_file_name(teacher) for teacher in record["teachers"]],
         "n_epochs": len(record["log"]),
@@ -251,31 +256,55 @@ def _framing(results: Path, margin: float) -> list[dict[str, Any]]:
     return [row | {"best": best[row["detector"]]} for row in rows if row["margin"] == margin]
 
 
-def _leak(results: Path) -> list[dict[str, Any]]:
-    """Each pair of runs with and without the training images that have a twin elsewhere."""
+def _leak(results: Path, test_sha256: str) -> list[dict[str, Any]]:
+    """Each pair of runs on this test that differ in nothing but `drop_twins`."""
     found = []
     for path in sorted(results.glob(f"*{NO_TWINS}.json")):
         whole = path.with_name(path.name.replace(NO_TWINS, ""))
-        if whole.is_file():
-            found += [
-                _twins(json.loads(each.read_text(encoding="utf-8"))) for each in (whole, path)
-            ]
+        if not whole.is_file():
+            continue
+        seen, unseen = (json.loads(each.read_text(encoding="utf-8")) for each in (whole, path))
+        tests = {each["test_sha256"] for each in (seen, unseen)}
+        if tests == {test_sha256} and _made_of(seen) == _made_of(unseen) and seen["twins_marked"]:
+            found.append(_pair(seen, unseen))
     return found
 
 
-def _twins(report: dict[str, Any]) -> dict[str, Any]:
-    """Top-1 of `report` with and without the twins and on the twins alone, in percent."""
-    tables = [np.array(report[part]["confusion_matrix"]) for part in ("full", "twin_free")]
-    tables.append(tables[0] - tables[1])
-    full, fresh, twins = (100 * np.trace(table) / table.sum() for table in tables)
-    training = report["training"]
-    return {
-        "recipe": report["recipe"],
-        "images": training["images_seen"] // len(training["log"]),
-        "full": full,
-        "twin_free": fresh,
-        "twins": twins,
-    }
+def _made_of(report: dict[str, Any]) -> dict[str, Any] | None:
+    """What decided a run, but for its name and what became of twins; itself if not known."""
+    if (record := report["training"]) is None:
+        return report
+    apart = ("name", "drop_twins")
+    recipe = {key: value for key, value in record["recipe"].items() if key not in apart}
+    return {"recipe": recipe, "init": record["init"], "teachers": record["teachers"]}
+
+
+def _pair(seen: dict[str, Any], unseen: dict[str, Any]) -> dict[str, Any]:
+    """Top-1 of both and how far the second lies behind, with 95 % intervals, in percent.
+
+    The intervals are of the test images that there are; those of two runs of one recipe
+    differ, too, which one run each cannot tell.
+    """
+    rows = {}
+    for report in (seen, unseen):
+        full, fresh = (np.array(report[part]["confusion_matrix"]) for part in ("full", "twin_free"))
+        training = report["training"]
+        rows[report["recipe"]] = {
+            "images": training["images_seen"] // len(training["log"]),
+            **{
+                name: {"top1": 100 * np.trace(table) / table.sum(), "n": int(table.sum())}
+                for name, table in (("all", full), ("fresh", fresh), ("twins", full - fresh))
+            },
+        }
+    first, second = rows.values()
+    gaps = {}
+    for name in ("all", "fresh", "twins"):
+        shares = np.array([first[name]["top1"], second[name]["top1"]]) / 100
+        # As if each run had images of its own; they share them, so this is on the safe side.
+        error = 100 * np.sqrt((shares * (1 - shares)).sum() / first[name]["n"])
+        gap = 100 * (shares[0] - shares[1])
+        gaps[name] = {"gap": gap, "low": gap - 1.96 * error, "high": gap + 1.96 * error}
+    return {"recipe": seen["recipe"], "runs": rows, "gaps": gaps, "n_twins": first["twins"]["n"]}
 
 
 def _subgroups(results: Path, sha256: str) -> dict[str, Any] | None:
@@ -318,7 +347,7 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         speed={row["format"]: row for row in _read_rows(results / "speed.csv")},
         contrast=_contrast(results, config.stretch_percentile),
         framing=_framing(results, config.crop_margin),
-        leak=_leak(results),
+        leak=_leak(results, report["test_sha256"]),
         subgroups=_subgroups(results, report["sha256"]),
     )
     return f"---\n{_card_data(report).to_yaml()}\n---\n\n{text}"

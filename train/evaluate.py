@@ -237,8 +237,8 @@ def _formats(
 ) -> list[dict[str, Any]]:
     """Every format against the LiteRT file in `folder`, whose `logits` are given.
 
-    What `folder` does not hold is converted from its model.keras, where that is there and
-    Keras runs on TensorFlow.
+    What `folder` does not hold is converted from its model.keras, and left out where that
+    is not there or Keras runs on another backend than TensorFlow.
     """
     # They bring Keras and TensorFlow, which take seconds and which nothing else here needs.
     import keras
@@ -248,13 +248,15 @@ def _formats(
     probs, fresh = softmax(logits, config.temperature), ~test.twin
     n_classes = len(config.class_names)
     served = _scores(test.labels, logits.argmax(axis=1), n_classes)
-    converts = KERAS_NAME in config.files and keras.backend.backend() == "tensorflow"
-    known = [form for form in FORMATS.values() if converts or form.file in config.files]
-    if missing := [name for name in FORMATS if FORMATS[name] not in known]:
+    converts = (folder / KERAS_NAME).is_file() and keras.backend.backend() == "tensorflow"
+    held = [file for file in config.files if (folder / file).is_file()]
+    known = [form for form in FORMATS.values() if converts or form.file in held]
+    if missing := [form.name for form in FORMATS.values() if form not in known]:
         log.warning(
-            "without %s, or without TensorFlow, nothing is said of %s",
-            KERAS_NAME,
+            "%s are not measured: that needs TensorFlow and %s in %s",
             ", ".join(missing),
+            KERAS_NAME,
+            folder,
         )
     rows = []
     with tempfile.TemporaryDirectory() as made:
@@ -340,8 +342,8 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
     converted to, `robustness` what comes of ever worse crops.
 
     Args:
-        folder: with fer.json, model.tflite, model.keras, and training.json where there is
-            one.
+        folder: with fer.json and model.tflite; model.keras, from which other formats are
+            converted, and training.json where there are any.
         dataset: Hub repository or folder with the same classes.
         results: folder to write `<recipe>.json`, the plots of `train.plots` and the row of
             `results.csv` in.

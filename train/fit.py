@@ -319,7 +319,7 @@ class _Data:
         config: with the phase's `input_size`.
         train: what the recipe wants of the training split, rare classes several times.
         validation: the images without a twin in the training split.
-        shown: (n, s, s, c) the whole training split in random order, as it will be served.
+        shown: (n, s, s, c) the images of `train`, each once, in random order, as it will be served.
         sha256: of the whole training split.
     """
 
