@@ -74,6 +74,23 @@ def test_a_format_answers_as_keras_does_from_the_same_bytes_each_time(network_pa
         assert [value.name for value in session.get_outputs()] == ["logits"]
 
 
+def test_int8_keeps_scaling_stem_and_first_block_in_float32(network_path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    from train.export import convert
+
+    model = Interpreter(model_content=convert(network_path, "litert-int8", images(8)))
+    kernels = {
+        (tuple(each["shape"]), each["dtype"])
+        for each in model.get_tensor_details()
+        if len(each["shape"]) == 4 and each["shape"][0] > 1
+    }
+    assert ((32, 3, 3, 1), np.float32) in kernels
+    assert ((16, 1, 1, 32), np.float32) in kernels
+    assert ((96, 1, 1, 16), np.int8) in kernels
+    assert ((1280, 1, 1, 320), np.int8) in kernels
+
+
 def test_the_keras_format_is_the_file_itself(network_path):
     from train.export import convert
 

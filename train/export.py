@@ -3,6 +3,7 @@
 import hashlib
 import io
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -142,12 +143,17 @@ def _to_int8(network: keras.Model, calibration: NDArray[np.uint8]) -> bytes:
         return ([image[None].astype(np.float32)] for image in images)
 
     both = (tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS)
-    with _converter(
-        network,
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=partial(samples, calibration),
-        target_spec=tf.lite.TargetSpec(supported_ops=both),
-    ) as converter:
+    with (
+        _converter(
+            network,
+            optimizations=[tf.lite.Optimize.DEFAULT],
+            representative_dataset=partial(samples, calibration),
+            target_spec=tf.lite.TargetSpec(supported_ops=both),
+        ) as converter,
+        warnings.catch_warnings(),
+    ):
+        # The debugger's own interpreter, about which there is nothing to do here.
+        warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite\.Interpreter is deprecated")
         # The debugger knows the names that the layers have behind the conversion.
         debugger = tf.lite.experimental.QuantizationDebugger(
             converter=converter, debug_dataset=partial(samples, calibration[:1])
