@@ -74,15 +74,18 @@ def test_a_format_answers_as_keras_does_from_the_same_bytes_each_time(network_pa
         assert [value.name for value in session.get_outputs()] == ["logits"]
 
 
-def test_int8_keeps_scaling_stem_and_first_block_in_float32(network_path):
+@pytest.mark.slow
+def test_int8_keeps_stem_and_first_block_in_float32(tmp_path):
     from ai_edge_litert.interpreter import Interpreter
 
     from train.export import convert
+    from train.model import build_model
 
-    model = Interpreter(model_content=convert(network_path, "litert-int8", images(8)))
+    build_model(2, 1, 32).save(tmp_path / "model.keras")
+    content = convert(tmp_path / "model.keras", "litert-int8", images(8, side=32))
     kernels = {
-        (tuple(each["shape"]), each["dtype"])
-        for each in model.get_tensor_details()
+        (tuple(map(int, each["shape"])), each["dtype"])
+        for each in Interpreter(model_content=content).get_tensor_details()
         if len(each["shape"]) == 4 and each["shape"][0] > 1
     }
     assert ((32, 3, 3, 1), np.float32) in kernels
