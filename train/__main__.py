@@ -13,10 +13,12 @@ import typer
 
 from fer.errors import FerError, InputError
 from fer.hub import WEIGHTS_FOLDER
+from train.recipes import RECIPES
 
 SUBGROUPS = Path("examples/subgroups")
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+# Rich would take the defaults in brackets for markup.
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
 
 Dataset = Annotated[
     str | None,
@@ -51,7 +53,7 @@ def _start(named: str) -> Path | str | None:
 
 @app.command()
 def fit(
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe in train/recipes.py.")],
+    recipe: Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.")],
     dataset: Dataset = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run. [runs/RECIPE]")] = None,
     init: Annotated[
