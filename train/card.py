@@ -304,7 +304,7 @@ def _pair(seen: dict[str, Any], unseen: dict[str, Any]) -> dict[str, Any]:
         error = 100 * np.sqrt((shares * (1 - shares)).sum() / first[name]["n"])
         gap = 100 * (shares[0] - shares[1])
         gaps[name] = {"gap": gap, "low": gap - 1.96 * error, "high": gap + 1.96 * error}
-    return {"recipe": seen["recipe"], "runs": rows, "gaps": gaps, "n_twins": first["twins"]["n"]}
+    return {"runs": rows, "gaps": gaps, "n_twins": first["twins"]["n"]}
 
 
 def _subgroups(results: Path, sha256: str) -> dict[str, Any] | None:
