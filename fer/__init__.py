@@ -14,6 +14,7 @@ from fer.hub import load_classifier, load_detector
 from fer.image import read_image
 from fer.pipeline import Pipeline
 from fer.serialize import to_dict
+from fer.track import TrackState
 from fer.types import Faces, FrameResult, ModelConfig
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "ModelConfig",
     "Pipeline",
     "SlimFaceDetector",
+    "TrackState",
     "YuNetDetector",
     "annotate",
     "load_classifier",

@@ -1,7 +1,8 @@
-"""frame -> detect -> crop -> classify: one call for everything that has a frame."""
+"""frame -> detect -> crop -> classify -> track: one call for everything that has a frame."""
 
 import itertools
 import time
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from fer.classify import Classifier
 from fer.crop import crop_faces
 from fer.detect import Detector
 from fer.hub import load_classifier, load_detector
+from fer.track import TrackState, step
 from fer.types import FrameResult, check_frame
 
 __all__ = ["Pipeline"]
@@ -78,3 +80,26 @@ class Pipeline:
             uncertain_below=config.uncertain_below,
             timing_ms=dict(zip(("detect", "crop", "classify"), spent, strict=True)),
         )
+
+    def track(
+        self, frame: NDArray[np.uint8], state: TrackState, time_s: float
+    ) -> tuple[TrackState, FrameResult]:
+        """Analyse one frame of a stream: ids that stay, probabilities smoothed over time.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            state: what the frame before returned; `TrackState()` at first.
+            time_s: when the frame was taken, in seconds of one clock.
+
+        Returns:
+            The state for the next frame, and the result.
+
+        Raises:
+            InputError: `frame` is no frame, or `state` is of another model.
+        """
+        result = self(frame)
+        start = time.perf_counter()
+        state, faces = step(state, result.faces, time_s=time_s, frame_width=result.frame_size[0])
+        spent = 1000 * (time.perf_counter() - start)
+        timing_ms = {**result.timing_ms, "track": spent}
+        return state, replace(result, faces=faces, timing_ms=timing_ms)

@@ -13,8 +13,9 @@ def to_dict(result: FrameResult) -> dict[str, Any]:
 
     Returns:
         `frame` {width, height} in pixels; `class_names`; `faces`, best detected first,
-        each with `box_xyxy` in frame pixels, `score`, `landmarks` [[x, y] x 5] or None,
-        `label`, `uncertain`, `probs` {class: probability}; `timing_ms` {stage: ms}.
+        each with `track_id` (None in a single picture), `box_xyxy` in frame pixels,
+        `score`, `landmarks` [[x, y] x 5] or None, `label`, `uncertain`, `probs` {class:
+        probability}; `timing_ms` {stage: ms}.
 
     Raises:
         InputError: the faces have not been classified.
@@ -26,6 +27,7 @@ def to_dict(result: FrameResult) -> dict[str, Any]:
     for i, (row, label) in enumerate(zip(faces.probs, result.labels, strict=True)):
         rows.append(
             {
+                "track_id": None if faces.track_id is None else int(faces.track_id[i]),
                 "box_xyxy": [round(float(v), 1) for v in faces.xyxy[i]],
                 "score": round(float(faces.score[i]), 4),
                 "landmarks": None

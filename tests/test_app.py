@@ -62,7 +62,7 @@ def test_app_py_is_short_and_touches_no_pixels():
 def test_modules_import_upwards_only():
     order = [
         *("errors", "types", "pool", "geometry", "preprocess", "image", "detect", "crop"),
-        *("classify", "hub", "pipeline", "annotate", "serialize", "web"),
+        *("classify", "hub", "track", "pipeline", "annotate", "serialize", "web"),
     ]
     present = {path.stem for path in (ROOT / "fer").glob("*.py")} - {"__init__"} | {"web"}
     assert present == set(order)

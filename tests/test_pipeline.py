@@ -98,8 +98,8 @@ def test_public_names_are_exactly_these():
     assert fer.__all__ == [
         *("Classifier", "ConfigError", "Detector", "DetectorError", "Faces", "FerError"),
         *("FrameResult", "HaarDetector", "HubError", "ImageError", "InputError", "ModelConfig"),
-        *("Pipeline", "SlimFaceDetector", "YuNetDetector", "annotate", "load_classifier"),
-        *("load_detector", "read_image", "to_dict"),
+        *("Pipeline", "SlimFaceDetector", "TrackState", "YuNetDetector", "annotate"),
+        *("load_classifier", "load_detector", "read_image", "to_dict"),
     ]
     assert all(hasattr(fer, name) for name in fer.__all__)
 
