@@ -1,6 +1,7 @@
 """Ids and smoothing: simulated faces, hostile states, and a clip with four surprised moments."""
 
 import io
+import itertools
 import json
 
 import numpy as np
@@ -269,7 +270,7 @@ def test_smoothed_labels_do_not_flicker_and_no_surprise_is_missed(clip):
     real = 2 * len(SURPRISED)
 
     def n_flips(labels):
-        return sum(a != b for a, b in zip(labels, labels[1:], strict=False))
+        return sum(a != b for a, b in itertools.pairwise(labels))
 
     assert n_flips(calm) >= real
     assert n_flips(raw) > real

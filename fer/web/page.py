@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
+from fer.web.admission import BodyLimit
 from fer.web.examples import build_examples_tab, list_examples
 from fer.web.live import build_live_tab
 from fer.web.photo import build_photo_tab
@@ -19,6 +21,7 @@ _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _TITLE = "Facial expressions, live"
 _FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 _MAX_FILE_SIZE = "40mb"
+_MAX_BODY_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
 _CACHE_AGE_S = 3600
 
 _HEAD = """
@@ -90,6 +93,7 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         ),
         css=_CSS,
         max_file_size=_MAX_FILE_SIZE,
+        app_kwargs={"middleware": [Middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)]},
         run_history=False,
         ssr_mode=False,
         footer_links=["api"],

@@ -21,6 +21,7 @@ from fer.pipeline import Pipeline
 from fer.preprocess import resize
 from fer.serialize import to_dict
 from fer.types import FrameResult
+from fer.web.icons import icon_svg
 
 __all__ = ["PhotoInput", "ResultView", "analyse_file", "build_photo_tab"]
 
@@ -108,7 +109,8 @@ def _cards(result: FrameResult, crops: list[NDArray[np.uint8]]) -> str:
         cards.append(
             f'<div class="fer-card"><div class="fer-card-head">'
             f'<img src="{_data_url(small)}" alt="Face {i}">'
-            f"<span>{html.escape(title)}<small>face {i} of {len(crops)}</small></span></div>"
+            f"{icon_svg(label)}<span>{html.escape(title)}"
+            f"<small>face {i} of {len(crops)}</small></span></div>"
             f"{_bars(result.class_names, probs)}</div>"
         )
     return f'<div class="fer-cards">{"".join(cards)}</div>'

@@ -1,0 +1,36 @@
+"""One small drawing for each of FER-2013's expressions, the same on every tab."""
+
+__all__ = ["class_icon", "icon_svg"]
+
+_FACE = "M12 2a10 10 0 1 0 0 20a10 10 0 1 0 0-20z"
+_EYES = "M8.5 10.2v.2M15.5 10.2v.2"
+# Drawn for this project on a grid of 24 x 24, as strokes: brows, eyes, mouth.
+_FEATURES = {
+    "angry": f"{_EYES}M6 6.8l4 2M18 6.8l-4 2M8 17q4-2.6 8 0",
+    "disgust": "M7 9.2l3 1.4M17 9.2l-3 1.4M10.5 13h3M7.5 17q2.2-3 4.5-1t4.5-1.4",
+    "fear": f"{_EYES}M6.2 7.8l3.4-1.6M17.8 7.8l-3.4-1.6M7.5 16.6l1.5-1.4 1.5 1.4 1.5-1.4 1.5 1.4"
+    " 1.5-1.4 1.5 1.4",
+    "happy": f"{_EYES}M7.2 13.6q4.8 6 9.6 0z",
+    "neutral": f"{_EYES}M8 15.8h8",
+    "sad": f"{_EYES}M6.4 8.2l3-1.4M17.6 8.2l-3-1.4M7.8 17.4q4.2-4.6 8.4 0",
+    "surprise": f"{_EYES}M6.6 6.8q1.8-1.6 3.6 0M13.8 6.8q1.8-1.6 3.6 0"
+    "M12 13.4a2.1 2.6 0 1 0 0 5.2a2.1 2.6 0 1 0 0-5.2z",
+}
+
+
+def class_icon(name: str) -> str:
+    """The drawing of a class as SVG path data, 24 x 24, to be stroked; "" for other classes."""
+    features = _FEATURES.get(name)
+    return "" if features is None else _FACE + features
+
+
+def icon_svg(name: str) -> str:
+    """The drawing as an SVG element that takes the colour of the text; "" where there is none."""
+    path = class_icon(name)
+    if not path:
+        return ""
+    return (
+        '<svg class="fer-icon" viewBox="0 0 24 24" aria-hidden="true" fill="none" '
+        'stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round">'
+        f'<path d="{path}"/></svg>'
+    )

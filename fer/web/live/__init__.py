@@ -1,0 +1,180 @@
+"""The Live tab: the video stays in the browser, small frames go up, JSON comes down.
+
+`live_frame` answers a frame for the page and for programs alike. It keeps nothing: the
+state of the tracker goes out with each answer and comes back with the next frame.
+"""
+
+import base64
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.annotate import class_color
+from fer.errors import FerError, InputError
+from fer.image import read_image
+from fer.pipeline import Pipeline
+from fer.serialize import to_dict
+from fer.track import TrackState
+from fer.web.admission import Admission, Refused
+from fer.web.icons import class_icon
+
+__all__ = ["build_live_tab", "decode_frame", "make_live_frame"]
+
+log = logging.getLogger(__name__)
+
+_HERE = Path(__file__).parent
+# One scope in the browser, in this order.
+_SCRIPTS = ("overlay.js", "timeline.js", "pace.js", "live.js")
+_PREFIX = "data:image/jpeg;base64,"
+# A 640 x 480 frame at the quality that the page sends is under 100 kB of text.
+_MAX_CHARS = 700_000
+_MAX_PIXELS = 1280 * 1280
+_MAX_NAME = 64
+# Two cores, two frames at work; the others wait in order of arrival. A line of more than
+# a few seconds would only bring stale answers, so beyond it the page is asked to wait.
+_N_AT_WORK = 2
+_MAX_WAITING = 32
+_PATIENCE_S = 3.0
+_RETRY_AFTER_MS = 1000
+
+_REFUSALS = {
+    "busy": "Many people are here right now. Trying again in a moment.",
+    "stale": "A newer frame took the place of this one, or it waited too long.",
+}
+
+LiveFrame = Callable[[Any, object], Awaitable[dict[str, Any]]]
+
+
+def decode_frame(url: object) -> NDArray[np.uint8]:
+    """The frame (H, W, 3) uint8 RGB in a data URL "data:image/jpeg;base64,..."; untrusted.
+
+    Raises:
+        InputError: not of that form, too long, too large, or no JPEG.
+    """
+    if not isinstance(url, str) or not url.startswith(_PREFIX):
+        raise InputError(f"`image` must be a text that starts with {_PREFIX}")
+    if len(url) > _MAX_CHARS:
+        raise InputError(f"`image` must be under {_MAX_CHARS} characters. Received: {len(url)}")
+    try:
+        content = base64.b64decode(url[len(_PREFIX) :], validate=True)
+    except ValueError as error:
+        raise InputError(f"`image` must be base64: {error}") from error
+    return read_image(content, max_pixels=_MAX_PIXELS, formats=("JPEG",))
+
+
+def _read_time(value: object) -> float:
+    if value is None:
+        return time.time()
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
+        return float(value)
+    raise InputError("`time_s` must be a number of seconds")
+
+
+def _error(code: str, message: str, **more: Any) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, **more}}
+
+
+def make_live_frame(pipeline: Pipeline) -> LiveFrame:
+    """The function behind the stream: one frame and the state before it in, its faces out.
+
+    Its arguments are a request {"image", "state", "time_s"} and the visitor whose it is. It
+    never raises: a frame that cannot be used is answered with {"error": {"code",
+    "message"}}, where `code` is "bad_frame", "bad_state", "busy" (with `retry_after_ms`),
+    "stale" or "internal".
+    """
+    admission: Admission[dict[str, Any]] = Admission(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
+
+    def answer(request: object, waited_s: float) -> dict[str, Any]:
+        code = "bad_frame"
+        try:
+            if not isinstance(request, dict):
+                raise InputError("a request must be an object with image, state and time_s")
+            frame = decode_frame(request.get("image"))
+            time_s = _read_time(request.get("time_s"))
+            code = "bad_state"
+            before = TrackState.from_json(request.get("state"))
+            state, result = pipeline.track(frame, before, time_s)
+        except FerError as error:
+            # One line, however the visitor's text was made.
+            log.info("live frame refused: %s", ascii(str(error))[:200])
+            return _error(code, str(error)[:500])
+        except Exception:
+            # One broken frame must not end a visitor's stream.
+            log.exception("live frame failed")
+            return _error("internal", "This frame could not be analysed.")
+        timing = {"wait": round(1000 * waited_s, 2)}
+        data = to_dict(result)
+        return {**data, "timing_ms": timing | data["timing_ms"], "state": state.to_json()}
+
+    async def live_frame(request: Any, visitor: object) -> dict[str, Any]:
+        # Who does not say who he is waits on his own.
+        known = isinstance(visitor, str) and 0 < len(visitor) <= _MAX_NAME
+        try:
+            return await admission.run(
+                visitor if known else object(), lambda waited_s: answer(request, waited_s)
+            )
+        except Refused as refusal:
+            more = {"retry_after_ms": _RETRY_AFTER_MS} if refusal.code == "busy" else {}
+            return _error(refusal.code, _REFUSALS[refusal.code], **more)
+
+    return live_frame
+
+
+def _build_endpoint(answer: LiveFrame) -> None:
+    async def live_frame(
+        image: str,
+        state: dict[str, Any] | None = None,
+        time_s: float | None = None,
+        request: gr.Request | None = None,
+    ) -> dict[str, Any]:
+        """Find the faces of one frame of a stream.
+
+        Args:
+            image: a JPEG as "data:image/jpeg;base64,...", at most 700,000 characters and 1.6
+                megapixels.
+            state: the `state` of the answer before, so that faces keep their `track_id` and
+                probabilities are smoothed over time; null for the first frame.
+            time_s: when the frame was taken, in seconds of one clock of yours; null for now.
+            request: filled in by Gradio.
+
+        Returns:
+            `frame`, `class_names`, `faces` (each with `track_id`, `box_xyxy` in pixels of the
+            frame, `score`, `landmarks`, `label`, `uncertain`, `probs`), `timing_ms` and
+            `state`. Or `error` with `code` and `message`; after "busy" wait `retry_after_ms`.
+        """
+        visitor = None if request is None else request.session_hash
+        return await answer({"image": image, "state": state, "time_s": time_s}, visitor)
+
+    gr.api(live_frame, api_name="live_frame", concurrency_limit=None)
+
+
+def build_live_tab(pipeline: Pipeline) -> gr.HTML:
+    """The webcam view and the endpoint /live_frame; must be called inside a `gr.Blocks`."""
+    names = pipeline.classifier.config.class_names
+    answer = make_live_frame(pipeline)
+
+    async def live_frame(data: Any) -> dict[str, Any]:
+        return await answer(data, data.get("visitor") if isinstance(data, dict) else None)
+
+    _build_endpoint(answer)
+    return gr.HTML(
+        html_template=_read("live.html"),
+        css_template=_read("live.css"),
+        js_on_load="\n".join(_read(name) for name in _SCRIPTS),
+        server_functions=[live_frame],
+        apply_default_css=False,
+        elem_id="live",
+        class_names=list(names),
+        class_colors=[class_color(i) for i in range(len(names))],
+        class_icons=[class_icon(name) for name in names],
+    )
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,185 @@
+// What was answered since the start, kept in this browser only: a plot of the last minute, a
+// summary, and both as files.
+
+const SHOWN_S = 60;
+const GAP_S = 0.7; // longer than this a face was away
+const MAX_ROWS = 60000; // half an hour of one face at 30 answers/s
+const MAX_BANDS = 4;
+const BAND_PX = 64;
+const AXIS_PX = 22;
+const NAME_PX = 62;
+
+function makeRecord() {
+  let rows = []; // { at: ms of the clock, time: s since the start, id, label, uncertain, box, probs }
+  let startedAt = 0;
+
+  function start() {
+    rows = [];
+    startedAt = Date.now();
+  }
+
+  function add(reply, at, videoWidth) {
+    const scale = videoWidth / reply.frame.width;
+    for (const face of reply.faces) {
+      rows.push({
+        at,
+        time: (at - startedAt) / 1000,
+        id: face.track_id,
+        label: face.label,
+        uncertain: face.uncertain,
+        box: face.box_xyxy.map((value) => value * scale),
+        probs: props.class_names.map((name) => face.probs[name]),
+      });
+    }
+    if (rows.length > MAX_ROWS) rows = rows.slice(-0.75 * MAX_ROWS);
+  }
+
+  // The rows of each face in the `SHOWN_S` before `until`, the faces seen longest first.
+  function lastMinute(until) {
+    const bands = new Map();
+    for (let i = rows.length - 1; i >= 0 && rows[i].time >= until - SHOWN_S; i -= 1) {
+      if (!bands.has(rows[i].id)) bands.set(rows[i].id, []);
+      bands.get(rows[i].id).push(rows[i]);
+    }
+    const longest = [...bands].sort((a, b) => b[1].length - a[1].length).slice(0, MAX_BANDS);
+    return longest.sort((a, b) => a[0] - b[0]).map(([id, found]) => [id, found.reverse()]);
+  }
+
+  // For each face: seconds in view, the share of them for each class, and the uncertain share.
+  function summary() {
+    const faces = new Map();
+    for (const row of rows) {
+      const face = faces.get(row.id) || { seconds: 0, uncertain: 0, shares: {}, before: row.time };
+      const seconds = Math.min(GAP_S, row.time - face.before);
+      face.before = row.time;
+      face.seconds += seconds;
+      face.uncertain += row.uncertain ? seconds : 0;
+      face.shares[row.label] = (face.shares[row.label] || 0) + seconds;
+      faces.set(row.id, face);
+    }
+    return [...faces].filter(([, face]) => face.seconds > 0).sort((a, b) => a[0] - b[0]);
+  }
+
+  function csv() {
+    const quote = (text) => (/[",\n]/.test(text) ? '"' + text.replace(/"/g, '""') + '"' : text);
+    const head = ["time_utc", "time_s", "track_id", "label", "uncertain", "x0", "y0", "x1", "y1"];
+    head.push(...props.class_names.map((name) => quote("p_" + name)));
+    const lines = rows.map((row) => [
+      new Date(row.at).toISOString(),
+      row.time.toFixed(3),
+      row.id,
+      quote(row.label),
+      row.uncertain,
+      ...row.box.map((value) => value.toFixed(1)),
+      ...row.probs.map((p) => p.toFixed(4)),
+    ]);
+    return [head, ...lines].map((line) => line.join(",")).join("\n") + "\n";
+  }
+
+  const lastTime = () => (rows.length ? rows[rows.length - 1].time : 0);
+  return { start, add, lastMinute, summary, csv, lastTime, isEmpty: () => !rows.length };
+}
+
+// The plot: for each face a band of stacked probabilities; height in CSS pixels for n faces.
+const plotHeight = (n) => Math.max(1, n) * BAND_PX + AXIS_PX;
+
+function drawTimeline(pen, bands, until, width, ink) {
+  const left = NAME_PX;
+  const span = width - left - 6;
+  const xOf = (time) => left + span * (1 - (until - time) / SHOWN_S);
+  pen.font = "12px " + FONT;
+  pen.textBaseline = "middle";
+  bands.forEach(([id, rows], k) => {
+    const top = k * BAND_PX + 4;
+    const height = BAND_PX - 10;
+    pen.fillStyle = ink;
+    pen.textAlign = "left";
+    pen.fillText("face " + id, 2, top + height / 2, NAME_PX - 8);
+    pen.globalAlpha = 0.3; // an outline only: a filled band would look like gray data
+    pen.lineWidth = 1;
+    pen.strokeStyle = ink;
+    pen.strokeRect(left + 0.5, top - 0.5, span - 1, height + 1);
+    pen.globalAlpha = 1;
+    for (const run of runsOf(rows, SHOWN_S / span)) {
+      const floor = run.map(() => 0);
+      props.class_names.forEach((_, i) => {
+        pen.fillStyle = props.class_colors[i];
+        pen.beginPath();
+        run.forEach((row, j) => {
+          pen.lineTo(xOf(row.time), top + height * (1 - floor[j] - row.probs[i]));
+        });
+        for (let j = run.length - 1; j >= 0; j -= 1) {
+          pen.lineTo(xOf(run[j].time), top + height * (1 - floor[j]));
+          floor[j] += run[j].probs[i];
+        }
+        pen.fill();
+      });
+    }
+  });
+  const bottom = Math.max(1, bands.length) * BAND_PX;
+  pen.fillStyle = ink;
+  pen.textAlign = "center";
+  for (let ago = 0; ago <= SHOWN_S; ago += 15) {
+    const x = xOf(until - ago);
+    pen.globalAlpha = 0.35;
+    pen.fillRect(x - 0.5, 2, 1, bottom - 4);
+    pen.globalAlpha = 1;
+    pen.textAlign = ago === 0 ? "right" : "center";
+    pen.fillText(ago === 0 ? "now" : "-" + ago + " s", ago === 0 ? width - 2 : x, bottom + 8);
+  }
+  pen.textAlign = "left";
+}
+
+// Rows without gaps, not closer than `least` seconds; a run of one is widened to be seen.
+function runsOf(rows, least) {
+  const runs = [];
+  let run = [];
+  for (const row of rows) {
+    const last = run[run.length - 1];
+    if (last && row.time - last.time < least) continue;
+    if (!last || row.time - last.time > GAP_S) {
+      run = [];
+      runs.push(run);
+    }
+    run.push(row);
+  }
+  return runs.map((one) =>
+    one.length > 1 ? one : [one[0], { ...one[0], time: one[0].time + 2 * least }]
+  );
+}
+
+function drawPicture(record) {
+  const until = record.lastTime();
+  const bands = record.lastMinute(until);
+  const [width, head] = [960, 64];
+  const sheet = document.createElement("canvas");
+  sheet.width = 2 * width;
+  sheet.height = 2 * (head + plotHeight(bands.length));
+  const pen = sheet.getContext("2d");
+  pen.scale(2, 2);
+  pen.fillStyle = "#ffffff";
+  pen.fillRect(0, 0, width, sheet.height);
+  pen.fillStyle = "#111111";
+  pen.font = "600 15px " + FONT;
+  pen.fillText("Apparent expression, last minute, " + new Date().toLocaleString(), 8, 22);
+  pen.font = "13px " + FONT;
+  let x = 8;
+  props.class_names.forEach((name, i) => {
+    pen.fillStyle = props.class_colors[i];
+    pen.fillRect(x, 36, 13, 13);
+    pen.fillStyle = "#111111";
+    pen.fillText(name, x + 18, 47);
+    x += pen.measureText(name).width + 36;
+  });
+  pen.translate(0, head);
+  drawTimeline(pen, bands, until, width, "#111111");
+  return sheet;
+}
+
+function download(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
