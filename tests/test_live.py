@@ -1,22 +1,27 @@
 import asyncio
 import base64
+import contextlib
 import io
+import itertools
 import json
+import re
 import threading
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+from bench.visitor import Visitor, data_url
 from fer import Pipeline
 from fer.errors import InputError
 from fer.image import read_image
 from fer.web import live
 from fer.web.live import decode_frame, make_live_frame
-from tests.conftest import FakeDetector, make_classifier, make_faces, noise
+from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, noise
 
 
-def data_url(frame, kind="JPEG", head="data:image/jpeg;base64,"):
+def encoded(frame, kind="JPEG", head="data:image/jpeg;base64,"):
     buffer = io.BytesIO()
     Image.fromarray(frame).save(buffer, kind)
     return {"image": head + base64.b64encode(buffer.getvalue()).decode()}
@@ -41,14 +46,14 @@ BROKEN = [
     {"image": "http://127.0.0.1/secret.jpg"},
     {"image": "file:///etc/passwd"},
     {"image": "data:image/jpeg;base64," + "A" * 800_000},
-    data_url(noise(9, 9), "PNG"),
-    data_url(noise(9, 9), head="data:image/png;base64,"),
-    data_url(np.zeros((1400, 1400, 3), np.uint8)),
+    encoded(noise(9, 9), "PNG"),
+    encoded(noise(9, 9), head="data:image/png;base64,"),
+    encoded(np.zeros((1400, 1400, 3), np.uint8)),
 ]
 
 
 def test_a_frame_comes_through():
-    frame = decode_frame(data_url(np.full((24, 32, 3), 200, np.uint8))["image"])
+    frame = decode_frame(encoded(np.full((24, 32, 3), 200, np.uint8))["image"])
     assert frame.shape == (24, 32, 3)
     assert abs(int(frame.mean()) - 200) < 3
 
@@ -66,7 +71,7 @@ def test_good_frames_among_broken_ones_are_all_answered():
         answers = []
         for broken in BROKEN:
             answers.append(await live_frame(broken, None))
-            answers.append(await live_frame(data_url(noise(24, 32)), None))
+            answers.append(await live_frame(encoded(noise(24, 32)), None))
         return answers
 
     answers = asyncio.run(stream())
@@ -81,7 +86,7 @@ def test_a_crash_in_the_pipeline_is_an_answer_without_details(caplog):
 
     crash.title = "crash"
     live_frame = make_live_frame(make_pipeline(crash))
-    answer = asyncio.run(live_frame(data_url(noise(24, 32)), None))
+    answer = asyncio.run(live_frame(encoded(noise(24, 32)), None))
     assert answer["error"]["code"] == "internal"
     assert "secret" not in json.dumps(answer)
     assert "live frame failed" in caplog.text
@@ -101,7 +106,7 @@ def test_beyond_its_queue_the_server_says_busy_and_serves_the_others():
     async def crowd():
         tasks = []
         for _ in range(total):
-            tasks.append(asyncio.create_task(live_frame(data_url(noise(24, 32)), None)))
+            tasks.append(asyncio.create_task(live_frame(encoded(noise(24, 32)), None)))
             await asyncio.sleep(0)
         while sum(task.done() for task in tasks) < 5:
             await asyncio.sleep(0.01)
@@ -116,6 +121,159 @@ def test_beyond_its_queue_the_server_says_busy_and_serves_the_others():
 
 
 def test_the_page_sends_frames_under_the_limits():
-    worst = data_url(noise(480, 640))  # noise is the least compressible picture
+    worst = encoded(noise(480, 640))  # noise is the least compressible picture
     assert len(worst["image"]) < live._MAX_CHARS
     assert read_image(base64.b64decode(worst["image"].split(",")[1])).shape == (480, 640, 3)
+
+
+def ask(*requests):
+    """The answers of a toy pipeline to one request after the other."""
+    live_frame = make_live_frame(make_pipeline())
+
+    async def stream():
+        return [await live_frame(request, "me") for request in requests]
+
+    return asyncio.run(stream())
+
+
+def test_the_state_goes_out_and_comes_back():
+    (first,) = ask(encoded(noise(24, 32)) | {"time_s": 10.0})
+    (second,) = ask(encoded(noise(24, 32)) | {"time_s": 10.1, "state": first["state"]})
+    assert [face["track_id"] for face in first["faces"] + second["faces"]] == [1, 1]
+    assert second["state"]["time_s"] == 10.1
+    (other,) = ask(encoded(noise(24, 32)) | {"time_s": 20.0, "state": second["state"]})
+    assert [face["track_id"] for face in other["faces"]] == [2]
+    assert list(first["timing_ms"]) == ["wait", "detect", "crop", "classify", "track"]
+
+
+@pytest.mark.parametrize("time_s", ["now", float("nan"), 1e300, [], True])
+def test_a_time_that_is_none_is_refused(time_s):
+    (answer,) = ask(encoded(noise(24, 32)) | {"time_s": time_s})
+    assert answer["error"]["code"] == "bad_frame"
+
+
+@pytest.mark.parametrize("state", [7, {}, [], "x", {"time_s": 1, "next_id": 1, "tracks": [1]}])
+def test_a_state_that_is_none_is_its_own_error(state):
+    (answer,) = ask(encoded(noise(24, 32)) | {"state": state})
+    assert answer["error"]["code"] == "bad_state"
+
+
+def test_a_log_line_cannot_be_forged(caplog):
+    caplog.set_level("INFO")
+    ask({"image": "data:image/jpeg;base64,AAAA\nERROR forged"}, {"image": "x", "state": "\r\n"})
+    assert len(caplog.records) == 2
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+
+
+def jpeg(frame):
+    return base64.b64decode(encoded(frame)["image"].split(",")[1])
+
+
+def as_url(content):
+    return {"image": "data:image/jpeg;base64," + base64.b64encode(content).decode()}
+
+
+def bomb():
+    """A JPEG of a few hundred bytes that says it is 65,500 pixels wide and high."""
+    content = jpeg(noise(16, 16))
+    at = content.index(b"\xff\xc0") + 5
+    return content[:at] + b"\xff\xdc\xff\xdc" + content[at + 4 :]
+
+
+def hostile_calls(visitor, client):
+    """Endless: functions that send one broken, empty, huge or hostile request each."""
+    good = encoded(noise(24, 32))
+    path = "/gradio_api/component_server"
+    whole = jpeg(noise(48, 64))
+    deep = "[" * 100_000 + "]" * 100_000
+
+    async def parts():
+        for _ in range(30):
+            yield b"x" * 65_536
+
+    bodies = [
+        *(data for data in BROKEN if len(str(data)) < 600_000),
+        *(as_url(content) for content in (b"", whole[:50], whole[:-400], bomb(), whole[::-1])),
+        *(good | {"state": state} for state in (0, "x", [deep[:900]], {"tracks": []})),
+        *(good | {"time_s": time_s} for time_s in ("\n", [], {}, 10**30)),
+        good | {"visitor": {"a": 1}, "state": "forged\nERROR root: line"},
+    ]
+    calls = [lambda data=data: visitor.call(data) for data in bodies]
+    calls += [
+        lambda: visitor.call({"image": "data:image/jpeg;base64," + "A" * 2_000_000}),
+        lambda: visitor.call(good, component_id=10**9),
+        lambda: visitor.call(good, component_id=[1]),
+        lambda: visitor.call(good, fn_name="__init__"),
+        lambda: visitor.call(good, fn_name="../../etc/passwd"),
+        lambda: visitor.call(good, session_hash={"a": []}),
+        lambda: client.post(path, content=b""),
+        lambda: client.post(path, content=b"{"),
+        lambda: client.post(path, content=b"\xff\xfe\x00"),
+        lambda: client.post(path, content=deep, headers={"content-type": "application/json"}),
+        lambda: client.post(path, content=parts()),
+        lambda: client.post(path, files={"a": b"b"}),
+        lambda: client.post(path, json={"data": None}),
+    ]
+    return itertools.cycle(calls)
+
+
+@pytest.mark.slow
+def test_five_hundred_hostile_frames_do_not_disturb_a_stream(start_app):
+    from fer import read_image
+
+    n_hostile = 500
+    app = start_app(FER_DETECTOR="slim")
+    face = data_url(read_image(ROOT / "examples" / "f_happy.png"))
+    quiet = len(app.log.splitlines())
+
+    async def stream():
+        async with httpx.AsyncClient(base_url=app.url, timeout=60) as client:
+            guest, enemy = Visitor(client, "guest"), Visitor(client, "enemy")
+            calls = hostile_calls(enemy, client)
+            good, bad = [], []
+            for _ in range(n_hostile):
+                # A connection that the server closes while a huge body is sent is fine.
+                with contextlib.suppress(httpx.WriteError, httpx.ReadError):
+                    bad.append(await next(calls)())
+                good.append(await guest.send(face))
+            return good, bad
+
+    good, bad = asyncio.run(stream())
+    assert len(good) == n_hostile
+    assert all([found["track_id"] for found in answer["faces"]] == [1] for answer in good)
+    assert len(bad) > 0.9 * n_hostile
+    for reply in bad:
+        assert reply.status_code in (200, 400, 404, 413, 422), reply.text
+        assert reply.status_code != 200 or reply.json()["error"]["code"].startswith("bad_")
+    lines = app.log.splitlines()[quiet:]
+    assert len(lines) <= n_hostile
+    assert all(re.match(r"INFO fer\.web\.\S+: (live frame|request) refused: ", x) for x in lines)
+
+
+@pytest.mark.slow
+def test_the_endpoint_for_programs_answers_as_the_page_is_answered(start_app):
+    from gradio_client import Client
+
+    from fer import read_image
+
+    app = start_app(FER_DETECTOR="slim")
+    face = data_url(read_image(ROOT / "examples" / "f_happy.png"))
+    client = Client(app.url, verbose=False)
+    state = None
+    for i in range(3):
+        answer = client.predict(face, state, i / 10, api_name="/live_frame")
+        state = answer["state"]
+        assert [found["track_id"] for found in answer["faces"]] == [1]
+
+    async def by_the_page():
+        async with httpx.AsyncClient(base_url=app.url, timeout=60) as http:
+            return await Visitor(http, "me").send(face)
+
+    same = ("frame", "class_names")
+    page = asyncio.run(by_the_page())
+    assert {key: answer[key] for key in same} == {key: page[key] for key in same}
+    assert answer["faces"][0]["box_xyxy"] == page["faces"][0]["box_xyxy"]
+    refused = client.predict("no picture", api_name="/live_frame")
+    assert refused["error"]["code"] == "bad_frame"
+    about = client.view_api(return_format="dict")["named_endpoints"]["/live_frame"]
+    assert [item["parameter_name"] for item in about["parameters"]] == ["image", "state", "time_s"]
