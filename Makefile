@@ -1,10 +1,10 @@
-# make run | test | check | bench | lock
+# make run | test | check | bench | bench-live | bench-soak | lock
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet -c requirements.lock
 
-.PHONY: train-env run test test-fast check bench lock clean
+.PHONY: train-env run test test-fast check bench bench-live bench-soak lock clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py
@@ -29,6 +29,15 @@ train-env: $(VENV)/run.stamp requirements-train.txt
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench
+
+# One visitor in Chromium, beside the plain Gradio way: two minutes.
+bench-live: $(VENV)/dev.stamp
+	bash tests/install_chromium.sh
+	$(BIN)/python -m bench.live
+
+# Eight visitors at once: eleven minutes.
+bench-soak: $(VENV)/dev.stamp
+	$(BIN)/python -m bench.soak
 
 # Exact versions of everything, for every platform, from the ranges' own pins.
 lock: $(VENV)/dev.stamp

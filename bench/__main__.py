@@ -1,6 +1,5 @@
 """python -m bench: cold start, a 640 x 480 frame stage by stage, and each format."""
 
-import platform
 import statistics
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from bench.apps import ROOT, cpu
 from fer import (
     FerError,
     Pipeline,
@@ -26,7 +26,6 @@ from fer.hub import DETECTORS, WEIGHTS_FOLDER
 from fer.preprocess import to_model_input
 from train.export import FORMATS, format_file, load_network
 
-_ROOT = Path(__file__).parents[1]
 _N_RUNS = 60
 
 _COLD = """
@@ -59,7 +58,7 @@ def _cold_start() -> None:
     rows = []
     for _ in range(3):
         done = subprocess.run(
-            [sys.executable, "-c", _COLD], cwd=_ROOT, capture_output=True, text=True, check=True
+            [sys.executable, "-c", _COLD], cwd=ROOT, capture_output=True, text=True, check=True
         )
         imported, predicted, heavy = done.stdout.split()
         rows.append((float(imported), float(predicted), heavy))
@@ -69,7 +68,7 @@ def _cold_start() -> None:
 
 
 def _stages() -> None:
-    face = read_image(_ROOT / "examples" / "f_neutral.png")
+    face = read_image(ROOT / "examples" / "f_neutral.png")
     frame = np.pad(face, ((0, 0), (80, 80), (0, 0)), mode="edge")
     classifier = load_classifier()
     rows = []
@@ -103,7 +102,7 @@ def _stages() -> None:
 
 def _batches() -> None:
     classifier = load_classifier()
-    crop = read_image(_ROOT / "examples" / "f_neutral.png")[60:420, 60:420]
+    crop = read_image(ROOT / "examples" / "f_neutral.png")[60:420, 60:420]
     rows = []
     for n_faces in (1, 2, 8, 32):
         spent = _median_ms(lambda: classifier([crop] * n_faces))  # noqa: B023
@@ -114,15 +113,6 @@ def _batches() -> None:
     table["ratio"] = table["ms_a_face"] / table["ms_a_face"].iloc[0]
     print("preprocess and classify, LiteRT, one thread")
     print(table.round(2).to_string(index=False), "\n")
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def _formats() -> None:
@@ -140,9 +130,9 @@ def _formats() -> None:
             network = load_network(path)
             row = {"format": form.name, "bytes": path.stat().st_size}
             row["ms_per_face"] = round(_median_ms(lambda: network(pixels)), 2)  # noqa: B023
-            rows.append(row | {"machine": _cpu()})
+            rows.append(row | {"machine": cpu()})
     table = pd.DataFrame(rows)
-    table.to_csv(_ROOT / "results" / "speed.csv", index=False)
+    table.to_csv(ROOT / "results" / "speed.csv", index=False)
     served = table.set_index("format")["ms_per_face"]["litert-float32"]
     print(f"one face, the network alone; one thread, but for Keras; median of {_N_RUNS}")
     print(table.assign(ratio=(table["ms_per_face"] / served).round(2)).to_string(index=False))

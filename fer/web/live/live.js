@@ -325,7 +325,7 @@ function showFaces(faces, reason = "No face in view.") {
   }
   shown.forEach((face, i) => {
     const head = cards[i].querySelector(".fer-card-head");
-    const text = (face.uncertain ? "uncertain: " : "") + title(face);
+    const text = title(face);
     const key = text + " " + face.track_id;
     if (head.dataset.key !== key) {
       head.dataset.key = key;

@@ -11,7 +11,7 @@ const calmMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
 const colorOf = (name) => props.class_colors[props.class_names.indexOf(name)] || "#999999";
 const iconOf = (name) => props.class_icons[props.class_names.indexOf(name)] || "";
 const percent = (p) => Math.round(100 * p) + " %";
-const title = (face) => face.label + (face.uncertain ? "?" : "");
+const title = (face) => (face.uncertain ? "uncertain: " + face.label + "?" : face.label);
 
 function textOn(color) {
   const [r, g, b] = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
@@ -82,10 +82,12 @@ function makeOverlay(canvas, isMirrored) {
     for (const [lineWidth, style] of [[5, "rgba(0, 0, 0, 0.5)"], [3, color]]) {
       pen.lineWidth = lineWidth; // a dark rim is seen on any background
       pen.strokeStyle = style;
+      pen.setLineDash(figure.face.uncertain && lineWidth === 3 ? [10, 7] : []);
       pen.beginPath();
       pen.roundRect(x0, y0, x1 - x0, y1 - y0, 6);
       pen.stroke();
     }
+    pen.setLineDash([]);
     drawLabel(figure.face, color, [x0, y0, x1, y1], width, height);
     drawBars(figure.now.slice(4), [x0, y0, x1, y1], width, height);
   }

@@ -1,0 +1,126 @@
+"""Apps and faces to measure: the page, the plain Gradio way beside it, and a camera."""
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from fer import read_image
+from fer.preprocess import resize
+
+__all__ = ["ROOT", "Server", "camera_frames", "cpu", "serve", "write_camera"]
+
+ROOT = Path(__file__).parents[1]
+_FACES = ("f_neutral", "f_happy", "f_surprise", "m_neutral", "m_happy", "m_surprise")
+_FPS = 30
+_N_FRAMES = 120
+
+
+class Server:
+    """A running app.
+
+    Attributes:
+        url: where it answers.
+        process: to read memory and time from.
+    """
+
+    def __init__(self, url: str, process: psutil.Process) -> None:
+        self.url = url
+        self.process = process
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time so far."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def memory_mb(self) -> float:
+        """Resident memory in megabytes."""
+        return float(self.process.memory_info().rss / 1e6)
+
+
+@contextmanager
+def serve(*arguments: str, **environment: str) -> Iterator[Server]:
+    """Run `python *arguments` from the root of the project as an app on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env={**os.environ, **environment, "GRADIO_SERVER_PORT": str(port)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait(url, process, 180)
+            yield Server(url, psutil.Process(process.pid))
+        except RuntimeError:
+            log.seek(0)
+            sys.stderr.write(log.read().decode(errors="replace"))
+            raise
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], limit_s: float) -> None:
+    end = time.monotonic() + limit_s
+    while time.monotonic() < end and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url + "/config", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError("the app did not start")
+
+
+def camera_frames() -> Iterator[NDArray[np.uint8]]:
+    """Frames (480, 640, 3) of a rendered face that moves and changes its expression."""
+    faces = [read_image(ROOT / "examples" / f"{name}.png") for name in _FACES]
+    faces = [resize(face, 360, 360) for face in faces]
+    for i in range(_N_FRAMES):
+        part = i / _N_FRAMES
+        at = part * len(faces)
+        now, then = faces[int(at)], faces[(int(at) + 1) % len(faces)]
+        weight = np.clip((at % 1 - 0.7) / 0.3, 0, 1)
+        frame = np.full((480, 640, 3), 120, np.uint8)
+        x = round(140 + 90 * np.sin(2 * np.pi * part))
+        y = round(60 + 30 * np.cos(2 * np.pi * part))
+        frame[y : y + 360, x : x + 360] = (1 - weight) * now + weight * then
+        yield frame
+
+
+def write_camera(path: Path) -> None:
+    """Those frames as the Y4M file that Chromium takes for a camera of 30 frames/s."""
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W640 H480 F{_FPS}:1 Ip A1:1 C420jpeg\n".encode())
+        for frame in camera_frames():
+            red, green, blue = np.moveaxis(frame.astype(np.float32), 2, 0)
+            luma = 0.299 * red + 0.587 * green + 0.114 * blue
+            file.write(b"FRAME\n" + luma.round().astype(np.uint8).tobytes())
+            for channel, weight in ((blue, 0.564), (red, 0.713)):
+                chroma = (128 + weight * (channel - luma)).reshape(240, 2, 320, 2).mean((1, 3))
+                file.write(np.clip(chroma.round(), 0, 255).astype(np.uint8).tobytes())
+
+
+def cpu() -> str:
+    """The name of this machine's processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -1,0 +1,166 @@
+"""python -m bench.live: the page in headless Chromium beside the plain Gradio way."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from playwright.sync_api import Page, sync_playwright
+
+from bench.apps import ROOT, Server, cpu, serve, write_camera
+
+_ARGUMENTS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--no-first-run"),
+    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
+)
+_WARM_UP_S = 5
+
+# Keeps the time of each answer of the page, and counts the frames of a video.
+_WATCH = """
+window.trips = [];
+const original = window.fetch;
+window.fetch = async (...args) => {
+  const url = String((args[0] && args[0].url) || args[0]);
+  if (!url.includes("component_server")) return original(...args);
+  const start = performance.now();
+  const response = await original(...args);
+  const text = await response.text();
+  window.trips.push(performance.now() - start);
+  return new Response(text, response);
+};
+window.videoFrames = () => {
+  const videos = [...document.querySelectorAll("video")];
+  return Math.max(0, ...videos.map((one) => one.getVideoPlaybackQuality().totalVideoFrames));
+};
+"""
+_COUNT_PICTURES = """() => {
+  window.pictures = 0;
+  const root = document.querySelector("#result");
+  const seen = (image) => image.addEventListener("load", () => (window.pictures += 1));
+  const known = new Set();
+  const look = () => root.querySelectorAll("img").forEach((image) => {
+    if (!known.has(image)) { known.add(image); seen(image); }
+  });
+  new MutationObserver(look).observe(root, { childList: true, subtree: true });
+  look();
+}"""
+
+
+@contextmanager
+def _page(url: str, camera: Path) -> Iterator[Page]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        raise typer.BadParameter("needs Chromium: bash tests/install_chromium.sh")
+    arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=path, args=arguments, ignore_default_args=["--headless"]
+        )
+        page = browser.new_context(
+            permissions=["camera"], viewport={"width": 1280, "height": 800}
+        ).new_page()
+        page.add_init_script(_WATCH)
+        page.goto(url)
+        yield page
+        browser.close()
+
+
+def _measure(
+    server: Server, page: Page, seconds: float, count: Callable[[], tuple[float, float]]
+) -> dict[str, Any]:
+    """Rates between two readings; `count` gives answers and shown answers so far."""
+    page.wait_for_timeout(1000 * _WARM_UP_S)
+    page.evaluate("window.trips.length = 0")
+
+    def read() -> np.ndarray:
+        frames = page.evaluate("window.videoFrames()")
+        return np.array([time.perf_counter(), server.cpu_s(), frames, *count()])
+
+    before = read()
+    page.wait_for_timeout(1000 * seconds)
+    passed, cpu_s, frames, answers, shown = read() - before
+    trips = page.evaluate("window.trips")
+    return {
+        "video/s": frames / passed,
+        "answers/s": answers / passed,
+        "shown/s": shown / passed,
+        "median ms": np.median(trips) if trips else np.nan,
+        "p95 ms": np.percentile(trips, 95) if trips else np.nan,
+        "CPU ms/answer": 1000 * cpu_s / max(1, answers),
+    }
+
+
+def _ours(camera: Path, seconds: float) -> dict[str, Any]:
+    with serve("app.py") as server, _page(server.url, camera) as page:
+        page.click("#live .start", timeout=60_000)
+        print(page.inner_text(".fer-status"))
+
+        def count() -> tuple[float, float]:
+            # Boxes are drawn as answers come, so each is shown.
+            answers = page.evaluate(
+                "Number(document.querySelector('#live .stage').dataset.answers)"
+            )
+            return answers, answers
+
+        return _measure(server, page, seconds, count)
+
+
+def _plain(camera: Path, seconds: float, form: str, every_s: float) -> dict[str, Any]:
+    with tempfile.NamedTemporaryFile() as counter:
+        settings = {
+            "FER_PLAIN_COUNT": counter.name,
+            "FER_PLAIN_FORMAT": form,
+            "FER_PLAIN_EVERY": str(every_s),
+        }
+        with serve("-m", "bench.plain", **settings) as server, _page(server.url, camera) as page:
+            page.click("[title='grant webcam access'] button", timeout=60_000)
+            page.wait_for_timeout(2000)
+            page.click("#camera button[aria-label='capture photo']")
+            page.evaluate(_COUNT_PICTURES)
+
+            def count() -> tuple[float, float]:
+                return Path(counter.name).stat().st_size, page.evaluate("window.pictures")
+
+            return _measure(server, page, seconds, count)
+
+
+def main(
+    seconds: Annotated[float, typer.Option(help="Measured for each row.")] = 20,
+    camera: Annotated[
+        Path | None, typer.Option(help="Y4M or MJPEG instead of the rendered face.")
+    ] = None,
+) -> None:
+    """One visitor: the page beside the plain Gradio way, with its defaults and without limits.
+
+    Writes results/live.csv.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        if camera is None:
+            camera = Path(folder) / "camera.y4m"
+            write_camera(camera)
+        rows = {
+            "gr.Image streaming, as it comes": _plain(camera, seconds, "webp", 0.5),
+            "gr.Image streaming, unthrottled": _plain(camera, seconds, "webp", 0.01),
+            "the same with JPEG": _plain(camera, seconds, "jpeg", 0.01),
+            "the page": _ours(camera, seconds),
+        }
+    table = pd.DataFrame(rows).T
+    for rate in ("answers/s", "shown/s"):
+        table[f"page's {rate}, ratio"] = table[rate].iloc[-1] / table[rate]
+    table.insert(0, "machine", cpu())
+    table.round(2).rename_axis("way").to_csv(ROOT / "results" / "live.csv")
+    print(f"one visitor, camera 640 x 480, {seconds:g} s each; ms: from sending a frame to its")
+    print("answer, in the browser; ratio: the page's rate divided by that of the row")
+    print(table.drop(columns="machine").round(1).T.to_string(na_rep="-"))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,32 @@
+"""The way most pages do it: pictures up, annotated pictures down, `gr.Image(streaming=True)`.
+
+The same pipeline as the page; FER_PLAIN_FORMAT and FER_PLAIN_EVERY (seconds) are Gradio's own
+settings. Each answer adds a byte to the file FER_PLAIN_COUNT.
+"""
+
+import os
+
+import gradio as gr
+
+from fer import annotate
+from fer.web.start import start_pipeline
+
+pipeline, _ = start_pipeline()
+
+
+def answer(frame):
+    """The frame with its faces drawn on it."""
+    picture = annotate(frame, pipeline(frame))
+    with open(os.environ["FER_PLAIN_COUNT"], "ab") as file:  # noqa: PTH123
+        file.write(b".")
+    return picture
+
+
+with gr.Blocks(analytics_enabled=False) as page:
+    camera = gr.Image(sources=["webcam"], streaming=True, elem_id="camera")
+    result = gr.Image(format=os.environ["FER_PLAIN_FORMAT"], elem_id="result")
+    camera.stream(
+        answer, camera, result, stream_every=float(os.environ["FER_PLAIN_EVERY"]), time_limit=600
+    )
+
+page.launch(ssr_mode=False)
