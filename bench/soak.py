@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import statistics
 import sys
 import time
@@ -13,6 +14,7 @@ import pandas as pd
 import typer
 
 from bench.apps import ROOT, Server, camera_frames, cpu, serve
+from bench.report import write_speed
 from bench.visitor import Visitor, data_url
 
 _WARM_UP_S = 60
@@ -73,8 +75,8 @@ def main(
 ) -> None:
     """Visitors without browsers, each sending its next frame when the answer is back.
 
-    Writes results/soak.csv. Ends with status 1 where somebody was not served fairly, waited
-    long, met an error, or memory grew.
+    Writes results/soak.csv, and from it README's section on speed. Ends with status 1 where
+    somebody was not served fairly, waited long, met an error, or memory grew.
     """
     with serve("app.py") as server:
         asyncio.run(_soak(server, visitors, rate, _WARM_UP_S))
@@ -104,8 +106,9 @@ def main(
         "memory, median of the last minute, MB": round(medians[-1], 1),
         "memory, highest minute above the first, %": round(growth, 1),
     }
-    table = pd.Series(rows | {"machine": cpu()}, dtype=object)
+    table = pd.Series(rows | {"machine": cpu(), "cores": os.cpu_count()}, dtype=object)
     table.rename_axis("what").to_csv(ROOT / "results" / "soak.csv", header=["value"])
+    write_speed()
     print(table.to_string())
     checks = {
         "nobody got less than half the mean": min(rates) >= statistics.mean(rates) / 2,

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw, ImageFont
 from fer.geometry import clip_xyxy
 from fer.types import FrameResult, check_frame
 
-__all__ = ["annotate", "class_color"]
+__all__ = ["annotate", "class_color", "text_color"]
 
 # Okabe and Ito 2008, "Color Universal Design": told apart with any colour vision. Grey
 # first would be lost on gray pictures, so it comes last.
@@ -19,9 +19,14 @@ def class_color(index: int) -> str:
     return _PALETTE[index % len(_PALETTE)]
 
 
-def _text_color(background: str) -> str:
+def text_color(background: str) -> str:
+    """Black or white, whichever is read more easily on a colour "#rrggbb".
+
+    >>> text_color("#F0E442"), text_color("#0072B2")
+    ('#000000', '#ffffff')
+    """
     red, green, blue = (int(background[i : i + 2], 16) for i in (1, 3, 5))
-    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "#ffffff"
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 100 else "#ffffff"
 
 
 def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
@@ -66,5 +71,5 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
         draw.rectangle(
             (left, top, left + text_width + 2 * pad, top + text_height + 2 * pad), fill=color
         )
-        draw.text((left + pad, top + pad), text, fill=_text_color(color), font=font)
+        draw.text((left + pad, top + pad), text, fill=text_color(color), font=font)
     return np.array(picture)

@@ -12,7 +12,7 @@ from fer.classify import Classifier
 from fer.crop import crop_faces
 from fer.detect import Detector
 from fer.hub import load_classifier, load_detector
-from fer.track import TrackState, step
+from fer.track import MAX_TRACKS, TrackState, step
 from fer.types import FrameResult, check_frame
 
 __all__ = ["Pipeline"]
@@ -63,10 +63,13 @@ class Pipeline:
         Raises:
             InputError: `frame` is no frame.
         """
+        return self._analyse(frame, None)
+
+    def _analyse(self, frame: NDArray[np.uint8], max_faces: int | None) -> FrameResult:
         image = check_frame(frame)
         config = self.classifier.config
         marks = [time.perf_counter()]
-        faces = self.detector(image)
+        faces = self.detector(image)[:max_faces]
         marks.append(time.perf_counter())
         crops = crop_faces(image, faces, config)
         marks.append(time.perf_counter())
@@ -92,12 +95,13 @@ class Pipeline:
             time_s: when the frame was taken, in seconds of one clock.
 
         Returns:
-            The state for the next frame, and the result.
+            The state for the next frame, and the result: at most `fer.track.MAX_TRACKS`
+            faces, the best detected.
 
         Raises:
             InputError: `frame` is no frame, or `state` is of another model.
         """
-        result = self(frame)
+        result = self._analyse(frame, MAX_TRACKS)
         start = time.perf_counter()
         state, faces = step(state, result.faces, time_s=time_s, frame_width=result.frame_size[0])
         spent = 1000 * (time.perf_counter() - start)

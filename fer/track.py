@@ -21,8 +21,11 @@ MAX_TRACKS = 32
 # label, short enough that a raised brow is seen.
 # Source: tuned: tests/test_track.py, the clip with four surprised moments.
 SMOOTHING_S = 0.3
-# A face that was not seen for so long is somebody new; until then it only keeps its id.
+# A face that was looked for and not found for so long is somebody new; until then it only
+# keeps its id. Where no frame came at all, after a busy server or on a slow line, a face that
+# was there before is waited for longer.
 FORGET_S = 1.0
+FORGET_UNSEEN_S = 5.0
 # Where a hidden face may be is guessed from how it moved, ever less boldly.
 _MOTION_S = 0.25
 _COAST_S = 1.0
@@ -30,7 +33,13 @@ _COAST_S = 1.0
 # out of sight for, in seconds), its change of size counted in.
 _REACH = 0.8
 _REACH_PER_S = 0.8
+_MAX_REACH = 1.6
 
+# Smaller and quicker than this is no face of a camera, and numbers stay in their range.
+_MIN_SIZE = 1e-4
+_MIN_GAP_S = 1e-3
+_MAX_POSITION = 1e5
+_MAX_CLASSES = 256
 _MAX_ID = 2**53 - 1  # what JavaScript counts exactly
 _KEYS = {"time_s", "next_id", "tracks"}
 
@@ -122,15 +131,14 @@ def _integer(name: str, value: object) -> int:
     return value
 
 
-def _floats(name: str, value: object, length: int | None, bound: float = 1e12) -> list[float]:
+def _floats(name: str, value: object, length: int, bound: float = 1e12) -> list[float]:
     if (
         not isinstance(value, list)
-        or (length is not None and len(value) != length)
+        or len(value) != length
         or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
         or not all(-bound <= v <= bound for v in value)
     ):
-        expected = "numbers" if length is None else f"{length} numbers"
-        raise InputError(f"`{name}` must be {expected} in -{bound:g}..{bound:g}")
+        raise InputError(f"`{name}` must be {length} numbers in -{bound:g}..{bound:g}")
     return [float(v) for v in value]
 
 
@@ -138,13 +146,15 @@ def _read_track(data: object, time_s: float, next_id: int) -> Track:
     if not isinstance(data, dict) or set(data) != {"id", "box", "probs", "seen_s"}:
         raise InputError("a track must be an object with the keys id, box, probs, seen_s")
     track_id = _integer("id", data["id"])
-    x, y, width, height, vx, vy = _floats("box", data["box"], 6, 1000.0)
-    probs = _floats("probs", data["probs"], None, 1.0)
+    x, y, width, height, vx, vy = _floats("box", data["box"], 6, _MAX_POSITION)
+    if not isinstance(data["probs"], list) or len(data["probs"]) > _MAX_CLASSES:
+        raise InputError(f"`probs` must be a list of at most {_MAX_CLASSES}")
+    probs = _floats("probs", data["probs"], len(data["probs"]), 1.0)
     (seen_s,) = _floats("seen_s", [data["seen_s"]], 1)
     total = sum(probs)
     if track_id >= next_id or seen_s > time_s:
         raise InputError("a track must be older than its state")
-    if min(width, height) <= 0 or not probs or min(probs) < 0 or abs(total - 1) > 0.01:
+    if min(width, height) < _MIN_SIZE or not probs or min(probs) < 0 or abs(total - 1) > 0.01:
         raise InputError("a track must have a size, and probs that sum to 1")
     shares = tuple(p / total for p in probs)
     return Track(track_id, (x, y), (width, height), (vx, vy), shares, seen_s)
@@ -157,13 +167,14 @@ def step(
 
     A face takes over the track that it fits best: the nearest to where the track should be
     by now, in units of the face's own size, its change of size counted in. Its
-    probabilities are an exponential moving average over seconds, not frames. A track that
-    no face fits shows nothing; it keeps its id for `FORGET_S`, in case the face was
-    hidden. Where the clock runs backwards everything is forgotten but the ids.
+    probabilities are an exponential moving average over seconds, not frames. Tracks of the
+    frame before come first. A track that no face fits shows nothing; it keeps its id for
+    `FORGET_S`, in case the face was hidden. Where the clock runs backwards everything is
+    forgotten but the ids.
 
     Args:
         state: of the frame before; `TrackState()` at first.
-        faces: what was found, with `probs` (n, k).
+        faces: what was found, with `probs` (n, k); the first `MAX_TRACKS` are remembered.
         time_s: when the frame was taken, in seconds of one clock.
         frame_width: of this frame in pixels.
 
@@ -187,37 +198,50 @@ def step(
     if not (math.isfinite(frame_width) and frame_width > 0):
         raise InputError(f"`frame_width` must be positive. Received: {frame_width}")
     n_classes = faces.probs.shape[1]
-    if len(faces) and state.tracks and len(state.tracks[0].probs) != n_classes:
+    if state.tracks and len(state.tracks[0].probs) != n_classes:
         raise InputError(
             f"the state must be of {n_classes} classes. Received: {len(state.tracks[0].probs)}"
         )
     if state.time_s is not None and time_s < state.time_s:
         state = TrackState(next_id=state.next_id)
-    known = [track for track in state.tracks if time_s - track.seen_s <= FORGET_S]
+    there = [
+        track
+        for track in state.tracks
+        if track.seen_s == state.time_s and time_s - track.seen_s <= FORGET_UNSEEN_S
+    ]
+    hidden = [
+        track
+        for track in state.tracks
+        if track.seen_s != state.time_s and time_s - track.seen_s <= FORGET_S
+    ]
     boxes = faces.xyxy.astype(np.float64) / frame_width
     centers = (boxes[:, :2] + boxes[:, 2:]) / 2  # (n, 2)
-    sizes = boxes[:, 2:] - boxes[:, :2]  # (n, 2)
-    taken = _match(known, centers, sizes, time_s)
+    sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], _MIN_SIZE)  # (n, 2)
+    # Whoever was in view a frame ago is not mistaken for somebody who was hidden behind.
+    taken = _match(there, centers, sizes, time_s)
+    left = np.array([i for i in range(len(faces)) if i not in taken], np.intp)
+    back = _match(hidden, centers[left], sizes[left], time_s)
+    taken |= {int(left[i]): track for i, track in back.items()}
     probs = faces.probs.astype(np.float64)
     next_id = state.next_id
     seen = []
     for i in range(len(faces)):
         if i in taken:
-            track = _follow(known[taken[i]], centers[i], sizes[i], probs[i], time_s)
+            track = _follow(taken[i], centers[i], sizes[i], probs[i], time_s)
         else:
             track = Track(next_id, _pair(centers[i]), _pair(sizes[i]), (0.0, 0.0),
                           tuple(probs[i].tolist()), time_s)  # fmt: skip
             next_id += 1
         seen.append(track)
-    matched = set(taken.values())
-    hidden = [track for j, track in enumerate(known) if j not in matched]
-    hidden.sort(key=lambda track: -track.seen_s)
+    found = {track.track_id for track in taken.values()}
+    unfound = [track for track in there + hidden if track.track_id not in found]
+    unfound.sort(key=lambda track: -track.seen_s)
     tracked = replace(
         faces,
         track_id=np.array([track.track_id for track in seen], np.int64),
         probs=np.array([track.probs for track in seen], np.float32).reshape(-1, n_classes),
     )
-    return TrackState(time_s, next_id, tuple((seen + hidden)[:MAX_TRACKS])), tracked
+    return TrackState(time_s, next_id, tuple((seen + unfound)[:MAX_TRACKS])), tracked
 
 
 def _pair(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -229,8 +253,8 @@ def _match(
     centers: NDArray[np.float64],
     sizes: NDArray[np.float64],
     time_s: float,
-) -> dict[int, int]:
-    """Which track each face takes over: {face: track}, the best fits first."""
+) -> dict[int, Track]:
+    """The track that each face takes over, by the number of the face; the best fits first."""
     if not tracks or not len(centers):
         return {}
     gap = np.array([time_s - track.seen_s for track in tracks])  # (t,)
@@ -241,13 +265,13 @@ def _match(
     new = np.sqrt(np.prod(sizes, axis=1))  # (n,)
     away = np.hypot(*(centers[:, None] - expected).transpose(2, 0, 1))  # (n, t)
     cost = away / np.sqrt(new[:, None] * old) + np.abs(np.log(new[:, None] / old))
-    fits = cost < _REACH + _REACH_PER_S * gap
+    fits = cost < np.minimum(_REACH + _REACH_PER_S * gap, _MAX_REACH)
     taken: dict[int, int] = {}
     for flat in np.argsort(cost, axis=None, kind="stable"):
         i, j = divmod(int(flat), len(tracks))
         if fits[i, j] and i not in taken and j not in taken.values():
             taken[i] = j
-    return taken
+    return {i: tracks[j] for i, j in taken.items()}
 
 
 def _follow(
@@ -262,7 +286,7 @@ def _follow(
     old = np.array(track.probs)
     smoothed = old + (1 - math.exp(-gap / SMOOTHING_S)) * (probs - old)
     velocity = np.array(track.velocity)
-    if gap > 0:
+    if gap > _MIN_GAP_S:
         moved = (center - np.array(track.center)) / gap
         velocity = velocity + (1 - math.exp(-gap / _MOTION_S)) * (moved - velocity)
     return Track(

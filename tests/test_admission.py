@@ -22,14 +22,14 @@ class Crowd:
         self.gate = threading.Event()
         self.served = []
 
-    def come(self, visitor, mark=None):
+    def come(self, visitor, mark=None, host=None):
         def work(waited_s):
             self.gate.wait(30)
             time.sleep(self.work_s)
             self.served.append(mark or visitor)
             return mark or visitor
 
-        return asyncio.create_task(self.admission.run(visitor, work))
+        return asyncio.create_task(self.admission.run(visitor, host or visitor, work))
 
 
 async def settle():
@@ -75,7 +75,7 @@ def test_a_newer_frame_takes_the_place_of_the_older_one_and_not_a_second_one():
 
 def test_a_greedy_visitor_gets_no_more_turns_than_the_others():
     async def story():
-        crowd = Crowd(work_s=0.005)
+        crowd = Crowd(work_s=0.005, n_at_work=2)
         crowd.gate.set()
         end = asyncio.get_running_loop().time() + 1.0
 
@@ -87,11 +87,13 @@ def test_a_greedy_visitor_gets_no_more_turns_than_the_others():
 
             await asyncio.gather(*(line() for _ in range(n_lines)))
 
-        await asyncio.gather(visit("greedy", 20), visit("a", 1), visit("b", 1))
-        return {name: crowd.served.count(name) for name in ("greedy", "a", "b")}
+        await asyncio.gather(visit("greedy", 20), *(visit(name, 1) for name in "abcd"))
+        return {name: crowd.served.count(name) for name in ("greedy", *"abcd")}
 
     counts = asyncio.run(story())
-    assert counts["greedy"] <= 2.2 * min(counts["a"], counts["b"]), counts
+    others = min(counts[name] for name in "abcd")
+    assert others > 10
+    assert counts["greedy"] <= 2.2 * others, counts  # one at work, one in line
 
 
 def test_beyond_the_line_a_visitor_is_told_to_wait():
@@ -103,6 +105,20 @@ def test_beyond_the_line_a_visitor_is_told_to_wait():
         return [await outcome(task) for task in tasks]
 
     assert asyncio.run(story()) == ["a", "b", "c", "busy", "busy"]
+
+
+def test_one_host_cannot_fill_the_line_under_many_names():
+    async def story():
+        crowd = Crowd(max_waiting=8)
+        tasks = [crowd.come(f"enemy-{i}", host="one") for i in range(20)]
+        tasks += [crowd.come(f"guest-{i}") for i in range(4)]
+        await settle()
+        crowd.gate.set()
+        return [await outcome(task) for task in tasks]
+
+    results = asyncio.run(story())
+    assert results[5:20] == ["busy"] * 15
+    assert results[20:] == [f"guest-{i}" for i in range(4)]
 
 
 def test_what_waited_too_long_is_not_worked_on():
@@ -141,8 +157,8 @@ def test_a_crash_gives_the_turn_on():
 
         for _ in range(3):
             with pytest.raises(RuntimeError):
-                await admission.run("a", crash)
-        return await admission.run("a", lambda waited_s: waited_s)
+                await admission.run("a", "a", crash)
+        return await admission.run("a", "a", lambda waited_s: waited_s)
 
     assert asyncio.run(story()) >= 0
 
@@ -191,13 +207,14 @@ def test_bodies_are_bounded_with_and_without_a_declared_length(make, caplog):
     assert said(caplog) == ["request refused: too large"]
 
 
-def test_uploads_are_left_to_gradio():
+def test_uploads_are_left_to_gradio_and_nothing_else_of_that_name():
     assert post("/gradio_api/upload", b"x" * 500).text == "500"
+    assert post("/gradio_api/call/upload", b"x" * 500).status_code == 413
 
 
 def test_a_malformed_call_is_one_line_but_other_crashes_are_seen(caplog):
     caplog.set_level(logging.INFO)
     assert post("/gradio_api/component_server/", b"xxx").status_code == 400
-    assert said(caplog) == ["request refused: malformed"]
+    assert said(caplog) == ["request refused: malformed (KeyError)"]
     with pytest.raises(KeyError):
         post("/gradio_api/queue/join", b"xxx")

@@ -224,6 +224,45 @@ def test_labels_are_read_out_at_most_once_a_second(camera, app):
     page.close()
 
 
+# The leftmost painted pixel of each drawn frame for a second, while the box jumps.
+EDGES = """async () => {
+  const canvas = document.querySelector("#live .stage canvas");
+  const pen = canvas.getContext("2d");
+  const edges = [];
+  const end = performance.now() + 1500;
+  while (performance.now() < end) {
+    await new Promise(requestAnimationFrame);
+    const row = Math.round(0.45 * canvas.height);
+    const data = pen.getImageData(0, row, canvas.width, 1).data;
+    for (let x = 0; x < canvas.width; x += 1)
+      if (data[4 * x + 3] > 0) { edges.push(x); break; }
+  }
+  return edges;
+}"""
+
+
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_boxes_glide_but_not_for_whom_motion_disturbs(camera, app, motion):
+    page = visit(camera, app, MEDDLE, reduced_motion=motion)
+    page.evaluate(
+        """() => {
+          let n = 0;
+          window.meddle = (reply) => {
+            n += 1;
+            const x = Math.floor(n / 8) % 2 ? 40 : 140;
+            for (const face of reply.faces) face.box_xyxy = [x, 60, x + 100, 180];
+            return reply;
+          };
+        }"""
+    )
+    page.click("#live .start")
+    wait_for_answers(page, 10)
+    edges = set(page.evaluate(EDGES))
+    assert len(edges) >= 2
+    assert (len(edges) > 6) == (motion == "no-preference"), edges
+    page.close()
+
+
 def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
     phone = """
     MediaStreamTrack.prototype.getSettings = () => ({ facingMode: window.facing || "user" });

@@ -33,6 +33,14 @@ def test_figures_are_those_of_the_bundled_weights():
     assert card.fill_figures(readme, card.format_figures(report)) == readme
 
 
+def test_speeds_are_those_that_were_measured():
+    report = pytest.importorskip("bench.report")
+    card = pytest.importorskip("train.card")
+    readme = read("README.md")
+    speed = report.format_speed(ROOT / "results")
+    assert card.fill_figures(readme, speed, report.MARK) == readme
+
+
 def test_the_table_of_results_repeats_the_reports():
     with (ROOT / "results" / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

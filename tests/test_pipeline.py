@@ -5,7 +5,7 @@ import pytest
 
 import fer
 from fer import Pipeline, annotate, to_dict
-from fer.annotate import class_color
+from fer.annotate import class_color, text_color
 from fer.errors import InputError
 from fer.image import read_image
 from tests.conftest import (
@@ -92,6 +92,20 @@ def test_annotation_draws_on_a_copy_in_the_colour_of_the_class():
 
 def test_colours_of_seven_classes_differ():
     assert len({class_color(i) for i in range(7)}) == 7
+
+
+def luminance(color):
+    """Of the WCAG 2.2."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_labels_can_be_read_on_every_colour(index):
+    back = luminance(class_color(index))
+    ink = luminance(text_color(class_color(index)))
+    assert (max(back, ink) + 0.05) / (min(back, ink) + 0.05) >= 4.5
 
 
 def test_public_names_are_exactly_these():

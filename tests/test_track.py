@@ -92,8 +92,29 @@ def test_no_ghost_of_a_face_that_left():
     state, faces = step(state, faces_at((100, 100)), time_s=0.2, frame_width=WIDTH)
     assert faces.track_id.tolist() == [1]
     assert len(state.tracks) == 2
-    state, _ = step(state, faces_at((100, 100)), time_s=0.2 + 2 * FORGET_S, frame_width=WIDTH)
-    assert [track.track_id for track in state.tracks] == [3]
+    for i in range(1, 7):
+        time_s = 0.2 + i * FORGET_S / 5
+        state, faces = step(state, faces_at((100, 100)), time_s=time_s, frame_width=WIDTH)
+    assert [track.track_id for track in state.tracks] == [1]
+
+
+@pytest.mark.parametrize(("gap_s", "same"), [(1.3, True), (4.0, True), (6.0, False)])
+def test_a_slow_line_does_not_rename_a_face_that_stayed(gap_s, same):
+    frames = [faces_at((100, 100)), faces_at((110, 103)), faces_at((105, 100))]
+    assert follow(frames, fps=1 / gap_s)[0] == ([[1]] * 3 if same else [[1], [2], [3]])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_who_stands_in_front_does_not_get_the_id_of_whom_he_covers(seed):
+    """One walks behind another who stands still; boxes tremble as a detector's do."""
+    rng = np.random.default_rng(seed)
+    frames, truth = [], []
+    for i in range(60):
+        x = 60 + 200 * i / 60
+        people = [(160, 100)] if abs(x - 160) < 30 else [(160, 100), (x, 102)]
+        frames.append(faces_at(*(np.array(p) + rng.normal(0, 1.5, 2) for p in people)))
+        truth.append([1, 2][: len(people)])
+    assert follow(frames)[0] == truth
 
 
 def test_a_face_elsewhere_is_somebody_else():
@@ -140,7 +161,7 @@ def test_a_clock_that_runs_backwards_starts_anew_with_new_ids():
 
 
 def test_the_state_is_bounded():
-    crowd = [(10 * i, 100) for i in range(100)]
+    crowd = [(10 * i, 100) for i in range(100)]  # more than a stream hands over
     state, faces = step(TrackState(), faces_at(*crowd, side=6), time_s=0, frame_width=WIDTH)
     assert len(set(faces.track_id.tolist())) == 100
     assert len(state.tracks) == MAX_TRACKS
@@ -175,8 +196,9 @@ def test_what_cannot_be_followed_is_refused(faces, time_s, width):
 def test_a_state_of_another_model_is_refused():
     _, state = follow([faces_at((100, 100))])
     other = make_faces([0, 0, 9, 9]).with_probs(np.full((1, 7), 1 / 7, np.float32))
-    with pytest.raises(InputError, match="7 classes"):
-        step(state, other, time_s=1, frame_width=WIDTH)
+    for faces in (other, other[:0]):
+        with pytest.raises(InputError, match="7 classes"):
+            step(state, faces, time_s=1, frame_width=WIDTH)
 
 
 GOOD = {
@@ -201,7 +223,10 @@ def changed(**track):
         GOOD | {"tracks": [{}] * (MAX_TRACKS + 1)},
         *(changed(box=bad) for bad in (None, [1, 2], [0.5, 0.4, 0, 0.1, 0, 0], [1e9] * 6)),
         changed(box=[0.5, 0.4, float("inf"), 0.1, 0, 0]),
-        *(changed(probs=bad) for bad in ([], [0.5], [2, -1], ["a", "b"], [float("nan"), 1])),
+        *(
+            changed(probs=bad)
+            for bad in ([], [1.0] + [0.0] * 300, [0.5], [2, -1], ["a", "b"], [float("nan"), 1])
+        ),
         *(changed(seen_s=bad) for bad in (5.1, None, "x")),
         *(changed(id=bad) for bad in (3, 0, "2", 2.0)),
     ],
@@ -210,6 +235,40 @@ def test_a_state_that_nobody_wrote_is_refused(data):
     assert TrackState.from_json(GOOD).tracks[0].track_id == 2
     with pytest.raises(InputError):
         TrackState.from_json(data)
+
+
+def test_a_stream_follows_the_best_faces_of_a_crowd():
+    boxes = [[i, 2, i + 9, 11] for i in range(0, 400, 8)]
+    pipeline = Pipeline(FakeDetector(make_faces(*boxes)), make_classifier())
+    state, result = pipeline.track(noise(24, 420), TrackState(), 0)
+    assert len(result.faces) == MAX_TRACKS == len(state.tracks)
+    assert result.faces.xyxy[0].tolist() == boxes[0]
+    assert len(pipeline(noise(24, 420)).faces) == 50
+
+
+def test_no_number_that_a_stranger_writes_breaks_a_step():
+    """Warnings are errors here: no overflow, no division by zero, no NaN goes on."""
+    rng = np.random.default_rng(0)
+    extremes = [0, 1, -1, 0.5, 1e-300, 1e-4, 999, -999, 1e3, 1e11, -1e11, 5e-324, 1.5]
+    n_read = 0
+    for _ in range(3000):
+        pick = lambda n: [float(rng.choice(extremes)) for _ in range(n)]  # noqa: E731
+        share = float(rng.choice([0, 1e-300, 0.5, 1]))
+        seen_s, gap, later = pick(1) + [float(rng.choice([0, 5e-324, 1e-9, 0.1])) for _ in "12"]
+        track = {"id": 1, "box": pick(6), "probs": [share, 1 - share], "seen_s": seen_s}
+        data = {"time_s": seen_s + gap, "next_id": 2, "tracks": [track]}
+        try:
+            state = TrackState.from_json(data)
+        except InputError:
+            continue
+        n_read += 1
+        for time_s in (state.time_s + later, *pick(1)):
+            state, faces = step(
+                state, faces_at((160, 100)), time_s=max(time_s, state.time_s), frame_width=WIDTH
+            )
+            assert np.isfinite(faces.probs).all()
+            assert TrackState.from_json(json.loads(json.dumps(state.to_json()))) is not None
+    assert n_read > 300
 
 
 def test_a_pipeline_tracks():

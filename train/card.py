@@ -22,7 +22,6 @@ from train.robustness import CORRUPTIONS
 __all__ = ["fill_figures", "format_card", "format_figures", "write_cards"]
 
 _TEMPLATE = Path(__file__).with_name("card_template.md")
-_BEGIN, _END = "<!-- figures -->", "<!-- /figures -->"
 _TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 # Watts by a part of the device's name; the first that fits counts.
 # Source: the board power of NVIDIA's data sheets (SXM); for a processor an assumption, the
@@ -95,17 +94,18 @@ def format_figures(report: dict[str, Any]) -> str:
     )
 
 
-def fill_figures(text: str, figures: str) -> str:
-    """`text` with `figures` between its two marks.
+def fill_figures(text: str, figures: str, mark: str = "figures") -> str:
+    """`text` with `figures` between the two comments that have the name `mark`.
 
     Raises:
         InputError: the marks are missing.
     """
-    head, begin, rest = text.partition(_BEGIN)
-    _, end, tail = rest.partition(_END)
+    first, last = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    head, begin, rest = text.partition(first)
+    _, end, tail = rest.partition(last)
     if not begin or not end:
-        raise InputError(f"the document must have the marks {_BEGIN} and {_END}")
-    return f"{head}{_BEGIN}\n{figures}\n{_END}{tail}"
+        raise InputError(f"the document must have the marks {first} and {last}")
+    return f"{head}{first}\n{figures}\n{last}{tail}"
 
 
 def _card_data(report: dict[str, Any]) -> ModelCardData:

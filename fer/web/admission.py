@@ -27,7 +27,8 @@ class Refused(Exception):
 class _Place:
     """A place in the line."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: Hashable) -> None:
+        self.host = host
         self.since = time.monotonic()
         self.called = anyio.Event()
         self.refusal: Refused | None = None
@@ -46,7 +47,8 @@ class Admission(Generic[T]):
 
     Args:
         n_at_work: calls at a time, each in a thread.
-        max_waiting: places in the line; beyond it a call is refused as busy.
+        max_waiting: places in the line; beyond it a call is refused as busy. One host gets
+            at most half of them, under however many names.
         patience_s: a call that waited longer is refused as stale when its turn comes.
     """
 
@@ -57,13 +59,18 @@ class Admission(Generic[T]):
         self._waiting: dict[Hashable, _Place] = {}
         self._threads = anyio.CapacityLimiter(n_at_work)
 
-    async def run(self, visitor: Hashable, call: Callable[[float], T]) -> T:
+    async def run(self, visitor: Hashable, host: Hashable, call: Callable[[float], T]) -> T:
         """`call(seconds that it waited)` in a thread, when it is `visitor`'s turn.
+
+        Args:
+            visitor: by which calls of one visitor are known.
+            host: where the call comes from.
+            call: the work.
 
         Raises:
             Refused: it was not called.
         """
-        place = _Place()
+        place = _Place(host)
         if self._n_free:
             self._n_free -= 1
         else:
@@ -76,8 +83,10 @@ class Admission(Generic[T]):
 
     async def _wait(self, visitor: Hashable, place: _Place) -> None:
         older = self._waiting.get(visitor)
-        if older is None and len(self._waiting) >= self._max_waiting:
-            raise Refused("busy")
+        if older is None:
+            same = sum(other.host == place.host for other in self._waiting.values())
+            if len(self._waiting) >= self._max_waiting or 2 * same >= self._max_waiting:
+                raise Refused("busy")
         self._waiting[visitor] = place  # a dict keeps the older one's place
         if older is not None:
             older.refuse("stale")
@@ -103,7 +112,11 @@ class Admission(Generic[T]):
 
 
 class _TooLarge(Exception):
-    pass
+    """A body over the limit."""
+
+
+# What Gradio's handlers raise on a call that lacks a part or has one of another type.
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class BodyLimit:
@@ -114,7 +127,7 @@ class BodyLimit:
 
     Args:
         app: the application behind it.
-        max_bytes: of a body; uploads, which Gradio bounds itself, are let through.
+        max_bytes: of a body; Gradio's own uploads, which it bounds itself, are let through.
     """
 
     def __init__(self, app: Any, max_bytes: int) -> None:
@@ -125,7 +138,8 @@ class BodyLimit:
         """Serve one request."""
         path = scope.get("path", "").rstrip("/")
         bounded = scope["type"] == "http" and scope["method"] == "POST"
-        if not bounded or path.endswith("/upload"):
+        upload = scope.get("root_path", "") + "/gradio_api/upload"
+        if not bounded or path in (upload, "/gradio_api/upload"):
             await self._app(scope, receive, send)
             return
         n_bytes = 0
@@ -149,16 +163,19 @@ class BodyLimit:
             if length.isdigit() and int(length) > self._max_bytes:
                 raise _TooLarge
             await self._app(scope, count, watch)
-        except Exception as error:
-            too_large = isinstance(error, _TooLarge)
-            if started or not (too_large or path.endswith("/component_server")):
+        except _TooLarge:
+            if started:
                 raise
-            log.info("request refused: %s", "too large" if too_large else "malformed")
-            await _refuse(send, 413 if too_large else 400)
+            log.info("request refused: too large")
+            await _refuse(send, 413, b"too_large")
+        except _MALFORMED as error:
+            if started or not path.endswith("/component_server"):
+                raise
+            log.info("request refused: malformed (%s)", type(error).__name__)
+            await _refuse(send, 400, b"malformed")
 
 
-async def _refuse(send: Any, status: int) -> None:
-    code = b"too_large" if status == 413 else b"malformed"
+async def _refuse(send: Any, status: int, code: bytes) -> None:
     body = b'{"error": {"code": "%s", "message": "this request cannot be used"}}' % code
     headers = [
         (b"content-type", b"application/json"),

@@ -22,6 +22,7 @@ _TITLE = "Facial expressions, live"
 _FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 _MAX_FILE_SIZE = "40mb"
 _MAX_BODY_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
+_MAX_SESSIONS = 500
 _CACHE_AGE_S = 3600
 
 _HEAD = """
@@ -95,6 +96,8 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         max_file_size=_MAX_FILE_SIZE,
         app_kwargs={"middleware": [Middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)]},
         run_history=False,
+        # Nothing of a visitor lives in a session; names that nobody comes back to are let go.
+        state_session_capacity=_MAX_SESSIONS,
         ssr_mode=False,
         footer_links=["api"],
         # Where a person started it, not where a Space or a test did.

@@ -15,7 +15,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.annotate import class_color
+from fer.annotate import class_color, text_color
 from fer.errors import FerError, InputError
 from fer.image import read_image
 from fer.pipeline import Pipeline
@@ -36,6 +36,9 @@ _PREFIX = "data:image/jpeg;base64,"
 _MAX_CHARS = 700_000
 _MAX_PIXELS = 1280 * 1280
 _MAX_NAME = 64
+# A progressive JPEG has about ten; thousands of them would keep the decoder busy for seconds.
+_MAX_SCANS = 20
+_SCAN = b"\xff\xda"
 # Two cores, two frames at work; the others wait in order of arrival. A line of more than
 # a few seconds would only bring stale answers, so beyond it the page is asked to wait.
 _N_AT_WORK = 2
@@ -48,7 +51,7 @@ _REFUSALS = {
     "stale": "A newer frame took the place of this one, or it waited too long.",
 }
 
-LiveFrame = Callable[[Any, object], Awaitable[dict[str, Any]]]
+LiveFrame = Callable[[Any, object, str], Awaitable[dict[str, Any]]]
 
 
 def decode_frame(url: object) -> NDArray[np.uint8]:
@@ -65,6 +68,8 @@ def decode_frame(url: object) -> NDArray[np.uint8]:
         content = base64.b64decode(url[len(_PREFIX) :], validate=True)
     except ValueError as error:
         raise InputError(f"`image` must be base64: {error}") from error
+    if content.count(_SCAN) > _MAX_SCANS:
+        raise InputError(f"`image` must have at most {_MAX_SCANS} scans")
     return read_image(content, max_pixels=_MAX_PIXELS, formats=("JPEG",))
 
 
@@ -83,10 +88,10 @@ def _error(code: str, message: str, **more: Any) -> dict[str, Any]:
 def make_live_frame(pipeline: Pipeline) -> LiveFrame:
     """The function behind the stream: one frame and the state before it in, its faces out.
 
-    Its arguments are a request {"image", "state", "time_s"} and the visitor whose it is. It
-    never raises: a frame that cannot be used is answered with {"error": {"code",
-    "message"}}, where `code` is "bad_frame", "bad_state", "busy" (with `retry_after_ms`),
-    "stale" or "internal".
+    Its arguments are a request {"image", "state", "time_s"}, the name of the visitor whose it
+    is, and the host that it came from. It never raises: a frame that cannot be used is answered
+    with {"error": {"code", "message"}}, where `code` is "bad_frame", "bad_state", "busy"
+    (with `retry_after_ms`), "stale" or "internal".
     """
     admission: Admission[dict[str, Any]] = Admission(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
 
@@ -112,18 +117,24 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
         data = to_dict(result)
         return {**data, "timing_ms": timing | data["timing_ms"], "state": state.to_json()}
 
-    async def live_frame(request: Any, visitor: object) -> dict[str, Any]:
-        # Who does not say who he is waits on his own.
+    async def live_frame(request: Any, visitor: object, host: str) -> dict[str, Any]:
+        # All who do not say who they are and come from one place are one visitor.
         known = isinstance(visitor, str) and 0 < len(visitor) <= _MAX_NAME
         try:
             return await admission.run(
-                visitor if known else object(), lambda waited_s: answer(request, waited_s)
+                (host, visitor if known else None), host, lambda waited: answer(request, waited)
             )
         except Refused as refusal:
             more = {"retry_after_ms": _RETRY_AFTER_MS} if refusal.code == "busy" else {}
             return _error(refusal.code, _REFUSALS[refusal.code], **more)
 
     return live_frame
+
+
+def _host(request: gr.Request | None) -> str:
+    """Where a call comes from; behind a proxy that the server trusts, where it says."""
+    client = None if request is None else request.client
+    return "" if client is None else str(client.host)
 
 
 def _build_endpoint(answer: LiveFrame) -> None:
@@ -149,7 +160,8 @@ def _build_endpoint(answer: LiveFrame) -> None:
             `state`. Or `error` with `code` and `message`; after "busy" wait `retry_after_ms`.
         """
         visitor = None if request is None else request.session_hash
-        return await answer({"image": image, "state": state, "time_s": time_s}, visitor)
+        frame = {"image": image, "state": state, "time_s": time_s}
+        return await answer(frame, visitor, _host(request))
 
     gr.api(live_frame, api_name="live_frame", concurrency_limit=None)
 
@@ -159,10 +171,12 @@ def build_live_tab(pipeline: Pipeline) -> gr.HTML:
     names = pipeline.classifier.config.class_names
     answer = make_live_frame(pipeline)
 
-    async def live_frame(data: Any) -> dict[str, Any]:
-        return await answer(data, data.get("visitor") if isinstance(data, dict) else None)
+    async def live_frame(data: Any, request: gr.Request) -> dict[str, Any]:
+        visitor = data.get("visitor") if isinstance(data, dict) else None
+        return await answer(data, visitor, _host(request))
 
     _build_endpoint(answer)
+    colors = [class_color(i) for i in range(len(names))]
     return gr.HTML(
         html_template=_read("live.html"),
         css_template=_read("live.css"),
@@ -171,7 +185,8 @@ def build_live_tab(pipeline: Pipeline) -> gr.HTML:
         apply_default_css=False,
         elem_id="live",
         class_names=list(names),
-        class_colors=[class_color(i) for i in range(len(names))],
+        class_colors=colors,
+        class_inks=[text_color(color) for color in colors],
         class_icons=[class_icon(name) for name in names],
     )
 

@@ -9,14 +9,10 @@ const FONT = "system-ui, sans-serif";
 const calmMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
 
 const colorOf = (name) => props.class_colors[props.class_names.indexOf(name)] || "#999999";
+const inkOf = (name) => props.class_inks[props.class_names.indexOf(name)] || "#000000";
 const iconOf = (name) => props.class_icons[props.class_names.indexOf(name)] || "";
 const percent = (p) => Math.round(100 * p) + " %";
 const title = (face) => (face.uncertain ? "uncertain: " + face.label + "?" : face.label);
-
-function textOn(color) {
-  const [r, g, b] = [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
-  return 0.299 * r + 0.587 * g + 0.114 * b > 110 ? "#000000" : "#ffffff";
-}
 
 function makeOverlay(canvas, isMirrored) {
   const pen = canvas.getContext("2d");
@@ -115,7 +111,7 @@ function makeOverlay(canvas, isMirrored) {
     pen.roundRect(left, top, boxWidth, boxHeight, 5);
     pen.stroke();
     pen.fill();
-    const ink = textOn(color);
+    const ink = inkOf(face.label);
     const middle = top + boxHeight / 2;
     let x = left + 0.45 * size;
     if (icon) {
