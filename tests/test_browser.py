@@ -41,7 +41,10 @@ window.fetch = async (...args) => {
   const url = String((args[0] && args[0].url) || args[0]);
   if (url.includes("component_server")) {
     const sent = JSON.parse(args[1].body).data;
-    response.clone().json().then((reply) => window.exchanges.push([sent.image, reply]));
+    response.clone().json().then((reply) => {
+      window.reply = reply;
+      window.exchanges.push([sent.image, reply]);
+    });
   }
   return response;
 };
@@ -61,10 +64,10 @@ PAINTED = """() => {
         left = Math.min(left, x);
         bottom = Math.max(bottom, y);
       }
-  const [face] = JSON.parse(stage.dataset.faces);
+  const { faces: [{ box_xyxy: box }], frame } = window.reply;
   return {
     painted: [left / canvas.width, bottom / canvas.height],
-    expected: [1 - face.box[2] / face.frame.width, face.box[3] / face.frame.height],
+    expected: [1 - box[2] / frame.width, box[3] / frame.height],
     stage: [stage.clientWidth / stage.clientHeight, video.videoWidth / video.videoHeight],
     fits: stage.getBoundingClientRect().height < window.innerHeight,
   };

@@ -22,6 +22,7 @@ const original = window.fetch;
 window.fetch = async (...args) => {
   const url = String((args[0] && args[0].url) || args[0]);
   if (!url.includes("component_server") || !window.meddle) return original(...args);
+  if (window.hang) await new Promise(() => {});
   const reply = await (await original(...args)).json();
   if (reply.frame) window.widths.push(reply.frame.width);
   return new Response(JSON.stringify(window.meddle(reply)), {
@@ -122,6 +123,7 @@ def test_each_problem_of_the_camera_has_its_own_message(camera, app, name, said)
     page.click("#live .start")
     page.wait_for_selector(f"#live .message:has-text('{said}')")
     assert page.is_enabled("#live .start")
+    assert page.evaluate("document.activeElement.className") == "start"
     page.close()
 
 
@@ -188,6 +190,51 @@ def test_a_lost_network_is_told_and_survived(camera, app):
     page.close()
 
 
+# The part of a canvas, from its left, up to which something coloured is painted; 0: nothing.
+RIGHTMOST = """(selector) => {
+  const canvas = document.querySelector(selector);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let right = 0;
+  for (let i = 0; i < data.length; i += 4)
+    if (data[i + 3] > 200 && Math.max(data[i], data[i + 1], data[i + 2]) -
+        Math.min(data[i], data[i + 1], data[i + 2]) > 60)
+      right = Math.max(right, (i / 4) % canvas.width);
+  return right / canvas.width;
+}"""
+
+
+IS_PAINTED = """() => {
+  const canvas = document.querySelector("#live .stage canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return data.some((value) => value > 0);
+}"""
+
+
+def test_an_answer_that_does_not_come_leaves_no_box_behind(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.evaluate("() => { window.meddle = (reply) => reply; }")
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert page.evaluate(IS_PAINTED)
+    page.evaluate("() => { window.hang = true; }")
+    page.wait_for_function(f"!({IS_PAINTED})()", timeout=5000)
+    page.wait_for_selector("#live .hint:has-text('No answer from the server')")
+    page.close()
+
+
+def test_the_plot_runs_on_when_nobody_is_in_view(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.click("#live .start")
+    wait_for_answers(page, 40)
+    page.wait_for_timeout(500)
+    assert page.evaluate(RIGHTMOST, "#live .plot") > 0.97
+    page.evaluate("() => { window.meddle = (reply) => ({ ...reply, faces: [] }); }")
+    page.wait_for_selector("#live .none:has-text('No face in view')")
+    page.wait_for_timeout(4000)
+    assert 0.5 < page.evaluate(RIGHTMOST, "#live .plot") < 0.95
+    page.close()
+
+
 def test_it_pauses_while_another_tab_is_shown(camera, app):
     page = visit(camera, app)
     page.click("#live .start")
@@ -199,6 +246,34 @@ def test_it_pauses_while_another_tab_is_shown(camera, app):
     assert page.evaluate(N_ANSWERS) == paused
     page.get_by_role("tab", name="Live").click()
     wait_for_answers(page)
+    page.close()
+
+
+def test_the_order_of_two_faces_is_not_read_out(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.evaluate(
+        """() => {
+          window.spoken = [];
+          new MutationObserver(() =>
+            window.spoken.push(document.querySelector("#live .spoken").textContent)
+          ).observe(document.querySelector("#live .spoken"), { childList: true });
+          let n = 0;
+          window.meddle = (reply) => {
+            const [face] = reply.faces;
+            const sure = { ...face, uncertain: false };
+            const two = [
+              { ...sure, track_id: 1, label: "happy" },
+              { ...sure, track_id: 2, label: "sad", box_xyxy: face.box_xyxy.map((v) => v / 2) },
+            ];
+            n += 1;
+            return { ...reply, faces: n % 50 < 25 ? two : two.reverse() };
+          };
+        }"""
+    )
+    page.click("#live .start")
+    wait_for_answers(page, 90)
+    assert page.evaluate("window.spoken") == ["face 1 happy, face 2 sad"]
+    assert page.locator("#live .fer-card-head small").all_inner_texts() == ["face 1", "face 2"]
     page.close()
 
 
@@ -279,10 +354,23 @@ def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
     assert options[:2] == ["Front camera", "Back camera"]
     assert len(options) == 4
     page.evaluate("window.facing = 'environment'")
+    page.focus("#live select")
     page.select_option("#live select", label="Back camera")
     page.wait_for_function("!document.querySelector('#live .stage').classList.contains('mirrored')")
     wait_for_answers(page)
     assert page.locator("#live select option:checked").inner_text() == "Back camera"
+    assert page.evaluate("document.activeElement.tagName") == "SELECT"
+    # The record goes on, under the same ids.
+    page.click("#live .stop")
+    with page.expect_download() as waiting:
+        page.click("#live .csv")
+    rows = list(csv.DictReader(waiting.value.path().read_text("utf-8").splitlines()))
+    assert len(rows) == page.evaluate(N_ANSWERS)
+    assert float(rows[0]["time_s"]) < 1
+    # While it is off, a choice is only a choice.
+    page.select_option("#live select", label="Front camera")
+    page.wait_for_timeout(300)
+    assert page.get_attribute("#live .stage", "data-state") == "off"
     page.close()
 
 

@@ -7,7 +7,8 @@ const JPEG_QUALITY = 0.7;
 const SPOKEN_MS = 1000;
 const PLOT_MS = 250;
 const PATIENCE_MS = 10000; // for one answer
-const FAILURES_SHOWN = 3; // in a row, after which old boxes would lie
+const SLOW_MS = 2500; // after which a visitor is told that an answer is awaited
+const FAILURES_SHOWN = 3; // in a row, after which the panel tells why it is empty
 const MAX_CARDS = 4;
 const NO_ANSWER = "No answer from the server, trying again.";
 
@@ -36,6 +37,8 @@ const record = makeRecord();
 
 let stream = null;
 let turn = 0; // counts starts, so that a loop of an earlier start ends itself
+let state = null; // of the tracker, as the last answer brought it
+let askedAt = null; // when the frame was sent whose answer is awaited
 let pace = makePace();
 let lastSpoken = 0;
 let answered = []; // [time, round trip ms] of the last seconds
@@ -64,15 +67,19 @@ function closeStream() {
   video.srcObject = null;
   answered = [];
   frameTimes = [];
+  askedAt = null;
   overlay.clear();
   tell("");
 }
 
 function stop(text) {
+  const focused = [document.body, startButton, stopButton].includes(document.activeElement);
   closeStream();
+  record.stop();
   stage.dataset.state = "off";
   stopButton.disabled = true;
   startButton.disabled = false;
+  if (focused) startButton.focus({ preventScroll: true });
   message.textContent = text || welcome;
   speed.textContent = "";
   spoken.textContent = "";
@@ -107,7 +114,8 @@ async function listCameras(track) {
   cameras.disabled = inputs.length < 2;
 }
 
-async function start(which) {
+// `switching`: to another camera, while everything else goes on.
+async function start(which, switching) {
   const cameraThere = navigator.mediaDevices && navigator.mediaDevices.getUserMedia;
   if (!window.isSecureContext || !cameraThere) {
     stop(window.isSecureContext ? "This browser cannot open a camera. Use the Photo tab." : INSECURE);
@@ -117,6 +125,7 @@ async function start(which) {
   const mine = turn;
   startButton.disabled = true;
   message.textContent = "Waiting for the camera ...";
+  if (switching) tell(message.textContent);
   const size = { width: { ideal: 640 }, height: { ideal: 480 } };
   let opened;
   try {
@@ -143,16 +152,20 @@ async function start(which) {
   }
   if (mine !== turn) return;
   fitStage();
-  stage.dataset.state = "on";
-  stopButton.disabled = false;
-  stopButton.focus({ preventScroll: true });
-  record.start();
-  recordPanel.hidden = false;
-  find(".summary").hidden = true;
+  tell("");
+  if (!switching) {
+    stage.dataset.state = "on";
+    stopButton.disabled = false;
+    stopButton.focus({ preventScroll: true });
+    state = null;
+    record.start();
+    recordPanel.hidden = false;
+    find(".summary").hidden = true;
+  }
   pace = makePace();
   countFrames(mine);
   requestAnimationFrame(draw);
-  await Promise.all([sendFrames(mine), plotNow(mine)]);
+  await Promise.all([sendFrames(mine), watch(mine)]);
 }
 
 // The stage has the shape of the video, so that the canvas lies on it pixel for pixel, also
@@ -194,17 +207,18 @@ async function ask(request) {
 
 async function sendFrames(mine) {
   let failures = 0;
-  let state = null; // of the tracker, as the last answer brought it
   while (mine === turn) {
     if (isHidden()) {
       await sleep(250);
+      pace.resumed(performance.now());
       continue;
     }
     const before = nFrames;
     const sent = performance.now();
-    const at = Date.now();
+    askedAt = sent;
     const reply = await ask({ image: grab(), state, time_s: sent / 1000, visitor });
     if (mine !== turn) return;
+    askedAt = null;
     const now = performance.now();
     if (reply.faces) {
       failures = 0;
@@ -212,17 +226,14 @@ async function sendFrames(mine) {
       pace.answered(now - sent, reply.timing_ms.wait, now);
       answered = answered.filter(([time]) => now - time < 2000);
       answered.push([now, now - sent]);
-      take(reply, at);
+      take(reply, sent);
     } else {
       failures += 1;
-      const problem = reply.error || { message: NO_ANSWER };
-      if (problem.code === "busy") pace.busy(now);
+      const problem = reply.error || { code: "lost", message: NO_ANSWER };
+      if (["busy", "stale", "lost"].includes(problem.code)) pace.failed(now);
       if (problem.code === "bad_state") state = null;
       if (failures >= FAILURES_SHOWN || problem.code === "busy") tell(problem.message);
-      if (failures === FAILURES_SHOWN) {
-        overlay.clear();
-        showFaces([], problem.message);
-      }
+      if (failures === FAILURES_SHOWN) showFaces([], problem.message);
       const wait = problem.retry_after_ms || Math.min(4000, 100 * 2 ** failures);
       await sleep(wait * (1 + Math.random() / 4)); // so that not all come back at once
     }
@@ -245,9 +256,6 @@ function take(reply, at) {
   showSpeed();
   speak(reply.faces);
   stage.dataset.answers = Number(stage.dataset.answers || 0) + 1;
-  stage.dataset.faces = JSON.stringify(
-    reply.faces.map((face) => ({ label: face.label, box: face.box_xyxy, frame: reply.frame }))
-  );
 }
 
 // --- what a person sees ------------------------------------------------------------------
@@ -263,6 +271,8 @@ function tell(text) {
   hint.hidden = !text;
   if (hint.textContent !== text) hint.textContent = text;
 }
+
+const byId = (faces) => [...faces].sort((a, b) => a.track_id - b.track_id).slice(0, MAX_CARDS);
 
 const rateOf = (times) =>
   times.length > 2
@@ -286,7 +296,7 @@ function speak(faces) {
   if (now - lastSpoken < SPOKEN_MS) return;
   const who = (face) => (faces.length > 1 ? "face " + face.track_id + " " : "");
   const sure = (face) => (face.uncertain ? "uncertain, perhaps " : "") + face.label;
-  const text = faces.slice(0, MAX_CARDS).map((face) => who(face) + sure(face)).join(", ");
+  const text = byId(faces).map((face) => who(face) + sure(face)).join(", ");
   if (spoken.textContent === (text || "no face")) return;
   spoken.textContent = text || "no face";
   lastSpoken = now;
@@ -312,7 +322,7 @@ function makeCard() {
 }
 
 function showFaces(faces, reason = "No face in view.") {
-  const shown = faces.slice(0, MAX_CARDS).sort((a, b) => a.track_id - b.track_id);
+  const shown = byId(faces);
   const none = facesPanel.querySelector(".none");
   none.hidden = shown.length > 0;
   none.textContent = stream ? reason : invitation;
@@ -345,16 +355,17 @@ function showFaces(faces, reason = "No face in view.") {
   });
 }
 
-async function plotNow(mine) {
+async function watch(mine) {
   while (mine === turn) {
     if (!isHidden()) showPlot();
+    if (askedAt !== null && performance.now() - askedAt > SLOW_MS) tell(NO_ANSWER);
     await sleep(PLOT_MS);
   }
 }
 
 function showPlot() {
   if (recordPanel.hidden || !plot.clientWidth) return;
-  const until = stream ? Math.max(record.lastTime(), 0) : record.lastTime();
+  const until = record.elapsed();
   const bands = record.lastMinute(until);
   const dpr = window.devicePixelRatio || 1;
   const [width, height] = [plot.clientWidth, plotHeight(bands.length)];
@@ -441,11 +452,10 @@ wideButton.addEventListener("click", toggleWide);
 startButton.addEventListener("click", () =>
   start(cameras.disabled ? { facingMode: "user" } : JSON.parse(cameras.value))
 );
-stopButton.addEventListener("click", () => {
-  stop();
-  startButton.focus({ preventScroll: true });
+stopButton.addEventListener("click", () => stop());
+cameras.addEventListener("change", () => {
+  if (stream) start(JSON.parse(cameras.value), true);
 });
-cameras.addEventListener("change", () => start(JSON.parse(cameras.value)));
 find(".csv").addEventListener("click", () => {
   download(new Blob([record.csv()], { type: "text/csv" }), "expressions.csv");
 });

@@ -3,6 +3,7 @@
 
 const GLIDE_MS = 60; // time constant
 const FADE_MS = 120; // a face comes and goes
+const STALE_MS = 1500; // without an answer, boxes would lie
 const BARS_BESIDE = 4; // more faces than this get the small chart only
 const FONT = "system-ui, sans-serif";
 
@@ -18,8 +19,10 @@ function makeOverlay(canvas, isMirrored) {
   const pen = canvas.getContext("2d");
   let figures = new Map(); // track_id -> what is drawn of it
   let last = 0;
+  let shownAt = 0;
 
   function show(reply) {
+    shownAt = performance.now();
     const scale = 1 / reply.frame.width; // the size of a frame changes with the pace
     for (const figure of figures.values()) figure.leaving = true;
     for (const face of reply.faces) {
@@ -57,6 +60,7 @@ function makeOverlay(canvas, isMirrored) {
     pen.clearRect(0, 0, width, height);
     pen.setTransform(dpr, 0, 0, dpr, 0, 0); // from here in CSS pixels, crisp on any screen
     for (const [id, figure] of figures) {
+      if (time - shownAt > STALE_MS) figure.leaving = true;
       const fade = calm ? 1 : passed / FADE_MS;
       figure.alpha += figure.leaving ? -fade : Math.min(fade, 1 - figure.alpha);
       if (figure.alpha <= 0 && figure.leaving) {

@@ -43,5 +43,10 @@ function makePace() {
     }
   }
 
-  return { answered, busy: lower, get: () => PACES[level] };
+  function resumed(now) {
+    strained = 0;
+    calmSince = now;
+  }
+
+  return { answered, failed: lower, resumed, get: () => PACES[level] };
 }

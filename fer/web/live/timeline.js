@@ -10,20 +10,33 @@ const AXIS_PX = 22;
 const NAME_PX = 62;
 
 function makeRecord() {
-  let rows = []; // { at: ms of the clock, time: s since the start, id, label, uncertain, box, probs }
-  let startedAt = 0;
+  let rows = []; // { time: s since the start, id, label, uncertain, box, probs }
+  let faces = new Map(); // id -> seconds in view, of them uncertain, and for each label
+  let startedAt = 0; // ms of `performance.now()`, which no one sets back
+  let startedUtc = 0;
+  let length = null; // s, once stopped
 
   function start() {
     rows = [];
-    startedAt = Date.now();
+    faces = new Map();
+    startedAt = performance.now();
+    startedUtc = Date.now();
+    length = null;
+  }
+
+  const elapsed = () => (length === null ? (performance.now() - startedAt) / 1000 : length);
+
+  function stop() {
+    length = elapsed();
   }
 
   function add(reply, at, videoWidth) {
     const scale = videoWidth / reply.frame.width;
+    const time = (at - startedAt) / 1000;
     for (const face of reply.faces) {
+      count(face, time);
       rows.push({
-        at,
-        time: (at - startedAt) / 1000,
+        time,
         id: face.track_id,
         label: face.label,
         uncertain: face.uncertain,
@@ -32,6 +45,17 @@ function makeRecord() {
       });
     }
     if (rows.length > MAX_ROWS) rows = rows.slice(-0.75 * MAX_ROWS);
+  }
+
+  // A face that was away counts again from when it is back.
+  function count(face, time) {
+    const known = faces.get(face.track_id) || { seconds: 0, uncertain: 0, shares: {}, last: time };
+    const passed = time - known.last > GAP_S ? 0 : time - known.last;
+    known.last = time;
+    known.seconds += passed;
+    known.uncertain += face.uncertain ? passed : 0;
+    known.shares[face.label] = (known.shares[face.label] || 0) + passed;
+    faces.set(face.track_id, known);
   }
 
   // The rows of each face in the `SHOWN_S` before `until`, the faces seen longest first.
@@ -45,18 +69,8 @@ function makeRecord() {
     return longest.sort((a, b) => a[0] - b[0]).map(([id, found]) => [id, found.reverse()]);
   }
 
-  // For each face: seconds in view, the share of them for each class, and the uncertain share.
+  // For each face: seconds in view, the seconds of each label, and the uncertain seconds.
   function summary() {
-    const faces = new Map();
-    for (const row of rows) {
-      const face = faces.get(row.id) || { seconds: 0, uncertain: 0, shares: {}, before: row.time };
-      const seconds = Math.min(GAP_S, row.time - face.before);
-      face.before = row.time;
-      face.seconds += seconds;
-      face.uncertain += row.uncertain ? seconds : 0;
-      face.shares[row.label] = (face.shares[row.label] || 0) + seconds;
-      faces.set(row.id, face);
-    }
     return [...faces].filter(([, face]) => face.seconds > 0).sort((a, b) => a[0] - b[0]);
   }
 
@@ -65,7 +79,7 @@ function makeRecord() {
     const head = ["time_utc", "time_s", "track_id", "label", "uncertain", "x0", "y0", "x1", "y1"];
     head.push(...props.class_names.map((name) => quote("p_" + name)));
     const lines = rows.map((row) => [
-      new Date(row.at).toISOString(),
+      new Date(startedUtc + 1000 * row.time).toISOString(),
       row.time.toFixed(3),
       row.id,
       quote(row.label),
@@ -76,8 +90,7 @@ function makeRecord() {
     return [head, ...lines].map((line) => line.join(",")).join("\n") + "\n";
   }
 
-  const lastTime = () => (rows.length ? rows[rows.length - 1].time : 0);
-  return { start, add, lastMinute, summary, csv, lastTime, isEmpty: () => !rows.length };
+  return { start, stop, add, lastMinute, summary, csv, elapsed };
 }
 
 // The plot: for each face a band of stacked probabilities; height in CSS pixels for n faces.
@@ -149,7 +162,7 @@ function runsOf(rows, least) {
 }
 
 function drawPicture(record) {
-  const until = record.lastTime();
+  const until = record.elapsed();
   const bands = record.lastMinute(until);
   const [width, head] = [960, 64];
   const sheet = document.createElement("canvas");
