@@ -1,7 +1,8 @@
-"""Apps and faces to measure: the page, the plain Gradio way beside it, and a camera."""
+"""An app in a process of its own, Chromium, and a camera: for timings and for tests."""
 
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,10 +20,26 @@ from numpy.typing import NDArray
 from fer import read_image
 from fer.preprocess import resize
 
-__all__ = ["ROOT", "Server", "camera_frames", "cpu", "serve", "write_camera"]
+__all__ = [
+    "CHROMIUM_ARGUMENTS",
+    "ROOT",
+    "Server",
+    "camera_frames",
+    "chromium_path",
+    "cpu",
+    "free_port",
+    "serve",
+    "write_camera",
+]
 
 ROOT = Path(__file__).parents[1]
 _FACES = ("f_neutral", "f_happy", "f_surprise", "m_neutral", "m_happy", "m_surprise")
+# Headless with a camera; quiet where there is no network.
+CHROMIUM_ARGUMENTS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+    "--use-fake-ui-for-media-stream",
+)
 _FPS = 30
 _N_FRAMES = 120
 
@@ -33,11 +50,18 @@ class Server:
     Attributes:
         url: where it answers.
         process: to read memory and time from.
+        log: what it wrote so far.
     """
 
-    def __init__(self, url: str, process: psutil.Process) -> None:
+    def __init__(self, url: str, process: psutil.Process, log: int) -> None:
         self.url = url
         self.process = process
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        """What it wrote to its standard output and error so far."""
+        return os.pread(self._log, 1 << 24, 0).decode(errors="replace")
 
     def cpu_s(self) -> float:
         """Seconds of processor time so far."""
@@ -52,9 +76,7 @@ class Server:
 @contextmanager
 def serve(*arguments: str, **environment: str) -> Iterator[Server]:
     """Run `python *arguments` from the root of the project as an app on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [sys.executable, *arguments],
@@ -65,26 +87,40 @@ def serve(*arguments: str, **environment: str) -> Iterator[Server]:
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait(url, process, 180)
-            yield Server(url, psutil.Process(process.pid))
-        except RuntimeError:
-            log.seek(0)
-            sys.stderr.write(log.read().decode(errors="replace"))
-            raise
+            server = Server(url, psutil.Process(process.pid), log.fileno())
+            _wait(server, process, 180)
+            yield server
         finally:
             process.terminate()
-            process.wait(20)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
-def _wait(url: str, process: subprocess.Popen[bytes], limit_s: float) -> None:
+def _wait(server: Server, process: subprocess.Popen[bytes], limit_s: float) -> None:
     end = time.monotonic() + limit_s
     while time.monotonic() < end and process.poll() is None:
         try:
-            with urllib.request.urlopen(url + "/config", timeout=5):
+            with urllib.request.urlopen(server.url + "/config", timeout=5):
                 return
         except OSError:
             time.sleep(0.2)
-    raise RuntimeError("the app did not start")
+    raise RuntimeError(f"the app did not start:\n{server.log}")
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def chromium_path() -> str | None:
+    """The Chromium or Chrome of this machine, None where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 def camera_frames() -> Iterator[NDArray[np.uint8]]:

@@ -1,6 +1,5 @@
 """python -m bench.live: the page in headless Chromium beside the plain Gradio way."""
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,14 +12,17 @@ import pandas as pd
 import typer
 from playwright.sync_api import Page, sync_playwright
 
-from bench.apps import ROOT, Server, cpu, serve, write_camera
+from bench.apps import (
+    CHROMIUM_ARGUMENTS,
+    ROOT,
+    Server,
+    chromium_path,
+    cpu,
+    serve,
+    write_camera,
+)
 from bench.report import write_speed
 
-_ARGUMENTS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--no-first-run"),
-    *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
-)
 _WARM_UP_S = 5
 
 # Keeps the time of each answer of the page, and counts the frames of a video.
@@ -56,11 +58,14 @@ _COUNT_PICTURES = """() => {
 
 @contextmanager
 def _page(url: str, camera: Path) -> Iterator[Page]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
+    path = chromium_path()
     if path is None:
         raise typer.BadParameter("needs Chromium: bash tests/install_chromium.sh")
-    arguments = [*_ARGUMENTS, f"--use-file-for-fake-video-capture={camera}"]
+    arguments = [
+        *CHROMIUM_ARGUMENTS,
+        "--use-fake-device-for-media-stream",
+        f"--use-file-for-fake-video-capture={camera}",
+    ]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path, args=arguments, ignore_default_args=["--headless"]

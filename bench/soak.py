@@ -23,7 +23,7 @@ _SAMPLE_S = 5
 
 @dataclass
 class _Account:
-    """What one visitor saw."""
+    """What one visitor saw: how long the answers took, and what was refused."""
 
     trips_ms: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -40,9 +40,10 @@ async def _visit(server: Server, name: str, rate: float, images: list[str], end:
                 answer = await visitor.send(next(frames))
             except httpx.HTTPError as error:
                 answer = {"error": {"code": repr(error)}}
-            account.trips_ms.append(1000 * (time.monotonic() - sent))
             if "error" in answer:
                 account.errors.append(answer["error"]["code"])
+            else:
+                account.trips_ms.append(1000 * (time.monotonic() - sent))
             await asyncio.sleep(max(0.0, sent + 1 / rate - time.monotonic()))
     return account
 
@@ -69,7 +70,9 @@ async def _soak(
 
 
 def main(
-    minutes: Annotated[float, typer.Option(help="How long, after a warm-up of a minute.")] = 10,
+    minutes: Annotated[
+        float, typer.Option(min=2, help="How long, after a warm-up of a minute.")
+    ] = 10,
     visitors: Annotated[int, typer.Option(min=1)] = 8,
     rate: Annotated[float, typer.Option(help="Frames/s that each visitor asks for.")] = 8,
 ) -> None:

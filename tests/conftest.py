@@ -1,13 +1,9 @@
 """Builders and fakes. A Hub of the tests' own stands in for the real one everywhere."""
 
+import contextlib
 import os
 import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
 from pathlib import Path
 
 from tests.hub_server import HubServer
@@ -32,6 +28,7 @@ for name in ("FER_DETECTOR", "FER_MODEL_REPO", "FER_MODEL_REVISION", "FER_YUNET_
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from bench.apps import CHROMIUM_ARGUMENTS, chromium_path, serve  # noqa: E402
 from fer.classify import Classifier  # noqa: E402
 from fer.types import Faces, ModelConfig  # noqa: E402
 
@@ -114,65 +111,11 @@ def noise(height, width, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-class App:
-    """`python app.py` as a person starts it."""
-
-    def __init__(self, folder, **environment):
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.log_path = folder / "app.log"
-        with self.log_path.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(ROOT / "app.py")],
-                cwd=ROOT,
-                env={**os.environ, "GRADIO_SERVER_PORT": self.url.rsplit(":", 1)[1], **environment},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    @property
-    def log(self):
-        return self.log_path.read_text(encoding="utf-8", errors="replace")
-
-    def wait(self, limit_s=120):
-        """Until the page answers."""
-        end = time.monotonic() + limit_s
-        while time.monotonic() < end:
-            if self.process.poll() is not None:
-                pytest.fail(f"app.py ended:\n{self.log}")
-            try:
-                with urllib.request.urlopen(self.url + "/config", timeout=5):
-                    return self
-            except OSError:
-                time.sleep(0.2)
-        pytest.fail(f"app.py did not answer in {limit_s} s:\n{self.log}")
-
-    def stop(self):
-        self.process.terminate()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
 @pytest.fixture
-def start_app(tmp_path):
-    """Start the app with environment variables; stopped after the test."""
-    apps = []
-
-    def start(**environment):
-        apps.append(App(tmp_path, **environment))
-        return apps[-1].wait()
-
-    yield start
-    for app in apps:
-        app.stop()
+def start_app():
+    """Start `python app.py` with environment variables; stopped after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **environment: stack.enter_context(serve("app.py", **environment))
 
 
 def numbers(tensor):
@@ -185,8 +128,7 @@ def numbers(tensor):
 @pytest.fixture(scope="module")
 def chromium():
     """Starts browsers, with a clip in the place of the camera or without a camera."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
+    path = chromium_path()
     if path is None:
         pytest.skip("needs Chromium, which is not installed here")
     from playwright.sync_api import sync_playwright
@@ -194,17 +136,7 @@ def chromium():
     with sync_playwright() as playwright:
 
         def start(clip=None, options=()):
-            arguments = [
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--disable-background-networking",
-                "--disable-component-update",
-                "--disable-sync",
-                "--no-first-run",
-                *options,
-            ]
-            arguments.append("--use-fake-ui-for-media-stream")
+            arguments = [*CHROMIUM_ARGUMENTS, *options]
             if clip is None:
                 arguments.append("--use-fake-device-for-media-stream=device-count=0")
             else:

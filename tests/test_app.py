@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, free_port
+from bench.apps import free_port
+from tests.conftest import ROOT
 
 
 def closed_port_url():

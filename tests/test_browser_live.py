@@ -7,8 +7,9 @@ import re
 import pytest
 from PIL import Image
 
+from bench.apps import serve
 from fer.hub import load_classifier
-from tests.conftest import App, open_page, shared
+from tests.conftest import open_page, shared
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -35,12 +36,11 @@ N_ANSWERS = "Number(document.querySelector('#live .stage').dataset.answers || 0)
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory):
+def app():
     path = shared("models", "face_detection_yunet_2023mar.onnx")
-    app = App(tmp_path_factory.mktemp("app"), FER_YUNET_PATH=str(path)).wait()
-    yield app
-    app.stop()
-    assert "Traceback" not in app.log
+    with serve("app.py", FER_YUNET_PATH=str(path)) as app:
+        yield app
+        assert "Traceback" not in app.log
 
 
 @pytest.fixture(scope="module")
