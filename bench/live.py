@@ -116,8 +116,8 @@ def _ours(camera: Path, seconds: float) -> dict[str, Any]:
             return answers, answers
 
         measured = _measure(server, page, seconds, count)
-        status = page.inner_text(".fer-status").strip(".").lower()
-        return measured | {"detector": status[status.index("face detector") :]}
+        _, _, detector = page.inner_text(".fer-status").strip(".").partition("Face detector: ")
+        return measured | {"detector": detector}
 
 
 def _plain(camera: Path, seconds: float, form: str, every_s: float) -> dict[str, Any]:

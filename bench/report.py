@@ -38,7 +38,7 @@ def format_speed(results: Path) -> str:
         f"{soak['memory, median of the last minute, MB']} MB in the last."
     )
     place = (
-        f"Camera 640 x 480, 30 frames/s; {live['detector'].iloc[-1]}; {soak['machine']}, "
+        f"Camera 640 x 480, 30 frames/s; detector {live['detector'].iloc[-1]}; {soak['machine']}, "
         f"{soak['cores']} cores, shared with the browser or the visitors."
     )
     return "\n".join([*lines, "", crowd, "", place])

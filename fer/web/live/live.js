@@ -164,7 +164,7 @@ async function start(which, switching) {
   }
   pace = makePace();
   countFrames(mine);
-  requestAnimationFrame(draw);
+  draw(mine, performance.now());
   await Promise.all([sendFrames(mine), watch(mine)]);
 }
 
@@ -197,11 +197,16 @@ function grab() {
 }
 
 async function ask(request) {
-  const late = sleep(PATIENCE_MS).then(() => Promise.reject(new Error("late")));
+  let timer;
+  const late = new Promise((done) => {
+    timer = setTimeout(done, PATIENCE_MS);
+  });
   try {
     return (await Promise.race([server.live_frame(request), late])) || {};
   } catch {
     return {};
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -260,9 +265,9 @@ function take(reply, at) {
 
 // --- what a person sees ------------------------------------------------------------------
 
-function draw(now) {
-  if (!stream) return;
-  requestAnimationFrame(draw);
+function draw(mine, now) {
+  if (mine !== turn) return;
+  requestAnimationFrame((next) => draw(mine, next));
   if (!isHidden()) overlay.draw(now);
 }
 
@@ -378,11 +383,15 @@ function showPlot() {
 }
 
 function showSummary() {
-  const faces = record.summary();
-  find(".summary").hidden = !faces.length;
-  if (!faces.length) return;
+  const { longest, nSeen } = record.summary();
+  find(".summary").hidden = !nSeen;
+  if (!nSeen) return;
+  find(".summary caption").textContent =
+    nSeen > longest.length
+      ? `Since the start, the ${longest.length} of ${nSeen} faces seen longest`
+      : "Since the start";
   find(".summary tbody").replaceChildren(
-    ...faces.map(([id, face]) => {
+    ...longest.map(([id, face]) => {
       const shares = Object.entries(face.shares).sort((a, b) => b[1] - a[1]);
       const row = document.createElement("tr");
       const cells = [
@@ -454,7 +463,7 @@ startButton.addEventListener("click", () =>
 );
 stopButton.addEventListener("click", () => stop());
 cameras.addEventListener("change", () => {
-  if (stream) start(JSON.parse(cameras.value), true);
+  if (stage.dataset.state === "on") start(JSON.parse(cameras.value), true);
 });
 find(".csv").addEventListener("click", () => {
   download(new Blob([record.csv()], { type: "text/csv" }), "expressions.csv");

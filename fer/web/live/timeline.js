@@ -5,6 +5,7 @@ const SHOWN_S = 60;
 const GAP_S = 0.7; // longer than this a face was away
 const MAX_ROWS = 60000; // half an hour of one face at 30 answers/s
 const MAX_BANDS = 4;
+const MAX_SUMMARY = 20;
 const BAND_PX = 64;
 const AXIS_PX = 22;
 const NAME_PX = 62;
@@ -69,9 +70,12 @@ function makeRecord() {
     return longest.sort((a, b) => a[0] - b[0]).map(([id, found]) => [id, found.reverse()]);
   }
 
-  // For each face: seconds in view, the seconds of each label, and the uncertain seconds.
+  // For each of the faces seen longest: seconds in view, the seconds of each label, and the
+  // uncertain seconds; and how many faces there were.
   function summary() {
-    return [...faces].filter(([, face]) => face.seconds > 0).sort((a, b) => a[0] - b[0]);
+    const seen = [...faces].filter(([, face]) => face.seconds > 0);
+    const longest = [...seen].sort((a, b) => b[1].seconds - a[1].seconds).slice(0, MAX_SUMMARY);
+    return { longest: longest.sort((a, b) => a[0] - b[0]), nSeen: seen.length };
   }
 
   function csv() {
