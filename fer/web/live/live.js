@@ -371,7 +371,9 @@ async function watch(mine) {
 function showPlot() {
   if (recordPanel.hidden || !plot.clientWidth) return;
   const until = record.elapsed();
-  const bands = record.lastMinute(until);
+  const { bands, nSeen } = record.lastMinute(until);
+  const more = nSeen > bands.length ? `, ${bands.length} of ${nSeen} faces` : "";
+  find(".record h3").textContent = "Last minute" + more;
   const dpr = window.devicePixelRatio || 1;
   const [width, height] = [plot.clientWidth, plotHeight(bands.length)];
   plot.style.height = height + "px";

@@ -5,6 +5,8 @@ const GLIDE_MS = 60; // time constant
 const FADE_MS = 120; // a face comes and goes
 const STALE_MS = 1500; // without an answer, boxes would lie
 const BARS_BESIDE = 4; // more faces than this get the small chart only
+const SHORT_LABEL_PX = 64; // narrower faces of several: icon and probability, for room
+const NO_BARS_PX = 36;
 const FONT = "system-ui, sans-serif";
 
 const calmMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
@@ -93,15 +95,17 @@ function makeOverlay(canvas, isMirrored) {
   }
 
   function drawLabel(face, color, [x0, y0, x1, y1], width, height) {
-    const size = Math.max(13, Math.min(20, (x1 - x0) / 8));
+    const short = figures.size > 2 && x1 - x0 < SHORT_LABEL_PX;
+    const size = short ? 12 : Math.max(13, Math.min(20, (x1 - x0) / 8));
     pen.font = "600 " + size + "px " + FONT;
     pen.textBaseline = "middle";
-    const text = title(face) + " " + percent(face.probs[face.label]);
+    const icon = iconOf(face.label);
+    const named = short && icon ? (face.uncertain ? "?" : "") : title(face);
+    const text = (named + " " + percent(face.probs[face.label])).trim();
     const textWidth = pen.measureText(text).width;
     pen.font = "400 " + 0.8 * size + "px " + FONT;
     const id = "#" + face.track_id;
     const idWidth = pen.measureText(id).width;
-    const icon = iconOf(face.label);
     const iconWidth = icon ? 1.5 * size : 0;
     const boxWidth = iconWidth + textWidth + idWidth + 1.4 * size;
     const boxHeight = 1.7 * size;
@@ -148,6 +152,7 @@ function makeOverlay(canvas, isMirrored) {
       });
       return;
     }
+    if (x1 - x0 < NO_BARS_PX) return;
     const bar = 7;
     const small = { width: bar * probs.length + 6, height: 30 };
     const x = Math.max(2, Math.min(width - small.width - 2, x0));
@@ -164,7 +169,7 @@ function makeOverlay(canvas, isMirrored) {
   }
 
   function drawBar(i, x, y, width, height, p, lying) {
-    pen.fillStyle = "rgba(255, 255, 255, 0.18)";
+    pen.fillStyle = "rgba(255, 255, 255, 0.12)";
     pen.fillRect(x, y, width, height);
     pen.fillStyle = props.class_colors[i];
     if (lying) pen.fillRect(x, y, width * p, height);

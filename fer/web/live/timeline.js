@@ -59,15 +59,17 @@ function makeRecord() {
     faces.set(face.track_id, known);
   }
 
-  // The rows of each face in the `SHOWN_S` before `until`, the faces seen longest first.
+  // The rows of each face in the `SHOWN_S` before `until`: of the faces seen longest, in the
+  // order of their ids; and how many faces there were.
   function lastMinute(until) {
     const bands = new Map();
     for (let i = rows.length - 1; i >= 0 && rows[i].time >= until - SHOWN_S; i -= 1) {
       if (!bands.has(rows[i].id)) bands.set(rows[i].id, []);
       bands.get(rows[i].id).push(rows[i]);
     }
-    const longest = [...bands].sort((a, b) => b[1].length - a[1].length).slice(0, MAX_BANDS);
-    return longest.sort((a, b) => a[0] - b[0]).map(([id, found]) => [id, found.reverse()]);
+    const longest = [...bands].sort((a, b) => b[1].length - a[1].length || a[0] - b[0]);
+    const shown = longest.slice(0, MAX_BANDS).sort((a, b) => a[0] - b[0]);
+    return { bands: shown.map(([id, found]) => [id, found.reverse()]), nSeen: bands.size };
   }
 
   // For each of the faces seen longest: seconds in view, the seconds of each label, and the
@@ -167,7 +169,7 @@ function runsOf(rows, least) {
 
 function drawPicture(record) {
   const until = record.elapsed();
-  const bands = record.lastMinute(until);
+  const { bands } = record.lastMinute(until);
   const [width, head] = [960, 64];
   const sheet = document.createElement("canvas");
   sheet.width = 2 * width;
