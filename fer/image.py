@@ -51,8 +51,8 @@ def read_image(
             width, height = image.size
             if width * height > max_pixels:
                 raise ImageError(
-                    f"{name} must have at most {max_pixels / 1e6:.0f} megapixels. "
-                    f"Received: {width} x {height} ({width * height / 1e6:.0f} megapixels)"
+                    f"{name} must have at most {max_pixels / 1e6:.3g} megapixels. "
+                    f"Received: {width} x {height} ({width * height / 1e6:.3g} megapixels)"
                 )
             if max(width, height) > MAX_SIDE_PX:
                 raise ImageError(
@@ -73,6 +73,8 @@ def read_image(
         raise ImageError(f"{name} is too large to decode: {error}") from error
     except MemoryError:
         raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{name} must be a file. Received: none at {source!s}") from error
     # On damaged files Pillow's decoders raise whatever comes up: struct.error, KeyError ...
     except Exception as error:
         raise ImageError(f"{name} cannot be read, it may be cut off: {error}") from error

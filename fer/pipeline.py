@@ -85,13 +85,13 @@ class Pipeline:
         )
 
     def track(
-        self, frame: NDArray[np.uint8], state: TrackState, time_s: float
+        self, frame: NDArray[np.uint8], state: TrackState | None, time_s: float
     ) -> tuple[TrackState, FrameResult]:
         """Analyse one frame of a stream: ids that stay, probabilities smoothed over time.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
-            state: what the frame before returned; `TrackState()` at first.
+            state: what the frame before returned; None at first.
             time_s: when the frame was taken, in seconds of one clock.
 
         Returns:
@@ -103,7 +103,8 @@ class Pipeline:
         """
         result = self._analyse(frame, MAX_TRACKS)
         start = time.perf_counter()
-        state, faces = step(state, result.faces, time_s=time_s, frame_width=result.frame_size[0])
+        before = TrackState() if state is None else state
+        after, faces = step(before, result.faces, time_s=time_s, frame_width=result.frame_size[0])
         spent = 1000 * (time.perf_counter() - start)
         timing_ms = {**result.timing_ms, "track": spent}
-        return state, replace(result, faces=faces, timing_ms=timing_ms)
+        return after, replace(result, faces=faces, timing_ms=timing_ms)

@@ -78,7 +78,8 @@ def test_start_see_a_label_stop_and_download(camera, app, tmp_path):
     assert sum(int(share) for share in re.findall(r"(\d+) %", cells[2])) in range(98, 103)
     with page.expect_download() as waiting:
         page.click("#live .csv")
-    assert waiting.value.suggested_filename == "expressions.csv"
+    name = waiting.value.suggested_filename
+    assert re.fullmatch(r"expressions_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.csv", name)
     waiting.value.save_as(tmp_path / "expressions.csv")
     with (tmp_path / "expressions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

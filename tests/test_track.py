@@ -273,7 +273,7 @@ def test_no_number_that_a_stranger_writes_breaks_a_step():
 
 def test_a_pipeline_tracks():
     pipeline = Pipeline(FakeDetector(make_faces([2, 2, 20, 20])), make_classifier())
-    state = TrackState()
+    state = None
     for i in range(3):
         state, result = pipeline.track(noise(24, 32, i), state, i / 10)
         assert result.faces.track_id.tolist() == [1]

@@ -78,7 +78,7 @@ def _read_time(value: object) -> float:
         return time.time()
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
         return float(value)
-    raise InputError("`time_s` must be a number of seconds")
+    raise InputError("`time_s` must be a number of seconds under 1e12, not milliseconds")
 
 
 def _error(code: str, message: str, **more: Any) -> dict[str, Any]:

@@ -111,7 +111,7 @@ async function listCameras(track) {
       )
     )
   );
-  cameras.disabled = inputs.length < 2;
+  find(".camera").hidden = inputs.length < 2;
 }
 
 // `switching`: to another camera, while everything else goes on.
@@ -234,6 +234,7 @@ async function sendFrames(mine) {
       take(reply, sent);
     } else {
       failures += 1;
+      speed.textContent = "";
       const problem = reply.error || { code: "lost", message: NO_ANSWER };
       if (["busy", "stale", "lost"].includes(problem.code)) pace.failed(now);
       if (problem.code === "bad_state") state = null;
@@ -381,7 +382,8 @@ function showPlot() {
   plot.height = Math.round(height * dpr);
   const pen = plot.getContext("2d");
   pen.scale(dpr, dpr);
-  drawTimeline(pen, bands, until, width, getComputedStyle(element).color);
+  const end = stream ? "now" : record.end().toLocaleTimeString();
+  drawTimeline(pen, bands, until, width, getComputedStyle(element).color, end);
 }
 
 function showSummary() {
@@ -461,15 +463,15 @@ document.addEventListener("keydown", (event) => {
 });
 wideButton.addEventListener("click", toggleWide);
 startButton.addEventListener("click", () =>
-  start(cameras.disabled ? { facingMode: "user" } : JSON.parse(cameras.value))
+  start(cameras.value ? JSON.parse(cameras.value) : { facingMode: "user" })
 );
 stopButton.addEventListener("click", () => stop());
 cameras.addEventListener("change", () => {
   if (stage.dataset.state === "on") start(JSON.parse(cameras.value), true);
 });
 find(".csv").addEventListener("click", () => {
-  download(new Blob([record.csv()], { type: "text/csv" }), "expressions.csv");
+  download(new Blob([record.csv()], { type: "text/csv" }), fileName(record.end(), ".csv"));
 });
 find(".png").addEventListener("click", () => {
-  drawPicture(record).toBlob((blob) => download(blob, "expressions.png"), "image/png");
+  drawPicture(record).toBlob((blob) => download(blob, fileName(record.end(), ".png")), "image/png");
 });

@@ -96,13 +96,15 @@ function makeRecord() {
     return [head, ...lines].map((line) => line.join(",")).join("\n") + "\n";
   }
 
-  return { start, stop, add, lastMinute, summary, csv, elapsed };
+  const end = () => new Date(startedUtc + 1000 * elapsed());
+  return { start, stop, add, lastMinute, summary, csv, elapsed, end };
 }
 
 // The plot: for each face a band of stacked probabilities; height in CSS pixels for n faces.
 const plotHeight = (n) => Math.max(1, n) * BAND_PX + AXIS_PX;
 
-function drawTimeline(pen, bands, until, width, ink) {
+// `end` is written at the right edge, the time `until`.
+function drawTimeline(pen, bands, until, width, ink, end) {
   const left = NAME_PX;
   const span = width - left - 6;
   const xOf = (time) => left + span * (1 - (until - time) / SHOWN_S);
@@ -144,7 +146,7 @@ function drawTimeline(pen, bands, until, width, ink) {
     pen.fillRect(x - 0.5, 2, 1, bottom - 4);
     pen.globalAlpha = 1;
     pen.textAlign = ago === 0 ? "right" : "center";
-    pen.fillText(ago === 0 ? "now" : "-" + ago + " s", ago === 0 ? width - 2 : x, bottom + 8);
+    pen.fillText(ago === 0 ? end : "-" + ago + " s", ago === 0 ? width - 2 : x, bottom + 8);
   }
   pen.textAlign = "left";
 }
@@ -180,7 +182,8 @@ function drawPicture(record) {
   pen.fillRect(0, 0, width, sheet.height);
   pen.fillStyle = "#111111";
   pen.font = "600 15px " + FONT;
-  pen.fillText("Apparent expression, last minute, " + new Date().toLocaleString(), 8, 22);
+  const when = record.end().toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+  pen.fillText("Apparent expression, the minute before " + when, 8, 22);
   pen.font = "13px " + FONT;
   let x = 8;
   props.class_names.forEach((name, i) => {
@@ -191,8 +194,14 @@ function drawPicture(record) {
     x += pen.measureText(name).width + 36;
   });
   pen.translate(0, head);
-  drawTimeline(pen, bands, until, width, "#111111");
+  drawTimeline(pen, bands, until, width, "#111111", record.end().toLocaleTimeString());
   return sheet;
+}
+
+// "expressions_2026-01-31_23-59-58.csv", at the visitor's time.
+function fileName(time, ending) {
+  const local = new Date(time - 60000 * time.getTimezoneOffset()).toISOString();
+  return "expressions_" + local.slice(0, 19).replace("T", "_").replaceAll(":", "-") + ending;
 }
 
 function download(blob, name) {
