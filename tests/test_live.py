@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import threading
+import time
 
 import httpx
 import numpy as np
@@ -235,6 +236,9 @@ def test_five_hundred_hostile_frames_do_not_disturb_a_stream(start_app):
     n_hostile = 500
     app = start_app(FER_DETECTOR="slim")
     face = data_url(read_image(ROOT / "examples" / "f_happy.png"))
+    end = time.monotonic() + 30
+    while "public link" not in app.log and time.monotonic() < end:  # Gradio's last word
+        time.sleep(0.1)
     quiet = len(app.log.splitlines())
 
     async def stream():
@@ -262,9 +266,11 @@ def test_five_hundred_hostile_frames_do_not_disturb_a_stream(start_app):
     for reply in bad:
         assert reply.status_code in (200, 400, 404, 413, 422), reply.text
         assert reply.status_code != 200 or reply.json()["error"]["code"].startswith("bad_")
-    lines = app.log.splitlines()[quiet:]
+    # LiteRT says so once for each interpreter, the second when two frames are at work.
+    lines = [line for line in app.log.splitlines()[quiet:] if "XNNPACK delegate" not in line]
     assert len(lines) <= n_hostile
-    assert all(re.match(r"INFO fer\.web\.\S+: (live frame|request) refused: ", x) for x in lines)
+    refusal = re.compile(r"INFO fer\.web\.\S+: (live frame|request) refused: ")
+    assert [line for line in lines if not refusal.match(line)] == []
 
 
 @pytest.mark.slow
