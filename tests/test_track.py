@@ -331,6 +331,9 @@ def test_smoothed_labels_do_not_flicker_and_no_surprise_is_missed(clip):
     def n_flips(labels):
         return sum(a != b for a, b in itertools.pairwise(labels))
 
+    per_minute = 60 * CLIP_FPS / len(raw)
+    print(f"{n_flips(raw)} label changes, {n_flips(raw) * per_minute:.0f} a minute")
+    print(f"smoothed {n_flips(calm)}, {n_flips(calm) * per_minute:.0f} a minute; needed {real}")
     assert n_flips(calm) >= real
     assert n_flips(raw) > real
     assert n_flips(calm) - real <= (n_flips(raw) - real) / 3
@@ -338,6 +341,7 @@ def test_smoothed_labels_do_not_flicker_and_no_surprise_is_missed(clip):
     for first, last in SURPRISED:
         found = [i for i in range(first, last + 1) if calm[i] == "surprise"]
         assert found, (first, last)
+        print(f"surprise from frame {first}, found {(found[0] - first) / CLIP_FPS:.2f} s later")
         assert found[0] - first <= late
         assert calm[last + late] == "neutral"
         assert len(found) == last - found[0] + 1  # and it stays found
