@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import InputError
+from fer.geometry import center_xy
 from fer.types import Faces
 
 __all__ = ["MAX_TRACKS", "Track", "TrackState", "step"]
@@ -214,9 +215,9 @@ def step(
         for track in state.tracks
         if track.seen_s != state.time_s and time_s - track.seen_s <= FORGET_S
     ]
-    boxes = faces.xyxy.astype(np.float64) / frame_width
-    centers = (boxes[:, :2] + boxes[:, 2:]) / 2  # (n, 2)
-    sizes = np.maximum(boxes[:, 2:] - boxes[:, :2], _MIN_SIZE)  # (n, 2)
+    centers = center_xy(faces.xyxy).astype(np.float64) / frame_width  # (n, 2)
+    sides = (faces.xyxy[:, 2:] - faces.xyxy[:, :2]).astype(np.float64)
+    sizes = np.maximum(sides / frame_width, _MIN_SIZE)  # (n, 2)
     # Whoever was in view a frame ago is not mistaken for somebody who was hidden behind.
     taken = _match(there, centers, sizes, time_s)
     left = np.array([i for i in range(len(faces)) if i not in taken], np.intp)
@@ -229,8 +230,8 @@ def step(
         if i in taken:
             track = _follow(taken[i], centers[i], sizes[i], probs[i], time_s)
         else:
-            track = Track(next_id, _pair(centers[i]), _pair(sizes[i]), (0.0, 0.0),
-                          tuple(probs[i].tolist()), time_s)  # fmt: skip
+            shares = tuple(probs[i].tolist())
+            track = Track(next_id, _pair(centers[i]), _pair(sizes[i]), (0.0, 0.0), shares, time_s)
             next_id += 1
         seen.append(track)
     found = {track.track_id for track in taken.values()}
