@@ -25,12 +25,8 @@ def class_icon(name: str) -> str:
 
 
 def icon_svg(name: str) -> str:
-    """The drawing as an SVG element that takes the colour of the text; "" where there is none."""
+    """The drawing as an SVG element, which page.css strokes; "" where there is none."""
     path = class_icon(name)
     if not path:
         return ""
-    return (
-        '<svg class="fer-icon" viewBox="0 0 24 24" aria-hidden="true" fill="none" '
-        'stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round">'
-        f'<path d="{path}"/></svg>'
-    )
+    return f'<svg class="fer-icon" viewBox="0 0 24 24" aria-hidden="true"><path d="{path}"/></svg>'
