@@ -38,8 +38,9 @@ def format_speed(results: Path) -> str:
         f"{soak['memory, median of the last minute, MB']} MB in the last."
     )
     place = (
-        f"Camera 640 x 480, 30 frames/s; detector {live['detector'].iloc[-1]}; {soak['machine']}, "
-        f"{soak['cores']} cores, shared with the browser or the visitors."
+        f"Camera 640 x 480, {live['video/s'].iloc[-1]:.0f} frames/s; detector "
+        f"{live['detector'].iloc[-1]}; {soak['machine']}, {soak['cores']} cores, "
+        "shared with the browser or the visitors."
     )
     return "\n".join([*lines, "", crowd, "", place])
 

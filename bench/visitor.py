@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from fer.preprocess import resize
+
 __all__ = ["Visitor", "data_url"]
 
 
 def data_url(frame: NDArray[np.uint8], width: int = 320, quality: int = 70) -> str:
     """A frame (H, W, 3) uint8 RGB as the page sends it."""
-    image = Image.fromarray(frame)
+    height = round(width * frame.shape[0] / frame.shape[1])
     buffer = io.BytesIO()
-    image.resize((width, round(width * image.height / image.width))).save(
-        buffer, "JPEG", quality=quality
-    )
+    Image.fromarray(resize(frame, width, height)).save(buffer, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
