@@ -41,6 +41,16 @@ def test_speeds_are_those_that_were_measured():
     assert card.fill_figures(readme, speed, report.MARK) == readme
 
 
+def test_limits_of_the_stream_are_those_of_the_code():
+    from fer.web import live
+
+    limits = f"{live._MAX_CHARS:,} characters", f"{live._MAX_PIXELS / 1e6:.1f}"
+    for text in (read("README.md"), read("fer/web/live/__init__.py")):
+        assert re.search(rf"{limits[0]}.*{limits[1]}\s+megapixels", text, re.S)
+    (rows,) = re.findall(r"MAX_ROWS = (\d+)", read("fer/web/live/timeline.js"))
+    assert f"the last {int(rows):,} rows" in read("fer/web/live/live.html")
+
+
 def test_the_table_of_results_repeats_the_reports():
     with (ROOT / "results" / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
