@@ -9,11 +9,19 @@
 from fer.annotate import annotate
 from fer.classify import Classifier
 from fer.detect import Detector, HaarDetector, SlimFaceDetector, YuNetDetector
-from fer.errors import ConfigError, DetectorError, FerError, HubError, ImageError, InputError
+from fer.errors import (
+    ConfigError,
+    DetectorError,
+    FerError,
+    HubError,
+    ImageError,
+    InputError,
+    VideoError,
+)
 from fer.hub import load_classifier, load_detector
 from fer.image import read_image
 from fer.pipeline import Pipeline
-from fer.serialize import to_dict
+from fer.serialize import to_dict, to_rows
 from fer.track import TrackState
 from fer.types import Faces, FrameResult, ModelConfig
 
@@ -33,10 +41,12 @@ __all__ = [
     "Pipeline",
     "SlimFaceDetector",
     "TrackState",
+    "VideoError",
     "YuNetDetector",
     "annotate",
     "load_classifier",
     "load_detector",
     "read_image",
     "to_dict",
+    "to_rows",
 ]

@@ -2,7 +2,8 @@
 
     FerError
     ├── InputError (also ValueError)   what the caller gave cannot be used
-    │   └── ImageError                 a file is no picture, or one too large
+    │   ├── ImageError                 a file is no picture, or one too large
+    │   └── VideoError                 a file is no video, or one too large or too long
     ├── ConfigError (also ValueError)  fer.json is not what this version reads
     ├── HubError (also OSError)        a file that was asked for cannot be had
     └── DetectorError (also RuntimeError)  a face detector cannot be built
@@ -17,6 +18,7 @@ __all__ = [
     "HubError",
     "ImageError",
     "InputError",
+    "VideoError",
 ]
 
 
@@ -30,6 +32,10 @@ class InputError(FerError, ValueError):
 
 class ImageError(InputError):
     """A file or byte string is no readable picture, or is too large to decode."""
+
+
+class VideoError(InputError):
+    """A file is no readable video, has no picture in it, or is too large or too long."""
 
 
 class ConfigError(FerError, ValueError):

@@ -1,11 +1,11 @@
-"""FrameResult -> plain data that JSON can carry."""
+"""FrameResult -> plain data: one nested for JSON, flat rows for tables."""
 
 from typing import Any
 
 from fer.errors import InputError
 from fer.types import FrameResult
 
-__all__ = ["to_dict"]
+__all__ = ["to_dict", "to_rows"]
 
 
 def to_dict(result: FrameResult) -> dict[str, Any]:
@@ -47,3 +47,18 @@ def to_dict(result: FrameResult) -> dict[str, Any]:
         "faces": rows,
         "timing_ms": {stage: round(ms, 2) for stage, ms in result.timing_ms.items()},
     }
+
+
+def to_rows(result: FrameResult) -> list[dict[str, Any]]:
+    """A result as flat rows, one a face, as `fer.table.face_schema` names their columns.
+
+    Raises:
+        InputError: the faces have not been classified.
+    """
+    rows = []
+    for number, face in enumerate(to_dict(result)["faces"], 1):
+        row = {"face": number, "track_id": face["track_id"]}
+        row |= {key: face[key] for key in ("label", "uncertain", "score")}
+        row |= dict(zip(("x0", "y0", "x1", "y1"), face["box_xyxy"], strict=True))
+        rows.append(row | {f"p_{name}": p for name, p in face["probs"].items()})
+    return rows
