@@ -1,8 +1,13 @@
 """frame -> detect -> crop -> classify -> track: one call for everything that has a frame."""
 
 import itertools
+import os
 import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -11,7 +16,9 @@ from numpy.typing import NDArray
 from fer.classify import Classifier
 from fer.crop import crop_faces
 from fer.detect import Detector
+from fer.errors import FerError
 from fer.hub import load_classifier, load_detector
+from fer.image import read_image
 from fer.track import MAX_TRACKS, TrackState, step
 from fer.types import FrameResult, check_frame
 
@@ -108,3 +115,40 @@ class Pipeline:
         spent = 1000 * (time.perf_counter() - start)
         timing_ms = {**result.timing_ms, "track": spent}
         return after, replace(result, faces=faces, timing_ms=timing_ms)
+
+    def batch(
+        self, sources: Iterable[Path | str | bytes | NDArray[np.uint8]]
+    ) -> Iterator[FrameResult | FerError]:
+        """Analyse many pictures on all cores, in the order in which they come.
+
+        Only a few are read ahead, so `sources` may be endless.
+
+        Args:
+            sources: files, the bytes of files, or frames (H, W, 3) uint8 RGB.
+
+        Yields:
+            The result of each picture; of one that cannot be used the error, so that one
+            bad file ends no batch.
+        """
+        n_threads = os.cpu_count() or 1
+        waiting = iter(sources)
+        with ThreadPoolExecutor(n_threads) as pool:
+            pending = deque(
+                pool.submit(self._read, source)
+                for source in itertools.islice(waiting, 2 * n_threads)
+            )
+            try:
+                while pending:
+                    done = pending.popleft().result()
+                    for source in itertools.islice(waiting, 1):
+                        pending.append(pool.submit(self._read, source))
+                    yield done
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def _read(self, source: Path | str | bytes | NDArray[np.uint8]) -> FrameResult | FerError:
+        try:
+            return self(source if isinstance(source, np.ndarray) else read_image(source))
+        except FerError as error:
+            return error

@@ -1,12 +1,15 @@
+import itertools
 import json
+import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import fer
-from fer import Pipeline, annotate, to_dict
+from fer import Pipeline, annotate, to_dict, to_rows
 from fer.annotate import class_color, text_color
-from fer.errors import InputError
+from fer.errors import ImageError, InputError
 from fer.image import read_image
 from tests.conftest import (
     ROOT,
@@ -112,8 +115,8 @@ def test_public_names_are_exactly_these():
     assert fer.__all__ == [
         *("Classifier", "ConfigError", "Detector", "DetectorError", "Faces", "FerError"),
         *("FrameResult", "HaarDetector", "HubError", "ImageError", "InputError", "ModelConfig"),
-        *("Pipeline", "SlimFaceDetector", "TrackState", "YuNetDetector", "annotate"),
-        *("load_classifier", "load_detector", "read_image", "to_dict"),
+        *("Pipeline", "SlimFaceDetector", "TrackState", "VideoError", "YuNetDetector", "annotate"),
+        *("load_classifier", "load_detector", "read_image", "to_dict", "to_rows"),
     ]
     assert all(hasattr(fer, name) for name in fer.__all__)
 
@@ -155,3 +158,54 @@ def test_a_tilted_head_keeps_its_expression(yunet_path):
             kept += pipeline(rotated(frame, degrees)).labels == [expected]
     assert total >= 20
     assert kept >= 0.9 * total, f"{kept} of {total}"
+
+
+def test_a_batch_keeps_its_order_and_its_bad_files(tmp_path):
+    bright = np.full((60, 80, 3), 250, np.uint8)
+    dark = np.zeros((60, 80, 3), np.uint8)
+    Image.fromarray(bright).save(tmp_path / "bright.png")
+    (tmp_path / "letter.png").write_text("Dear Sir or Madam")
+    sources = [
+        tmp_path / "bright.png",
+        dark,
+        tmp_path / "letter.png",
+        str(tmp_path / "missing.png"),
+        (tmp_path / "bright.png").read_bytes(),
+        dark[..., 0],
+    ]
+    results = list(make_pipeline([10, 10, 40, 40]).batch(sources))
+    assert [getattr(result, "labels", type(result)) for result in results] == [
+        ["bright"],
+        ["dark"],
+        ImageError,
+        ImageError,
+        ["bright"],
+        InputError,
+    ]
+
+
+def test_an_endless_batch_is_read_a_little_ahead():
+    taken = itertools.count()
+    results = make_pipeline().batch(noise(9, 9, next(taken)) for _ in itertools.count())
+    for _ in range(5):
+        assert len(next(results).faces) == 0
+    results.close()
+    assert next(taken) <= 5 + 2 * os.cpu_count()
+
+
+def test_what_breaks_by_a_mistake_ends_a_batch():
+    def crash(frame):
+        raise RuntimeError("a mistake")
+
+    with pytest.raises(RuntimeError, match="a mistake"):
+        list(Pipeline(crash, make_classifier()).batch([noise(9, 9)]))
+
+
+def test_rows_say_what_the_json_says():
+    result = make_pipeline([0, 10, 30, 40], [40, 10, 70, 40])(make_frame())
+    rows, faces = to_rows(result), to_dict(result)["faces"]
+    assert [row["face"] for row in rows] == [1, 2]
+    for row, face in zip(rows, faces, strict=True):
+        assert [row[key] for key in ("x0", "y0", "x1", "y1")] == face["box_xyxy"]
+        assert {name: row[f"p_{name}"] for name in ("dark", "bright")} == face["probs"]
+        assert all(row[key] == face[key] for key in ("track_id", "label", "uncertain", "score"))

@@ -1,6 +1,9 @@
-"""The page: what it is, its three tabs, and how it is served."""
+"""The page: what it is, its tabs, and how it is served."""
 
 import html
+import importlib.util
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,13 +17,16 @@ from fer.web.admission import BodyLimit
 from fer.web.examples import build_examples_tab, list_examples
 from fer.web.live import build_live_tab
 from fer.web.photo import build_photo_tab
+from fer.web.video import build_video_tab, max_video_minutes
 
 __all__ = ["build_page", "launch"]
+
+log = logging.getLogger(__name__)
 
 _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _TITLE = "Facial expressions, live"
 _FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
-_MAX_FILE_SIZE = "40mb"
+_MAX_FILE_SIZE = "200mb"
 _MAX_BODY_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
 _MAX_SESSIONS = 500
 _CACHE_AGE_S = 3600
@@ -39,10 +45,10 @@ _NOTICE = f"""
 looks in one picture. It cannot tell what someone feels, thinks or means, it is often wrong,
 and it is not equally good for everyone. Probabilities are calibrated on the data set of the
 model's training, not on your camera; when the best one is low the page says <i>uncertain</i>.</p>
-<p><b>Nothing is stored.</b> Camera frames are analysed in memory and dropped. A picture that you
-upload (at most {MAX_PIXELS // 1_000_000} megapixels and {_MAX_FILE_SIZE.upper()}) and its copy with
-boxes pass through a temporary folder of the computer that runs this page and are deleted from it
-within two hours.</p>
+<p><b>Nothing is stored.</b> Camera frames are analysed in memory and dropped. A picture or video
+that you upload (at most {_MAX_FILE_SIZE.upper()}; pictures {MAX_PIXELS // 1_000_000} megapixels,
+videos {{minutes}}) and what is made of it pass through a temporary folder of the computer that
+runs this page and are deleted from it within two hours.</p>
 <p><b>Do not use it to judge people.</b> Inferring emotions at work or in education is
 forbidden in the EU (AI Act, Art. 5(1)(f)); people who are exposed to such a system must be
 told (Art. 50(3)).</p>
@@ -78,11 +84,25 @@ def build_page(pipeline: Pipeline, status: list[str]) -> gr.Blocks:
             build_live_tab(pipeline)
         with gr.Tab("Photo"):
             build_photo_tab(pipeline)
+        with gr.Tab("Video"):
+            build_video_tab(pipeline)
         if list_examples():
             with gr.Tab("Examples"):
                 build_examples_tab(pipeline)
-        gr.HTML(_NOTICE, elem_id="notice")
+        limit = max_video_minutes()
+        minutes = "of any length" if limit is None else f"{limit:g} minutes"
+        gr.HTML(_NOTICE.format(minutes=minutes), elem_id="notice")
     return page
+
+
+def _offers_mcp() -> bool:
+    """Whether FER_MCP asks for a Model Context Protocol server and there is one to have."""
+    if os.environ.get("FER_MCP") != "1":
+        return False
+    if importlib.util.find_spec("mcp") is None:
+        log.warning('FER_MCP is ignored, because it needs a package: pip install "mcp<2"')
+        return False
+    return True
 
 
 def launch(page: gr.Blocks, **options: Any) -> Any:
@@ -99,8 +119,8 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         # Nothing of a visitor lives in a session; names that nobody comes back to are let go.
         state_session_capacity=_MAX_SESSIONS,
         ssr_mode=False,
+        mcp_server=_offers_mcp(),
         footer_links=["api"],
         # Where a person started it, not where a Space or a test did.
-        inbrowser=sys.stdout.isatty(),
-        **options,
+        **{"inbrowser": sys.stdout.isatty(), **options},
     )

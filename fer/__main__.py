@@ -1,0 +1,445 @@
+"""Command line: apparent facial expressions of pictures, videos, folders and a camera.
+
+Exit status: 0 all done, 1 it could not be done, 2 the command line is wrong, 3 done, but some
+of the input could not be read, 130 interrupted.
+"""
+
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from fer.annotate import annotate
+from fer.errors import FerError, InputError
+from fer.hub import DETECTORS, load_classifier, load_detector
+from fer.image import read_image
+from fer.pipeline import Pipeline
+from fer.serialize import to_dict, to_rows
+from fer.table import TableWriter, face_schema, form_of
+from fer.types import FrameResult
+
+if TYPE_CHECKING:
+    from fer.video import Progress, VideoReport
+
+# Rich would take the defaults in brackets for markup.
+app = typer.Typer(
+    name="python -m fer",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help=__doc__,
+)
+
+STDIO = "-"
+_SOME_FAILED = 3
+_INTERRUPTED = 130
+
+Model = Annotated[
+    str | None,
+    typer.Option(help="Hub repository, or folder that training wrote. [bundled weights]"),
+]
+Revision = Annotated[str | None, typer.Option(help="Commit, branch or tag of the repository.")]
+Detector = Annotated[
+    str | None, typer.Option(help=f"auto, {', '.join(DETECTORS)}. [env: FER_DETECTOR, or auto]")
+]
+Json = Annotated[str | None, typer.Option("--json", help="File for JSON; - is standard output.")]
+Csv = Annotated[str | None, typer.Option("--csv", help="File for CSV; - is standard output.")]
+Parquet = Annotated[
+    str | None, typer.Option("--parquet", help="File for Parquet; - is standard output.")
+]
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def _pipeline(model: str | None, revision: str | None, detector: str | None) -> Pipeline:
+    def warn(reason: str) -> None:
+        _say(f"warning: {reason}")
+
+    return Pipeline(load_detector(detector, warn), load_classifier(model, revision))
+
+
+def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
+    """The outputs that were asked for, by their form.
+
+    Raises:
+        InputError: one would overwrite another or a source.
+    """
+    wanted = {form: path for form, path in paths.items() if path is not None}
+    places = [path if path == STDIO else Path(path).resolve() for path in wanted.values()]
+    taken = {Path(name).resolve() for name in sources if name != STDIO}
+    if len(set(places)) < len(places) or taken & set(places):
+        raise InputError(
+            "each output must have a place of its own, and not that of a source. "
+            f"Received: {', '.join(wanted.values())}"
+        )
+    return wanted
+
+
+@contextmanager
+def _open(path: str) -> Iterator[IO[bytes]]:
+    """A file to write to, or standard output."""
+    if path == STDIO:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        with Path(path).open("wb") as file:
+            yield file
+    except OSError as error:
+        raise InputError(
+            f"an output must be a file that can be written. Received: {path}: {error}"
+        ) from error
+
+
+def _line(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False) + "\n").encode()
+
+
+def _describe(name: str, result: FrameResult) -> Iterator[str]:
+    """The lines that a person reads about one picture."""
+    if not len(result.faces):
+        yield f"{name}: no face"
+    for row in to_rows(result):
+        box = ", ".join(f"{row[key]:.0f}" for key in ("x0", "y0", "x1", "y1"))
+        doubt = ", uncertain" if row["uncertain"] else ""
+        share = 100 * row[f"p_{row['label']}"]
+        yield f"{name}: face {row['face']}: {row['label']} {share:.0f} %{doubt} (box {box})"
+
+
+def _bar(total: float | None, unit: str) -> "tqdm[Any]":
+    """A progress bar on standard error, where that is a terminal."""
+    return tqdm(total=total, unit=unit, disable=None, file=sys.stderr)
+
+
+def _annotated_paths(target: str, names: list[str]) -> list[Path]:
+    """Where the copies with boxes go: to `target`, or into it where that is a folder.
+
+    Raises:
+        InputError: there is no such folder for several, or two would have one name.
+    """
+    place = Path(target)
+    if not place.is_dir():
+        if len(names) > 1:
+            raise InputError(
+                f"--annotated must be a folder for several pictures. Received: none at {target}"
+            )
+        return [place]
+    # The whole name, so that a copy never takes the place of a picture.
+    made = [f"{'stdin' if name == STDIO else Path(name).name}.faces.png" for name in names]
+    if twice := sorted({name for name in made if made.count(name) > 1}):
+        raise InputError(f"pictures must have different names for --annotated. Received: {twice}")
+    return [place / name for name in made]
+
+
+def _save(path: Path, picture: Any) -> None:
+    from PIL import Image
+
+    try:
+        Image.fromarray(picture).save(path)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--annotated must name a picture file that can be written. Received: {path}: {error}"
+        ) from error
+
+
+@app.command()
+def image(
+    pictures: Annotated[
+        list[str], typer.Argument(metavar="PICTURES...", help="Picture files; - is standard input.")
+    ],
+    as_json: Json = None,
+    csv: Csv = None,
+    parquet: Parquet = None,
+    annotated: Annotated[
+        str | None,
+        typer.Option(help="File, or for several pictures folder, for copies with boxes."),
+    ] = None,
+    model: Model = None,
+    revision: Revision = None,
+    detector: Detector = None,
+) -> None:
+    """Find the faces of PICTURES.
+
+    JSON is one line a picture, tables have one row a face.
+    """
+    outputs = _outputs(pictures, json=as_json, csv=csv, parquet=parquet, annotated=annotated)
+    copies = _annotated_paths(outputs.pop("annotated"), pictures) if annotated else []
+    pipeline = _pipeline(model, revision, detector)
+    schema = face_schema(pipeline.classifier.config.class_names, {"file": "string"})
+    json_path = outputs.pop("json", None)
+    n_failed = 0
+    with ExitStack() as stack:
+        lines = stack.enter_context(_open(json_path)) if json_path else None
+        tables = [
+            stack.enter_context(
+                TableWriter(sys.stdout.buffer if path == STDIO else path, schema, form)
+            )
+            for form, path in outputs.items()
+        ]
+        quiet = STDIO in (json_path, *outputs.values())
+        bar = stack.enter_context(_bar(len(pictures), "picture"))
+        for i, name in enumerate(pictures):
+            source: str | bytes = sys.stdin.buffer.read() if name == STDIO else name
+            bar.update()
+            try:
+                frame = read_image(source)
+            except FerError as error:
+                n_failed += 1
+                _say(f"error: {error}")
+                if lines:
+                    lines.write(_line({"file": name, "error": str(error)}))
+                continue
+            result = pipeline(frame)
+            if lines:
+                lines.write(_line({"file": name} | to_dict(result)))
+            for table in tables:
+                table.write([{"file": name} | row for row in to_rows(result)] or [{"file": name}])
+            if copies:
+                _save(copies[i], annotate(frame, result))
+            if not quiet:
+                for line in _describe(name, result):
+                    bar.write(line, file=sys.stdout)
+    if n_failed:
+        raise typer.Exit(1 if n_failed == len(pictures) else _SOME_FAILED)
+
+
+@contextmanager
+def _video_file(name: str) -> Iterator[Path]:
+    """The video as a file that can be sought in; standard input is kept in one for a while."""
+    if name != STDIO:
+        yield Path(name)
+        return
+    with tempfile.NamedTemporaryFile(prefix="fer-", suffix=".video") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield Path(file.name)
+
+
+@app.command()
+def video(
+    source: Annotated[str, typer.Argument(help="Video file; - is standard input.")],
+    as_json: Json = None,
+    csv: Csv = None,
+    parquet: Parquet = None,
+    annotated: Annotated[
+        str | None, typer.Option(help="MP4 file for a copy with boxes and the original sound.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Frames to look at a second. [every one, up to 30]")
+    ] = None,
+    model: Model = None,
+    revision: Revision = None,
+    detector: Detector = None,
+) -> None:
+    """Follow the faces of a video.
+
+    JSON is the summary, tables have one row a face a frame.
+    """
+    from fer.video import analyse_video
+
+    outputs = _outputs([source], json=as_json, csv=csv, parquet=parquet, annotated=annotated)
+    json_path, copy = outputs.pop("json", None), outputs.pop("annotated", None)
+    pipeline = _pipeline(model, revision, detector)
+    with ExitStack() as stack:
+        path = stack.enter_context(_video_file(source))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fer-")))
+        # A table on standard output waits until the video is done.
+        tables = {
+            form: folder / f"rows.{form}" if name == STDIO else Path(name)
+            for form, name in outputs.items()
+        }
+        for form, table in tables.items():
+            if form_of(table) != form:
+                raise InputError(f"--{form} must name a .{form} file. Received: {table}")
+        bar = stack.enter_context(_bar(None, "frame"))
+
+        def show(progress: "Progress") -> None:
+            bar.total = progress.n_frames_total
+            bar.update(progress.n_frames - bar.n)
+
+        report = analyse_video(
+            pipeline,
+            path,
+            rate=rate,
+            output=copy,
+            tables=tuple(tables.values()),
+            on_progress=show,
+        )
+        bar.close()
+        for form, name in outputs.items():
+            if name == STDIO:
+                with tables[form].open("rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+        if json_path:
+            with _open(json_path) as file:
+                file.write(_line(report.to_dict()))
+    if STDIO not in (json_path, *outputs.values()):
+        _print_report(report)
+    for note in report.notes:
+        _say(f"warning: {note}")
+
+
+def _print_report(report: "VideoReport") -> None:
+    for line in report.describe():
+        typer.echo(line)
+
+
+@app.command()
+def folder(
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder of pictures, or a data set: hf://datasets/USER/NAME."),
+    ],
+    output: Annotated[
+        str,
+        typer.Argument(help="Table to write: .parquet, .csv, .jsonl, or hf://datasets/USER/NAME."),
+    ],
+    engine: Annotated[
+        str, typer.Option(help="local (all cores) or ray (many machines).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster. [a cluster on this machine]")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes. [one a core]")] = None,
+    split: Annotated[str, typer.Option(help="Of a data set.")] = "train",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget an earlier run instead of going on with it.")
+    ] = False,
+    model: Model = None,
+    revision: Revision = None,
+    detector: Detector = None,
+) -> None:
+    """Find the faces of all pictures in SOURCE.
+
+    On all cores; the table has one row a face. After an interruption the same command goes
+    on where it stopped. What cannot be read stands in a second table beside OUTPUT.
+    """
+    from fer.batch import analyse_folder
+
+    with _bar(None, "picture") as bar:
+
+        def show(progress: Any) -> None:
+            bar.total = progress.n_total
+            bar.set_postfix(faces=progress.n_faces, errors=progress.n_errors, refresh=False)
+            bar.update(progress.n_done - bar.n)
+
+        report = analyse_folder(
+            source,
+            output,
+            repo_id=model,
+            revision=revision,
+            detector=detector,
+            engine=engine,
+            address=address,
+            n_workers=workers,
+            split=split,
+            fresh=fresh,
+            on_progress=show,
+        )
+    typer.echo(report.describe())
+    if report.n_errors:
+        raise typer.Exit(_SOME_FAILED)
+
+
+@app.command()
+def camera(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. [env: GRADIO_SERVER_NAME]")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="[env: GRADIO_SERVER_PORT, or 7860]")] = None,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    model: Model = None,
+    revision: Revision = None,
+    detector: Detector = None,
+) -> None:
+    """Serve the page that watches a camera.
+
+    On this machine only by default.
+    """
+    for name, value in (
+        ("FER_MODEL_REPO", model),
+        ("FER_MODEL_REVISION", revision),
+        ("FER_DETECTOR", detector),
+    ):
+        if value is not None:
+            os.environ[name] = value
+    from fer.web import build_page, launch, start_pipeline
+
+    logging.getLogger("fer").setLevel(logging.INFO)
+    options = {} if browser else {"inbrowser": False}
+    launch(build_page(*start_pipeline()), server_name=host, server_port=port, **options)
+
+
+_PACKAGES = ("ai-edge-litert", "av", "gradio", "numpy", "opencv-python-headless", "pyarrow")
+
+
+@app.command()
+def info(
+    as_json: Json = None,
+    model: Model = None,
+    revision: Revision = None,
+    detector: Detector = None,
+) -> None:
+    """Say what runs here."""
+    pipeline = _pipeline(model, revision, detector)
+    config = pipeline.classifier.config
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    facts = {
+        "model": model or "bundled weights",
+        "recipe": config.recipe,
+        "class_names": list(config.class_names),
+        "temperature": config.temperature,
+        "uncertain_below": config.uncertain_below,
+        "dataset": config.dataset,
+        "files": dict(config.files),
+        "detector": pipeline.detector.title,
+        "cores": os.cpu_count(),
+        "python": sys.version.split()[0],
+        "versions": versions,
+    }
+    if as_json:
+        with _open(as_json) as file:
+            file.write(_line(facts))
+    if as_json == STDIO:
+        return
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{name} {item or 'missing'}" for name, item in value.items())
+        typer.echo(
+            f"{key.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}"
+        )
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line and exit status 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app(prog_name="python -m fer")
+    except FerError as error:
+        _say(f"error: {error}")
+        raise SystemExit(1) from error
+    except KeyboardInterrupt:
+        _say("interrupted")
+        raise SystemExit(_INTERRUPTED) from None
+
+
+if __name__ == "__main__":
+    main()
