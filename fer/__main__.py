@@ -29,6 +29,7 @@ from fer.table import TableWriter, face_schema, form_of
 from fer.types import FrameResult
 
 if TYPE_CHECKING:
+    from fer.batch import FolderProgress
     from fer.video import Progress, VideoReport
 
 # Rich would take the defaults in brackets for markup.
@@ -281,20 +282,31 @@ def video(
         bar.close()
         for form, name in outputs.items():
             if name == STDIO:
-                with tables[form].open("rb") as file:
-                    shutil.copyfileobj(file, sys.stdout.buffer)
+                with tables[form].open("rb") as rows:
+                    shutil.copyfileobj(rows, sys.stdout.buffer)
         if json_path:
             with _open(json_path) as file:
                 file.write(_line(report.to_dict()))
     if STDIO not in (json_path, *outputs.values()):
-        _print_report(report)
+        for line in _describe_video(report):
+            typer.echo(line)
     for note in report.notes:
         _say(f"warning: {note}")
 
 
-def _print_report(report: "VideoReport") -> None:
-    for line in report.describe():
-        typer.echo(line)
+def _describe_video(report: "VideoReport") -> Iterator[str]:
+    """The lines that a person reads about a video."""
+    yield f"{report.seconds:.1f} s, {report.n_looked_at} of {report.n_frames} frames looked at"
+    for person in sorted(report.persons, key=lambda person: person.track_id):
+        shares = sorted(person.shares.items(), key=lambda item: -item[1])
+        said = [f"{name} {100 * share:.0f} %" for name, share in shares if share >= 0.005]
+        yield (
+            f"person {person.track_id}: {person.seconds:.1f} s "
+            f"({person.first_s:.1f} to {person.last_s:.1f}): "
+            + ", ".join([*said, f"uncertain {100 * person.uncertain_share:.0f} % of the time"])
+        )
+    if report.n_passing:
+        yield f"passing by: {report.n_passing}"
 
 
 @app.command()
@@ -314,7 +326,9 @@ def folder(
         str | None, typer.Option(help="Of the Ray cluster. [a cluster on this machine]")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes. [one a core]")] = None,
-    split: Annotated[str, typer.Option(help="Of a data set.")] = "train",
+    split: Annotated[
+        str | None, typer.Option(help="Of a data set; needed where it has several.")
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Forget an earlier run instead of going on with it.")
     ] = False,
@@ -331,7 +345,7 @@ def folder(
 
     with _bar(None, "picture") as bar:
 
-        def show(progress: Any) -> None:
+        def show(progress: "FolderProgress") -> None:
             bar.total = progress.n_total
             bar.set_postfix(faces=progress.n_faces, errors=progress.n_errors, refresh=False)
             bar.update(progress.n_done - bar.n)
@@ -349,8 +363,12 @@ def folder(
             fresh=fresh,
             on_progress=show,
         )
-    typer.echo(report.describe())
+    typer.echo(
+        f"{report.output}: {report.n_files} pictures, {report.n_faces} faces, "
+        f"{report.n_without_face} pictures without one; {report.seconds:.1f} s"
+    )
     if report.n_errors:
+        typer.echo(f"{report.errors}: {report.n_errors} that could not be read")
         raise typer.Exit(_SOME_FAILED)
 
 
@@ -396,7 +414,7 @@ def info(
     """Say what runs here."""
     pipeline = _pipeline(model, revision, detector)
     config = pipeline.classifier.config
-    versions = {}
+    versions: dict[str, str | None] = {}
     for package in _PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)

@@ -249,8 +249,8 @@ class SlimFaceDetector:
         bgr = np.ascontiguousarray(image[..., ::-1])
         buffer = ctypes.create_string_buffer(_RESULT_BYTES)
         self._facedetect_cnn(buffer, bgr.ctypes.data, width, height, 3 * width)
-        n_faces = int(np.frombuffer(buffer, np.int32, 1)[0])
-        shorts = np.frombuffer(buffer, np.int16, n_faces * _RESULT_SHORTS, offset=4)
+        n_faces = int(np.frombuffer(buffer.raw, np.int32, 1)[0])
+        shorts = np.frombuffer(buffer.raw, np.int16, n_faces * _RESULT_SHORTS, offset=4)
         rows = shorts.reshape(-1, _RESULT_SHORTS)[:, :5].astype(np.float32)
         rows = rows[rows[:, 0] >= 100 * self._score_threshold]
         return _sorted_faces(rows[:, 1:], rows[:, 0] / np.float32(100))

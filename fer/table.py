@@ -1,5 +1,6 @@
 """Rows -> CSV, Parquet and JSON lines, written as they come, so that memory stays flat."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -132,6 +133,8 @@ class TableWriter:
 
     def discard(self) -> None:
         """Leave no file."""
+        with contextlib.suppress(Exception):  # whatever failed may fail again
+            self._writer.close()
         if self._path is not None:
             self._sink.close()
             self._partial().unlink(missing_ok=True)

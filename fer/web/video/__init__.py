@@ -1,0 +1,342 @@
+"""The Video tab: a file or a recording in; a video with boxes, a timeline and tables out."""
+
+import html
+import json
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from fer.errors import FerError, VideoError
+from fer.media import VideoInfo, probe_video
+from fer.pipeline import Pipeline
+from fer.video import Progress, VideoReport, analyse_video
+from fer.web.video.report import clock, report_html
+
+__all__ = ["build_video_tab", "max_video_minutes"]
+
+log = logging.getLogger(__name__)
+
+_HERE = Path(__file__).parent
+_MAX_MINUTES = 10.0
+_TICK_S = 0.5
+_FILE_TYPES = [
+    *(".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif"),
+    *(".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".flv", ".ogv"),
+]
+_RATES = [
+    ("every frame, up to 30 a second", 30),
+    ("15 a second", 15),
+    ("5 a second", 5),
+    ("1 a second", 1),
+]
+_RATE = 15
+_TABLES = ("csv", "parquet", "json")
+
+_Files = dict[str, str]
+
+
+def max_video_minutes() -> float | None:
+    """The longest video that the page takes, from FER_MAX_VIDEO_MINUTES; None for any."""
+    named = os.environ.get("FER_MAX_VIDEO_MINUTES") or str(_MAX_MINUTES)
+    try:
+        minutes = float(named)
+    except ValueError:
+        log.warning("FER_MAX_VIDEO_MINUTES must be a number. Received: %s", ascii(named))
+        return _MAX_MINUTES
+    return minutes if minutes > 0 else None
+
+
+def _max_duration_s() -> float | None:
+    minutes = max_video_minutes()
+    return None if minutes is None else 60 * minutes
+
+
+class _Job:
+    """A video in work in a thread of its own, until it is done or nobody asks any more.
+
+    Attributes:
+        progress: the last that was heard; None before the first frame.
+        done: set when there is an outcome.
+        outcome: the report with the files, or what went wrong.
+    """
+
+    def __init__(self, pipeline: Pipeline, path: str, rate: float) -> None:
+        self.progress: Progress | None = None
+        self.done = threading.Event()
+        self.outcome: tuple[VideoReport, _Files] | FerError = VideoError("not done")
+        self._stopped = threading.Event()
+        self._folder = tempfile.TemporaryDirectory(prefix="fer-video-")
+        threading.Thread(target=self._work, args=(pipeline, path, rate), daemon=True).start()
+
+    def _work(self, pipeline: Pipeline, path: str, rate: float) -> None:
+        try:
+            stem = Path(self._folder.name) / f"{Path(path).stem[:80]}_expressions"
+            files = {form: f"{stem}.{form}" for form in ("mp4", *_TABLES)}
+            report = analyse_video(
+                pipeline,
+                path,
+                rate=rate,
+                output=files["mp4"],
+                tables=(files["csv"], files["parquet"]),
+                on_progress=self._hear,
+                cancelled=self._stopped.is_set,
+                max_duration_s=_max_duration_s(),
+            )
+            Path(files["json"]).write_text(
+                json.dumps(report.to_dict(), ensure_ascii=False), encoding="utf-8"
+            )
+            self.outcome = report, files
+        except FerError as error:
+            log.info("video refused: %s", ascii(str(error))[:300])
+            self.outcome = error
+        except Exception:
+            # A visitor gets a sentence, the log gets the trace.
+            log.exception("video failed")
+            self.outcome = VideoError("This video could not be analysed.")
+        finally:
+            self.done.set()
+            if self._stopped.is_set():
+                self._folder.cleanup()
+
+    def _hear(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def stop(self) -> None:
+        """End the work and drop the files; what was yielded has been copied by then."""
+        self._stopped.set()
+        if self.done.is_set():
+            self._folder.cleanup()
+
+
+def _follow(
+    pipeline: Pipeline, path: str, rate: float
+) -> Iterator[Progress | tuple[VideoReport, _Files] | FerError]:
+    """Twice a second how far it is, at last what came of it. Closing it stops the work."""
+    job = _Job(pipeline, path, rate)
+    try:
+        while not job.done.wait(_TICK_S):
+            if job.progress is not None:
+                yield job.progress
+        yield job.outcome
+    finally:
+        job.stop()
+
+
+def _message(text: str) -> str:
+    return f'<p class="fer-message">{html.escape(text)}</p>'
+
+
+def _error(text: str) -> str:
+    return f'<p class="fer-error" role="alert">{html.escape(text)}</p>'
+
+
+def _describe(info: VideoInfo) -> str:
+    parts = [f"{info.width} x {info.height}"]
+    parts.append("length unknown" if info.duration_s is None else clock(info.duration_s))
+    if info.fps is not None:
+        parts.append(f"{info.fps:.3g} frames a second")
+    parts.append("with sound" if info.has_audio else "no sound")
+    return ", ".join(parts)
+
+
+def _progress_html(progress: Progress) -> str:
+    parts = [f"{progress.n_frames} frames"]
+    value = ""
+    if progress.n_frames_total:
+        parts = [f"{progress.n_frames} of {progress.n_frames_total} frames"]
+        value = f' value="{progress.n_frames}" max="{progress.n_frames_total}"'
+    parts.append(f"{progress.frames_per_s:.0f} a second")
+    if progress.seconds_left is not None:
+        parts.append(f"{clock(progress.seconds_left)} left")
+    return (
+        f'<div class="fer-progress"><progress aria-label="Frames done"{value}></progress>'
+        f"<span>{', '.join(parts)}</span></div>"
+    )
+
+
+def _done(report: VideoReport) -> str:
+    return f"{report.n_looked_at} of {report.n_frames} frames were looked at."
+
+
+def _check(path: str | None) -> tuple[str, Any]:
+    """What an upload is, or why it cannot be used, before anybody waits for it."""
+    if path is None:
+        return "", gr.update(interactive=False)
+    try:
+        info = probe_video(path)
+        limit = _max_duration_s()
+        if limit is not None and info.duration_s is not None and info.duration_s > limit:
+            raise VideoError(
+                f"a video on this page must be at most {clock(limit)} long. "
+                f"Received: {clock(info.duration_s)}. "
+                "The command line (python -m fer video) takes any length."
+            )
+    except FerError as error:
+        log.info("video refused: %s", ascii(str(error))[:300])
+        return _error(str(error)), gr.update(interactive=False)
+    return _message(_describe(info)), gr.update(interactive=True)
+
+
+def _build_endpoint(pipeline: Pipeline) -> None:
+    """`/predict_video`, whose components nobody sees."""
+
+    def predict_video(
+        video: str | None,
+        rate: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> Iterator[Any]:
+        """Follow the faces of a video.
+
+        Args:
+            video: a video file with pictures in it, not longer than the page allows.
+            rate: how many frames a second are looked at: 30, 15, 5 or 1.
+            progress: filled in by Gradio.
+
+        Returns:
+            An mp4 with boxes and the original sound; the rows as CSV and as Parquet, one a face
+            in each frame that was looked at; the report, or `error` with `code` and `message`.
+        """
+        nothing = None, None, None
+        if video is None:
+            yield *nothing, _error_data("`video` must be a file. Received: None")
+            return
+        for step in _follow(pipeline, video, rate):
+            if isinstance(step, Progress):
+                progress((step.n_frames, step.n_frames_total), unit="frames")
+                yield (gr.skip(),) * 4
+            elif isinstance(step, FerError):
+                yield *nothing, _error_data(str(step))
+            else:
+                report, files = step
+                yield files["mp4"], files["csv"], files["parquet"], report.to_dict()
+
+    with gr.Column(visible=False):
+        video = gr.File(label="Video")
+        rate = gr.Number(_RATE, label="Frames looked at a second", minimum=0.1, maximum=30)
+        outputs = [
+            gr.Video(label="Annotated video"),
+            gr.File(label="Rows as CSV"),
+            gr.File(label="Rows as Parquet"),
+            gr.JSON(label="Report"),
+        ]
+        gr.Button().click(
+            predict_video,
+            [video, rate],
+            outputs,
+            api_name="predict_video",
+            concurrency_limit=1,
+            concurrency_id="video",
+        )
+
+
+def _error_data(message: str) -> dict[str, Any]:
+    return {"error": {"code": "bad_video", "message": message}}
+
+
+def build_video_tab(pipeline: Pipeline) -> None:
+    """Upload or record a video; must be called inside a `gr.Blocks`."""
+    # Gradio's own display of progress would say "Error" where a visitor cancels.
+    busy = gr.update(interactive=False), gr.update(interactive=True)
+    idle = gr.update(interactive=True), gr.update(interactive=False)
+    empty = [gr.update(value=None, interactive=False)] * len(_TABLES)
+
+    def analyse(path: str | None, rate: float) -> Iterator[Any]:
+        if path is None:
+            yield _error("Choose a video first."), None, "", *empty, *idle
+            return
+        yield _message("Starting ..."), None, "", *empty, gr.skip(), gr.skip()
+        for step in _follow(pipeline, path, rate):
+            if isinstance(step, Progress):
+                yield _progress_html(step), *(gr.skip(),) * 7
+            elif isinstance(step, FerError):
+                yield _error(str(step)), None, "", *empty, *idle
+            else:
+                report, files = step
+                buttons = [gr.update(value=files[form], interactive=True) for form in _TABLES]
+                yield _message(_done(report)), files["mp4"], report_html(report), *buttons, *idle
+
+    def cancel() -> tuple[Any, ...]:
+        return _message("Cancelled."), *idle
+
+    with gr.Row():
+        with gr.Column(min_width=320):
+            upload = gr.File(
+                label="Video", file_types=_FILE_TYPES, height=150, elem_id="video-input"
+            )
+            with gr.Accordion("Record one with the camera", open=False):
+                recording = gr.Video(
+                    sources=["webcam"],
+                    show_label=False,
+                    elem_id="video-recording",
+                    webcam_options=gr.WebcamOptions(mirror=False),
+                )
+            rate = gr.Dropdown(
+                _RATES, value=_RATE, label="Frames to look at", info="Fewer are faster."
+            )
+            with gr.Row():
+                start = gr.Button("Analyse", variant="primary", interactive=False, min_width=120)
+                stop = gr.Button("Cancel", variant="stop", interactive=False, min_width=120)
+            status = gr.HTML(elem_id="video-status")
+        with gr.Column(min_width=320):
+            result = gr.Video(
+                label="Result", interactive=False, elem_id="video-result", buttons=["download"]
+            )
+            with gr.Row():
+                buttons = [
+                    gr.DownloadButton(
+                        form if form == "Parquet" else form.upper(),
+                        interactive=False,
+                        size="sm",
+                        min_width=80,
+                        elem_id=f"video-{form}",
+                    )
+                    for form in _TABLES
+                ]
+    report = gr.HTML(
+        css_template=(_HERE / "video.css").read_text(encoding="utf-8"),
+        js_on_load=(_HERE / "video.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="video-report",
+    )
+    gr.on(
+        [upload.change],
+        _check,
+        upload,
+        [status, start],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    recording.stop_recording(
+        lambda path: path, recording, upload, api_visibility="private", show_progress="hidden"
+    )
+    running = start.click(
+        lambda: (_message("Waiting for its turn ..."), *busy),
+        None,
+        [status, start, stop],
+        queue=False,
+        api_visibility="private",
+        show_progress="hidden",
+    ).then(
+        analyse,
+        [upload, rate],
+        [status, result, report, *buttons, start, stop],
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_limit=1,
+        concurrency_id="video",
+    )
+    stop.click(
+        cancel,
+        None,
+        [status, start, stop],
+        cancels=[running],
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    _build_endpoint(pipeline)

@@ -1,0 +1,248 @@
+"""python -m fer, as a shell calls it."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import urllib.request
+
+import av
+import numpy as np
+import pyarrow.parquet
+import pytest
+from PIL import Image
+
+from bench.apps import free_port
+from fer import __main__ as cli
+from fer import load_classifier, read_image
+from tests.conftest import ROOT
+from tests.test_web_video import write_clip
+
+ASTRONAUT = str(ROOT / "examples" / "astronaut_happy.jpg")
+SLIM = ("--detector", "slim")
+
+
+def call(*arguments, stdin=b""):
+    """The exit status, standard output and standard error of a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fer", *arguments], cwd=ROOT, input=stdin, capture_output=True
+    )
+    return done.returncode, done.stdout, done.stderr.decode()
+
+
+@pytest.fixture
+def run(monkeypatch, capsysbinary):
+    """The same in this process: seconds faster."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fer", *map(str, arguments)])
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+        captured = capsysbinary.readouterr()
+        return status, captured.out.decode(), captured.err.decode()
+
+    return run
+
+
+@pytest.fixture
+def nobody(tmp_path):
+    path = tmp_path / "nobody.png"
+    Image.fromarray(np.full((90, 120, 3), 200, np.uint8)).save(path)
+    return path
+
+
+def test_a_picture_in_words(run, nobody):
+    status, out, _ = run("image", ASTRONAUT, nobody, *SLIM)
+    assert status == 0
+    first, second = out.splitlines()
+    assert first.startswith(f"{ASTRONAUT}: face 1: happy ")
+    assert second == f"{nobody}: no face"
+
+
+def test_a_picture_in_every_form(run, nobody, tmp_path):
+    paths = {form: tmp_path / f"faces.{form}" for form in ("json", "csv", "parquet")}
+    options = [item for form, path in paths.items() for item in (f"--{form}", path)]
+    status, out, _ = run("image", ASTRONAUT, nobody, *options, *SLIM)
+    assert status == 0
+    assert "happy" in out
+    lines = [json.loads(line) for line in paths["json"].read_text().splitlines()]
+    assert [line["file"] for line in lines] == [ASTRONAUT, str(nobody)]
+    assert lines[0]["faces"][0]["label"] == "happy"
+    assert lines[1]["faces"] == []
+    table = pyarrow.parquet.read_table(paths["parquet"]).to_pylist()
+    rows = list(csv.DictReader(io.StringIO(paths["csv"].read_text())))
+    assert (
+        [row["file"] for row in rows]
+        == [row["file"] for row in table]
+        == [
+            ASTRONAUT,
+            str(nobody),
+        ]
+    )
+    assert table[0]["label"] == rows[0]["label"] == "happy"
+    assert table[1]["face"] is None
+
+
+def test_copies_with_boxes(run, nobody, tmp_path):
+    assert run("image", ASTRONAUT, "--annotated", tmp_path / "one.jpg", *SLIM)[0] == 0
+    assert read_image(tmp_path / "one.jpg").shape == read_image(ASTRONAUT).shape
+    (tmp_path / "out").mkdir()
+    assert run("image", ASTRONAUT, nobody, "--annotated", tmp_path / "out", *SLIM)[0] == 0
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"astronaut_happy.jpg.faces.png", "nobody.png.faces.png"}
+    boxed = read_image(tmp_path / "out" / "astronaut_happy.jpg.faces.png")
+    assert (boxed != read_image(ASTRONAUT)).any()
+    status, _, error = run("image", ASTRONAUT, nobody, "--annotated", tmp_path / "no", *SLIM)
+    assert status == 1
+    assert "must be a folder" in error
+    status, _, error = run("image", ASTRONAUT, ASTRONAUT, "--annotated", tmp_path / "out", *SLIM)
+    assert status == 1
+    assert "different names" in error
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json", "--parquet", "--annotated"])
+def test_no_output_takes_the_place_of_a_source(run, nobody, option):
+    before = nobody.read_bytes()
+    status, _, error = run("image", nobody, option, nobody, *SLIM)
+    assert status == 1
+    assert "not that of a source" in error
+    assert nobody.read_bytes() == before
+
+
+def test_some_bad_pictures_and_only_bad_ones(run, nobody, tmp_path):
+    (tmp_path / "letter.jpg").write_text("Dear Sir or Madam")
+    bad = tmp_path / "letter.jpg"
+    status, out, error = run("image", bad, nobody, "--json", "-", *SLIM)
+    assert status == 3
+    assert "letter.jpg must be a picture" in error
+    first, second = map(json.loads, out.splitlines())
+    assert "must be a picture" in first["error"]
+    assert second["faces"] == []
+    assert run("image", bad, *SLIM)[0] == 1
+
+
+def test_pipes():
+    data = (ROOT / "examples" / "astronaut_happy.jpg").read_bytes()
+    status, out, error = call("image", "-", "--csv", "-", *SLIM, stdin=data)
+    assert status == 0, error
+    (row,) = csv.DictReader(io.StringIO(out.decode()))
+    assert (row["file"], row["label"]) == ("-", "happy")
+    status, out, error = call("image", "-", "--parquet", "-", *SLIM, stdin=data)
+    assert status == 0, error
+    assert pyarrow.parquet.read_table(io.BytesIO(out)).num_rows == 1
+    assert "Traceback" not in error
+
+
+@pytest.mark.slow
+def test_a_video_through_pipes_and_files(tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4")
+    made = tmp_path / "made.mp4"
+    status, out, error = call("video", str(clip), "--annotated", str(made), *SLIM)
+    assert status == 0, error
+    assert b"person 1" in out
+    with av.open(str(made)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 40
+    data = clip.read_bytes()
+    status, out, error = call("video", "-", "--csv", "-", "--rate", "5", *SLIM, stdin=data)
+    assert status == 0, error
+    rows = list(csv.DictReader(io.StringIO(out.decode())))
+    assert [float(row["time_s"]) for row in rows] == pytest.approx(np.arange(20) / 5, abs=0.02)
+    status, out, error = call("video", "-", "--json", "-", *SLIM, stdin=data)
+    assert status == 0, error
+    report = json.loads(out)
+    assert report["n_looked_at"] == 40
+    assert len(report["persons"]) == 1
+    status, out, error = call("video", "-", stdin=b"Dear Sir or Madam")
+    assert status == 1
+    assert error.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in error
+
+
+def test_a_table_must_have_the_name_of_its_form(run, tmp_path):
+    clip = write_clip(tmp_path / "clip.mp4")
+    status, _, error = run("video", clip, "--csv", tmp_path / "rows.txt", *SLIM)
+    assert status == 1
+    assert ".csv" in error
+
+
+@pytest.mark.slow
+def test_a_folder(tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    image = Image.open(ASTRONAUT)
+    for i in range(6):
+        image.rotate(2 * i).save(tmp_path / "in" / "deep" / f"{i}.png")
+    arguments = "folder", str(tmp_path / "in"), str(tmp_path / "out.parquet"), *SLIM
+    status, out, error = call(*arguments)
+    assert status == 0, error
+    assert b"6 pictures" in out
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    assert sorted({row["file"] for row in table}) == [f"deep/{i}.png" for i in range(6)]
+    (tmp_path / "in" / "letter.jpg").write_text("Dear Sir or Madam")
+    status, out, error = call(*arguments)
+    assert status == 1  # it is finished, and --fresh was not said
+    assert "exists" in error
+    status, out, error = call(*arguments, "--fresh")
+    assert status == 3, error
+    assert b"out.errors.parquet" in out
+
+
+def test_what_runs_here(run, tmp_path):
+    status, out, _ = run("info", *SLIM)
+    assert status == 0
+    config = load_classifier().config
+    assert f"recipe: {config.recipe}" in out
+    assert "angry, disgust" in out
+    status, out, _ = run("info", "--json", "-", *SLIM)
+    assert json.loads(out)["files"] == dict(config.files)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        ((), 2, "Usage"),
+        (("picture",), 2, "No such command"),
+        (("image",), 2, "Missing argument"),
+        (("image", "missing.jpg", *SLIM), 1, "must be a file"),
+        (("image", ASTRONAUT, "--detector", "nothing"), 1, "the detector must be"),
+        (("video", "missing.mp4", *SLIM), 1, "missing.mp4"),
+        (("folder", "nowhere", "out.parquet", *SLIM), 1, "nowhere"),
+        (("info", "--revision", "main", *SLIM), 1, "needs a repository"),
+    ],
+)
+def test_mistakes_are_said_in_a_line(run, arguments, status, said, hub):
+    ended, out, error = run(*arguments)
+    assert ended == status
+    assert said in out + error
+    assert "Traceback" not in error
+
+
+def test_a_hub_that_does_not_answer_is_a_warning(run, hub, nobody):
+    hub.fault = 503
+    status, _, error = run("image", nobody)
+    assert status == 0
+    assert error.startswith("warning: using ")
+
+
+@pytest.mark.slow
+def test_the_camera_page_is_served(tmp_path):
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fer", "camera", "--port", str(port), "--no-browser", *SLIM],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        for line in process.stdout:
+            if b"Running on local URL" in line:
+                break
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/config") as answer:
+            assert b"live_frame" in answer.read()
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stdout.close()

@@ -1,0 +1,209 @@
+import json
+import threading
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from fer import Pipeline, read_image
+from fer.errors import VideoError
+from fer.media import VideoInfo
+from fer.video import Person, Progress, VideoReport
+from fer.web import video as tab
+from fer.web.video.report import clock, report_html
+from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
+
+
+def write_clip(path, n_frames=40, rate=10):
+    face = read_image(ROOT / "examples" / "f_happy.png")[::4, ::4]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate)
+        stream.height, stream.width = face.shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for i in range(n_frames):
+            frame = av.VideoFrame.from_ndarray(np.roll(face, i, axis=1), "rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+class SlowDetector(FakeDetector):
+    """One face, and not before the test says so."""
+
+    def __init__(self):
+        super().__init__(make_faces([20, 20, 90, 90]))
+        self.go = threading.Event()
+        self.n_calls = 0
+
+    def __call__(self, frame):
+        self.n_calls += 1
+        if self.n_calls > 3:
+            self.go.wait(20)
+        return super().__call__(frame)
+
+
+def make_report(*persons, **changes):
+    info = VideoInfo(
+        name="clip.mp4",
+        width=64,
+        height=48,
+        duration_s=10.0,
+        fps=10.0,
+        n_frames=100,
+        codec="h264",
+        audio_codec=None,
+    )
+    values = {
+        "info": info,
+        "class_names": ("dark", "bright"),
+        "uncertain_below": 0.6,
+        "n_frames": 100,
+        "n_looked_at": 100,
+        "n_damaged": 0,
+        "ended_early": False,
+        "cancelled": False,
+        "seconds": 10.0,
+        "persons": persons,
+        "n_passing": 0,
+        "passing_s": 0.0,
+        "bin_s": 1.0,
+        "sound": "none",
+    }
+    return VideoReport(**(values | changes))
+
+
+def make_person(number, times, probs):
+    probs = np.array([[p, 1 - p] for p in probs], np.float32)
+    return Person(
+        track_id=number,
+        first_s=times[0] - 0.5,
+        last_s=times[-1] + 0.5,
+        seconds=float(len(times)),
+        shares={"dark": 0.25, "bright": 0.75},
+        uncertain_share=0.125,
+        times_s=np.array(times),
+        weights_s=np.ones(len(times)),
+        probs=probs,
+    )
+
+
+def test_a_clock():
+    assert [clock(s) for s in (0, 59.9, 60, 3599, 36061)] == [
+        *("0:00", "0:59", "1:00", "59:59", "10:01:01")
+    ]
+
+
+def test_a_strip_has_a_bar_for_each_stretch():
+    times = [0.5, 1.5, 2.5, 6.5, 7.5]
+    person = make_person(3, times, [0.9, 0.9, 0.55, 0.1, 0.1])
+    text = report_html(make_report(person))
+    bars = text.split("<rect")[1:]
+    assert len(bars) == 3
+    assert ["doubt" in bar for bar in bars] == [False, True, False]
+    # Two seconds of ten, as high as they were probable; after the gap the other class.
+    assert 'x="0.0" y="4.0" width="200.0" height="36.0"' in bars[0]
+    assert 'x="600.0"' in bars[2]
+    assert "0:06 to 0:08: bright, 90 %" in bars[2]
+    assert "Person 3" in text
+    assert "bright 75 %" in text
+    assert "uncertain 12 % of the time" in text
+
+
+def test_a_crowd_is_cut_and_nobody_is_a_sentence():
+    crowd = [make_person(i, [0.5], [0.9]) for i in range(1, 31)]
+    text = report_html(make_report(*crowd, n_passing=4))
+    assert text.count('class="strip"') == 12
+    assert "22 more were in view" in text
+    assert "No face was followed" in report_html(make_report())
+
+
+def test_names_of_classes_cannot_inject_html():
+    person = make_person(1, [0.5], [0.9])
+    text = report_html(make_report(person, class_names=("<b>x", "y")))
+    assert "<b>" not in text
+
+
+def test_a_video_becomes_four_files(tmp_path):
+    pipeline = Pipeline(FakeDetector(make_faces([20, 20, 90, 90])), make_classifier())
+    steps = list(tab._follow(pipeline, str(write_clip(tmp_path / "a.mp4")), 30))
+    report, files = steps[-1]
+    assert all(isinstance(step, Progress) for step in steps[:-1])
+    assert report.n_looked_at == 40
+    # Gradio has copied them by the time that it asks for more; then they are gone.
+    assert not any(Path(path).exists() for path in files.values())
+
+
+def test_while_a_step_is_looked_at_the_files_are_there(tmp_path):
+    pipeline = Pipeline(FakeDetector(make_faces([20, 20, 90, 90])), make_classifier())
+    follow = tab._follow(pipeline, str(write_clip(tmp_path / "a.mp4")), 30)
+    *_, (report, files) = iter_until_files(follow)
+    assert set(files) == {"mp4", "csv", "parquet", "json"}
+    assert pyarrow.parquet.read_table(files["parquet"]).num_rows == 40
+    assert len(Path(files["csv"]).read_text().splitlines()) == 41
+    assert json.loads(Path(files["json"]).read_text()) == json.loads(json.dumps(report.to_dict()))
+    with av.open(files["mp4"]) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+    follow.close()
+    assert not Path(files["mp4"]).exists()
+
+
+def iter_until_files(follow):
+    for step in follow:
+        yield step
+        if isinstance(step, tuple):
+            return
+
+
+def test_who_leaves_stops_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(tab, "_TICK_S", 0.05)
+    detector = SlowDetector()
+    before = threading.active_count()
+    follow = tab._follow(
+        Pipeline(detector, make_classifier()), str(write_clip(tmp_path / "a.mp4", 400)), 30
+    )
+    assert isinstance(next(follow), Progress)
+    follow.close()
+    detector.go.set()
+    end = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < end:
+        time.sleep(0.02)
+    assert threading.active_count() == before
+    assert detector.n_calls < 50
+
+
+def test_a_mistake_is_a_sentence_without_details(tmp_path, caplog):
+    def crash(frame):
+        raise RuntimeError("secret detail")
+
+    pipeline = Pipeline(crash, make_classifier())
+    *_, error = tab._follow(pipeline, str(write_clip(tmp_path / "a.mp4")), 30)
+    assert isinstance(error, VideoError)
+    assert "secret" not in str(error)
+    assert "video failed" in caplog.text
+
+
+def test_an_upload_is_described_or_refused_at_once(tmp_path, monkeypatch):
+    text, button = tab._check(str(write_clip(tmp_path / "a.mp4")))
+    assert "120 x 120, 0:04, 10 frames a second, no sound" in text
+    assert button["interactive"]
+    (tmp_path / "letter.mp4").write_text("Dear Sir or Madam")
+    text, button = tab._check(str(tmp_path / "letter.mp4"))
+    assert 'role="alert"' in text
+    assert not button["interactive"]
+    monkeypatch.setenv("FER_MAX_VIDEO_MINUTES", "0.05")
+    text, button = tab._check(str(tmp_path / "a.mp4"))
+    assert "at most 0:03 long. Received: 0:04" in text
+    assert not button["interactive"]
+    *_, error = tab._follow(
+        Pipeline(FakeDetector(make_faces()), make_classifier()), str(tmp_path / "a.mp4"), 30
+    )
+    assert isinstance(error, VideoError)
+
+
+@pytest.mark.parametrize(("named", "minutes"), [("", 10), ("3.5", 3.5), ("0", None), ("x", 10)])
+def test_the_limit_can_be_set(named, minutes, monkeypatch):
+    monkeypatch.setenv("FER_MAX_VIDEO_MINUTES", named)
+    assert tab.max_video_minutes() == minutes
