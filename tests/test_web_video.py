@@ -24,7 +24,7 @@ def write_clip(path, n_frames=40, rate=10):
         stream.height, stream.width = face.shape[:2]
         stream.pix_fmt = "yuv420p"
         for i in range(n_frames):
-            frame = av.VideoFrame.from_ndarray(np.roll(face, i, axis=1), "rgb24")
+            frame = av.VideoFrame.from_ndarray(np.roll(face, i % 8, axis=1), "rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path

@@ -273,6 +273,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
                 recording = gr.Video(
                     sources=["webcam"],
                     show_label=False,
+                    include_audio=True,  # Gradio needs the program ffmpeg to leave it out
                     elem_id="video-recording",
                     webcam_options=gr.WebcamOptions(mirror=False),
                 )
