@@ -27,8 +27,11 @@ check: $(VENV)/dev.stamp
 train-env: $(VENV)/run.stamp requirements-train.txt
 	$(PIP) -r requirements-train.txt
 
+# Frames, videos, folders (beside PyPI fer, in an environment of its own): ten minutes.
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.video
+	$(BIN)/python -m bench.folder
 
 # One visitor in Chromium, beside the plain Gradio way: two minutes.
 bench-live: $(VENV)/dev.stamp

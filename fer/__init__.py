@@ -1,8 +1,8 @@
 """Facial expressions in real time: find faces, read their apparent expression.
 
 >>> from fer import Pipeline, read_image
->>> pipeline = Pipeline.default()  # doctest: +SKIP
->>> pipeline(read_image("photo.jpg")).labels  # doctest: +SKIP
+>>> pipeline = Pipeline.default()
+>>> pipeline(read_image("examples/astronaut_happy.jpg")).labels
 ['happy']
 """
 

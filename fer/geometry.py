@@ -59,7 +59,7 @@ def roll_degrees(
         xyxy: (n, 4) boxes of the same faces.
 
     >>> points = np.array([[[20, 0], [30, 10], [0, 0], [10, 10], [20, 20]]], np.float32)
-    >>> roll_degrees(points, np.array([[0, 0, 30, 30]], np.float32)).tolist()
+    >>> roll_degrees(points, np.array([[0, 0, 30, 30]], np.float32)).round(3).tolist()
     [45.0]
     """
     if landmarks is None:

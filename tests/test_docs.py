@@ -1,8 +1,16 @@
 """README and model card: every figure is in results/, every Python block runs."""
 
 import csv
+import doctest
+import importlib
 import json
+import os
+import pkgutil
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +81,38 @@ def test_python_blocks_run(name, monkeypatch, hub, start_app, capsys):
             block = block.replace("http://127.0.0.1:7860", start_app().url)
         exec(compile(block, name, "exec"), {})
     assert capsys.readouterr().out
+
+
+MODULES = ["fer", *(info.name for info in pkgutil.walk_packages([str(ROOT / "fer")], "fer."))]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name, monkeypatch, hub):
+    monkeypatch.chdir(ROOT)
+    hub.fault = 503
+    source = importlib.util.find_spec(name).origin
+    failed, attempted = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+    assert attempted == len(re.findall(r"^\s*>>> ", Path(source).read_text("utf-8"), re.M))
+
+
+@pytest.mark.slow
+def test_command_lines_of_the_readme_run(tmp_path):
+    """In a copy of examples/; but for the one that serves a page until it is stopped."""
+    (text,) = re.findall(r"```sh\n(python -m fer .*?)```", read("README.md"), re.S)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "FER_DETECTOR": "slim"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    lines = [line.split("  #")[0].strip() for line in text.splitlines()]
+    assert len(lines) >= 6
+    for line in lines:
+        if "fer camera" not in line:
+            done = subprocess.run(
+                line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, (line, done.stderr)
+    made = {path.name for path in tmp_path.iterdir()} - {"examples"}
+    assert {"faces.csv", "faces.parquet", "boxes.mp4"} <= made
 
 
 def bundled_report():
