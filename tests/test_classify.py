@@ -9,6 +9,7 @@ from fer.classify import Classifier, keras_network, litert_network, softmax
 from fer.errors import ConfigError, InputError
 from fer.hub import KERAS_NAME, LITERT_NAME, WEIGHTS_FOLDER, load_classifier
 from fer.image import read_image
+from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 from tests.conftest import ROOT, make_classifier, make_config, noise
 
@@ -75,6 +76,58 @@ def test_colour_order_changes_the_answer():
     face = read_image(ROOT / "examples" / "f_happy.png")
     swapped = np.ascontiguousarray(face[..., ::-1])
     assert np.abs(classifier([face]) - classifier([swapped])).max() > 1e-3
+
+
+def test_class_maps_have_the_logits_of_the_serving_network_as_their_mean():
+    classifier = load_classifier()
+    batch = to_model_input([*bundled_crops(5), noise(48, 48)], classifier.config)
+    maps = np.stack([classifier.network.class_maps(row.astype(np.float32)) for row in batch])
+    assert maps.shape == (6, 3, 3, 7)
+    # Other kernels than XNNPACK's, sums in another order; measured gap 3e-6 of logits up to 7
+    assert np.abs(maps.mean(axis=(1, 2)) - classifier.logits(batch)).max() < 1e-4
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize(("side", "channels", "n_classes", "cells"), [(48, 1, 3, 2), (96, 3, 7, 3)])
+def test_networks_of_other_sizes_colours_and_classes_have_class_maps(
+    tmp_path, side, channels, n_classes, cells
+):
+    pytest.importorskip("tf2onnx")
+    from train.export import convert
+    from train.model import build_model
+
+    build_model(n_classes, channels, side).save(tmp_path / "model.keras")
+    network = litert_network(convert(tmp_path / "model.keras", "litert-float32"))
+    pixels = np.random.default_rng(0).uniform(0, 255, (side, side, channels)).astype(np.float32)
+    maps = network.class_maps(pixels)
+    assert maps.shape == (cells, cells, n_classes)
+    assert np.abs(maps.mean(axis=(0, 1)) - network(pixels[None])[0]).max() < 1e-4
+
+
+@pytest.mark.keras
+@pytest.mark.parametrize("ending", ["flatten", "softmax"])
+def test_a_network_that_ends_otherwise_has_no_class_maps(tmp_path, ending):
+    pytest.importorskip("tf2onnx")
+    import keras
+
+    from train.export import convert
+
+    layers = keras.layers
+    pool = layers.Flatten() if ending == "flatten" else layers.GlobalAveragePooling2D()
+    network = keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            layers.Conv2D(4, 3, strides=4, activation="relu"),
+            pool,
+            layers.Dense(3, activation=None if ending == "flatten" else "relu"),
+        ]
+    )
+    if ending == "softmax":
+        network.add(layers.Softmax())
+    network.save(tmp_path / "model.keras")
+    litert = litert_network(convert(tmp_path / "model.keras", "litert-float32"))
+    with pytest.raises(ConfigError, match="class maps"):
+        litert.class_maps(np.zeros((16, 16, 1), np.float32))
 
 
 @pytest.mark.slow

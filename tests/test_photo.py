@@ -1,17 +1,33 @@
+import asyncio
+import base64
+import csv
+import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from fer import Pipeline
-from fer.web.examples import EXAMPLES_FOLDER, list_examples
-from fer.web.photo import analyse_file
+from fer.image import read_image
+from fer.web import photo as photo_package
+from fer.web.photo import annotate_picture, make_explain_face, show_picture
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise
+from tests.test_live import encoded
+
+BROKEN = [b"", b"Dear Sir or Madam", b"\xff\xd8\xff\xe0 cut off"]
 
 
 def make_pipeline(*boxes):
     return Pipeline(FakeDetector(make_faces(*boxes)), make_classifier())
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    """A cache of Gradio's for this test alone."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture
@@ -21,69 +37,159 @@ def photo(tmp_path):
     return path
 
 
-def test_every_face_is_boxed_listed_and_in_the_json(photo):
-    picture, cards, data = analyse_file(make_pipeline([5, 30, 40, 70], [90, 30, 130, 70]), photo)
-    assert picture.shape == (120, 160, 3)
-    assert cards.count('class="fer-card"') == 2
-    assert cards.count('class="fer-bar"') == 4
-    assert len(data["faces"]) == 2
-    json.dumps(data)
+def test_every_face_is_in_the_picture_the_json_and_the_csv(photo, cache):
+    shown = show_picture(make_pipeline([5, 30, 40, 70], [90, 30, 130, 70]), photo)
+    assert shown["name"] == "photo"
+    plain, annotated = (read_image(shown[key]["path"]) for key in ("shown", "annotated"))
+    assert plain.shape == annotated.shape == (120, 160, 3)
+    changed = np.abs(plain.astype(int) - annotated).max(axis=2) > 60
+    assert changed[30:70, 5:8].mean() > 0.5
+    assert changed[90:].mean() < 0.05
+    assert {path.name for path in cache.rglob("*.*")} == {"photo.jpg", "photo_expressions.jpg"}
+    assert len(shown["data"]["faces"]) == 2
+    rows = list(csv.DictReader(io.StringIO(shown["csv"])))
+    for row, face in zip(rows, shown["data"]["faces"], strict=True):
+        assert row["label"] == face["label"]
+        box = [float(row[key]) for key in ("x0", "y0", "x1", "y1")]
+        assert box == face["box_xyxy"]
+        probs = {name: float(row[f"p_{name}"]) for name in ("dark", "bright")}
+        assert probs == pytest.approx(face["probs"], abs=1e-6)
+    json.dumps(shown)
 
 
-def test_forty_faces(photo):
-    boxes = [[3 * i, 20, 3 * i + 30, 60] for i in range(40)]
-    _, cards, data = analyse_file(make_pipeline(*boxes), photo)
-    assert cards.count('class="fer-card"') == 40
-    assert len(data["faces"]) == 40
+def test_crops_are_the_faces_and_small_enough_to_send_back(tmp_path):
+    frame = np.zeros((600, 900, 3), np.uint8)
+    frame[100:500, 400:800] = 255
+    Image.fromarray(frame).save(tmp_path / "large.png")
+    boxes = [400, 100, 800, 500], [0, 100, 40, 140]
+    shown = show_picture(make_pipeline(*boxes), tmp_path / "large.png")
+    pictures = [read_image(base64.b64decode(url.split(",")[1])) for url in shown["crops"]]
+    assert [picture.shape for picture in pictures] == [(192, 192, 3), (40, 40, 3)]
+    assert pictures[0].min() > 250
+    assert pictures[1].max() < 5
 
 
-def test_no_face_and_no_picture_say_so(photo):
-    picture, cards, data = analyse_file(make_pipeline(), photo)
-    assert picture is not None
-    assert "No face was found" in cards
-    assert data["faces"] == []
-    assert analyse_file(make_pipeline(), None)[0] is None
+@pytest.mark.parametrize("n", [0, 40])
+def test_no_face_and_forty_faces(photo, n):
+    boxes = [[3 * i, 20, 3 * i + 30, 60] for i in range(n)]
+    shown = show_picture(make_pipeline(*boxes), photo)
+    assert len(shown["data"]["faces"]) == len(shown["crops"]) == n
+    assert len(shown["csv"].splitlines()) == n + 1
+    assert len(json.dumps(shown)) < 1_000_000
 
 
-@pytest.mark.parametrize("content", [b"", b"Dear Sir or Madam", b"\xff\xd8\xff\xe0 cut off"])
-def test_a_file_that_is_no_picture_is_a_message(tmp_path, content):
+def test_a_large_picture_is_shown_smaller_but_measured_and_kept_whole(tmp_path):
+    path = tmp_path / "large.png"
+    Image.fromarray(np.zeros((1000, 4096, 3), np.uint8)).save(path)
+    shown = show_picture(make_pipeline([100, 100, 300, 300]), path)
+    assert read_image(shown["shown"]["path"]).shape == (500, 2048, 3)
+    assert read_image(shown["annotated"]["path"]).shape == (1000, 4096, 3)
+    assert shown["data"]["frame"] == {"width": 4096, "height": 1000}
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_file_that_is_no_picture_is_a_message_for_people_and_programs(tmp_path, content):
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
-    picture, message, data = analyse_file(make_pipeline(), path)
-    assert picture is None
-    assert 'role="alert"' in message
-    assert "photo.jpg" in message
-    assert "Traceback" not in message
-    assert data["error"]
+    shown = show_picture(make_pipeline(), path)
+    assert list(shown) == ["error"]
+    assert shown["error"]["code"] == "bad_image"
+    assert "photo.jpg" in shown["error"]["message"]
+    assert annotate_picture(make_pipeline(), str(path)) == (None, shown)
 
 
 def test_a_crash_is_a_message_without_details(photo, caplog):
     def crash(frame):
         raise RuntimeError("secret detail")
 
-    _, message, data = analyse_file(Pipeline(crash, make_classifier()), photo)
-    assert 'role="alert"' in message
-    assert "secret" not in message + str(data)
-    assert "picture failed" in caplog.text
+    pipeline = Pipeline(crash, make_classifier())
+    shown = show_picture(pipeline, photo)
+    assert shown["error"]["code"] == "internal"
+    assert "secret" not in str(shown)
+    assert annotate_picture(pipeline, str(photo)) == (None, shown)
+    assert "secret detail" in caplog.text
 
 
-def test_a_file_name_cannot_inject_html(tmp_path):
-    path = tmp_path / "<img src=x onerror=alert(1)>.jpg"
-    path.write_bytes(b"no picture")
-    assert "<img" not in analyse_file(make_pipeline(), path)[1]
+def test_a_program_gets_the_annotated_file_and_the_data(photo):
+    path, data = annotate_picture(make_pipeline([5, 30, 40, 70]), str(photo))
+    assert Path(path).name == "photo_expressions.jpg"
+    assert read_image(path).shape == (120, 160, 3)
+    assert len(data["faces"]) == 1
+    picture, data = annotate_picture(make_pipeline(), None)
+    assert picture is None
+    assert data["error"]["code"] == "bad_image"
 
 
-def test_a_large_picture_is_shown_smaller_but_measured_whole(tmp_path):
-    path = tmp_path / "large.png"
-    Image.fromarray(np.zeros((1000, 4096, 3), np.uint8)).save(path)
-    picture, _, data = analyse_file(make_pipeline([100, 100, 300, 300]), path)
-    assert picture.shape == (500, 2048, 3)
-    assert data["frame"] == {"width": 4096, "height": 1000}
+def explained(request, pipeline=None):
+    return asyncio.run(make_explain_face(pipeline or make_pipeline())(request, "here"))
 
 
-def test_every_example_has_a_file_a_source_and_a_licence():
-    listed = {path.name for path, _ in list_examples()}
-    present = {path.name for path in EXAMPLES_FOLDER.iterdir() if path.is_file()} - {"SOURCES.csv"}
-    assert listed == present
-    for line in (EXAMPLES_FOLDER / "SOURCES.csv").read_text(encoding="utf-8").splitlines():
-        assert all(field.strip() for field in line.split(","))
+def crop_of(image):
+    return encoded(image)["image"]
+
+
+def test_an_explanation_is_a_map_and_what_covering_does():
+    bright = np.full((60, 60, 3), 150, np.uint8)
+    bright[20:40, 20:40] = 255
+    answer = explained({"crop": crop_of(bright), "class_index": 1})
+    picture = read_image(base64.b64decode(answer["map"].split(",")[1]))
+    assert picture.shape == (60, 60, 3)
+    assert picture[30, 30, 0] > picture[30, 30, 2] + 60  # orange where it is bright
+    assert 0.01 < answer["lowers"] < 1
+    assert answer["raises"] < answer["lowers"]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        None,
+        [],
+        {},
+        {"crop": crop_of(noise(9, 9))},
+        {"crop": crop_of(noise(9, 9)), "class_index": 2},
+        {"crop": crop_of(noise(9, 9)), "class_index": -1},
+        {"crop": crop_of(noise(9, 9)), "class_index": True},
+        {"crop": crop_of(noise(9, 9)), "class_index": "1"},
+        {"crop": "/etc/passwd", "class_index": 1},
+        {"crop": "data:image/jpeg;base64,AAAA", "class_index": 1},
+        {"crop": crop_of(np.zeros((1400, 1400, 3), np.uint8)), "class_index": 1},
+    ],
+)
+def test_what_cannot_be_explained_is_answered_with_the_reason(request_):
+    assert explained(request_)["error"]["code"] == "bad_request"
+
+
+def test_a_crash_of_an_explanation_is_a_message_without_details(caplog):
+    pipeline = make_pipeline()
+
+    def crash(pixels):
+        raise RuntimeError("secret detail")
+
+    pipeline.classifier.network = crash
+    answer = explained({"crop": crop_of(noise(9, 9)), "class_index": 1}, pipeline)
+    assert answer["error"]["code"] == "internal"
+    assert "secret" not in str(answer)
+    assert "secret detail" in caplog.text
+
+
+def test_one_visitor_cannot_fill_the_line_of_explanations():
+    explain_face = make_explain_face(make_pipeline())
+    crop = crop_of(noise(60, 60))
+
+    async def rush():
+        request = {"crop": crop, "class_index": 1, "visitor": "me"}
+        return await asyncio.gather(*(explain_face(request, "here") for _ in range(20)))
+
+    answers = asyncio.run(rush())
+    codes = [answer["error"]["code"] for answer in answers if "error" in answer]
+    assert codes == ["stale"] * 18
+    assert "map" in answers[0]
+    assert "map" in answers[-1]
+
+
+def test_nothing_of_a_picture_reaches_the_page_as_html():
+    """The view's template takes no value; its script sets text and attributes only."""
+    folder = Path(photo_package.__file__).parent
+    assert "{" not in (folder / "photo.html").read_text(encoding="utf-8")
+    for name in ("photo.js", "zoom.js"):
+        assert "HTML" not in (folder / name).read_text(encoding="utf-8")

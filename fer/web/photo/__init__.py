@@ -1,0 +1,296 @@
+"""The Photo tab, and the view of a picture's result that the Examples tab shares.
+
+A picture is analysed in one call; `show_picture` gives the browser all of it. What a visitor
+then looks at, which face and how near, is known to the browser alone. For the explanation of
+a face the browser sends its crop back, so any copy of the server can answer.
+"""
+
+import base64
+import io
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+from numpy.typing import NDArray
+from PIL import Image
+
+from fer.annotate import annotate, class_color, text_color
+from fer.crop import crop_faces
+from fer.errors import FerError, InputError
+from fer.explain import explain, overlay
+from fer.image import read_image
+from fer.pipeline import Pipeline
+from fer.preprocess import resize
+from fer.serialize import to_dict, to_rows
+from fer.table import TableWriter, face_schema
+from fer.types import FrameResult
+from fer.web.admission import Admission, Refused
+from fer.web.icons import class_icon
+from fer.web.live import decode_frame
+from fer.web.photo.input import PhotoInput
+
+__all__ = [
+    "annotate_picture",
+    "build_photo_tab",
+    "build_picture_view",
+    "make_explain_face",
+    "show_picture",
+]
+
+log = logging.getLogger(__name__)
+
+_HERE = Path(__file__).parent
+# One scope in the browser, in this order.
+_SCRIPTS = ("zoom.js", "photo.js")
+# Sharp at four times the size that a screen shows at once, and quickly there.
+_SHOWN_LONG_SIDE_PX = 2048
+# Four times the detail that the network sees; forty of them make 300 kB.
+_CROP_PX = 192
+_JPEG_QUALITY = 90
+# An explanation takes a quarter of a second of one core; the other is left to the stream.
+_N_AT_WORK = 1
+_MAX_WAITING = 32
+_PATIENCE_S = 15.0
+_MAX_NAME = 64
+_REFUSALS = {
+    "busy": "Many people are here right now. Choose the face again in a moment.",
+    "stale": "Another face was chosen meanwhile, or this one waited too long.",
+}
+
+ExplainFace = Callable[[Any, str], Awaitable[dict[str, Any]]]
+
+
+def _problem(error: Exception) -> dict[str, Any]:
+    """What a visitor or a program is told of an error."""
+    if isinstance(error, FerError):
+        # One line, however the visitor's file was named.
+        log.info("picture refused: %s", ascii(str(error))[:200])
+        return _error("bad_image", str(error)[:500])
+    # A visitor gets a sentence, the log gets the trace.
+    log.error("picture failed", exc_info=error)
+    return _error("internal", "This picture could not be analysed.")
+
+
+def _error(code: str, message: str) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message}}
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+def _data_url(image: NDArray[np.uint8]) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(_jpeg(image)).decode()
+
+
+def _shrink(image: NDArray[np.uint8], long_side_px: int) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    scale = min(1.0, long_side_px / max(height, width))
+    return resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _cached(image: NDArray[np.uint8], name: str) -> dict[str, Any]:
+    """The picture as a file of Gradio's cache, in the form in which Gradio serves it."""
+    path = save_bytes_to_cache(_jpeg(image), name, get_upload_folder())
+    return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+
+
+def _csv(result: FrameResult) -> str:
+    buffer = io.BytesIO()
+    with TableWriter(buffer, face_schema(result.class_names), "csv") as table:
+        table.write(to_rows(result))
+    return buffer.getvalue().decode()
+
+
+def show_picture(pipeline: Pipeline, path: str | Path) -> dict[str, Any]:
+    """Analyse a picture file for the component of `build_picture_view`.
+
+    Returns:
+        `name` of the file without its ending; `shown`, the picture at a size for the
+        screen, and `annotated`, at its own size with boxes, both files of Gradio's cache;
+        `crops`, one data URL a face; `data` as `fer.to_dict`; `csv`, its text. Or `error`
+        with `code` and `message`.
+    """
+    name = Path(path).stem or "picture"
+    try:
+        frame = read_image(path)
+        result = pipeline(frame)
+        crops = crop_faces(frame, result.faces, pipeline.classifier.config)
+        return {
+            "name": name,
+            "shown": _cached(_shrink(frame, _SHOWN_LONG_SIDE_PX), f"{name}.jpg"),
+            "annotated": _cached(annotate(frame, result), f"{name}_expressions.jpg"),
+            "crops": [_data_url(_shrink(crop, _CROP_PX)) for crop in crops],
+            "data": to_dict(result),
+            "csv": _csv(result),
+        }
+    except Exception as error:
+        return _problem(error)
+
+
+def annotate_picture(pipeline: Pipeline, path: str | None) -> tuple[str | None, dict[str, Any]]:
+    """Analyse a picture file for a program.
+
+    Returns:
+        The path of the picture at its own size with boxes, in Gradio's cache, and
+        `fer.to_dict` of the result. Or None and {"error": {"code", "message"}}.
+    """
+    try:
+        if path is None:
+            raise InputError("`image` must be a picture. Received: None")
+        frame = read_image(path)
+        result = pipeline(frame)
+        file = _cached(annotate(frame, result), f"{Path(path).stem}_expressions.jpg")
+        return file["path"], to_dict(result)
+    except Exception as error:
+        return None, _problem(error)
+
+
+def _read_class(value: object, n_classes: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < n_classes:
+        return value
+    raise InputError(f"`class_index` must be 0..{n_classes - 1}")
+
+
+def make_explain_face(pipeline: Pipeline) -> ExplainFace:
+    """The function behind a click on a face: its crop in, its explanation map out.
+
+    Its arguments are a request {"crop", "class_index", "visitor"}, untrusted, and the host
+    that it came from. It never raises: the answer is `map`, a data URL, and by how much
+    covering a part of the face `lowers` and `raises` the probability of the class at most.
+    Or `error` with `code`, which is "bad_request", "busy", "stale" or "internal", and
+    `message`.
+    """
+    admission: Admission[dict[str, Any]] = Admission(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
+    classifier = pipeline.classifier
+
+    def answer(request: object) -> dict[str, Any]:
+        try:
+            if not isinstance(request, dict):
+                raise InputError("a request must be an object with crop and class_index")
+            index = _read_class(request.get("class_index"), len(classifier.config.class_names))
+            crop = _shrink(decode_frame(request.get("crop")), _CROP_PX)
+            heat = explain(classifier, crop, index)
+        except FerError as error:
+            log.info("explanation refused: %s", ascii(str(error))[:200])
+            return _error("bad_request", str(error)[:500])
+        except Exception:
+            log.exception("explanation failed")
+            return _error("internal", "This face could not be explained.")
+        return {
+            "map": _data_url(overlay(crop, heat)),
+            "lowers": max(0.0, float(heat.max())),
+            "raises": max(0.0, -float(heat.min())),
+        }
+
+    async def explain_face(request: Any, host: str) -> dict[str, Any]:
+        visitor = request.get("visitor") if isinstance(request, dict) else None
+        # All who do not say who they are and come from one place are one visitor.
+        known = isinstance(visitor, str) and 0 < len(visitor) <= _MAX_NAME
+        try:
+            return await admission.run(
+                (host, visitor if known else None), host, lambda _: answer(request)
+            )
+        except Refused as refusal:
+            return _error(refusal.code, _REFUSALS[refusal.code])
+
+    return explain_face
+
+
+def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> gr.HTML:
+    """A component whose value is what `show_picture` returns; inside a `gr.Blocks`.
+
+    Args:
+        pipeline: explains the faces.
+        elem_id: the component's name in the page.
+        input_id: that of a `PhotoInput` which takes the pictures that a visitor pastes while
+            the component is in view, or drops on it.
+    """
+    names = pipeline.classifier.config.class_names
+    answer = make_explain_face(pipeline)
+
+    async def explain_face(data: Any, request: gr.Request) -> dict[str, Any]:
+        client = request.client
+        return await answer(data, "" if client is None else str(client.host))
+
+    colors = [class_color(i) for i in range(len(names))]
+    return gr.HTML(
+        html_template=_read("photo.html"),
+        css_template=_read("photo.css"),
+        js_on_load="\n".join(_read(name) for name in _SCRIPTS),
+        server_functions=[explain_face],
+        apply_default_css=False,
+        elem_id=elem_id,
+        class_names=list(names),
+        class_colors=colors,
+        class_inks=[text_color(color) for color in colors],
+        class_icons=[class_icon(name) for name in names],
+        input_id=input_id,
+    )
+
+
+def _build_endpoint(pipeline: Pipeline) -> None:
+    def predict_image(image: str | None) -> tuple[str | None, dict[str, Any]]:
+        """Find every face of a picture and the probabilities of its apparent expression.
+
+        Each face has `box_xyxy` in pixels of the picture, `score`, `landmarks`, `label`,
+        `uncertain` and `probs`. The code of an error is "bad_image" or "internal".
+
+        Args:
+            image: a picture file of at most 64 megapixels; of an animation the first picture.
+
+        Returns:
+            annotated: a JPEG with a box and a label on each face; null after an error.
+            data: `frame`, `class_names`, `faces`, `timing_ms`; or `error` {`code`, `message`}.
+        """
+        # Gradio shows one line of each to programs, so each is one line.
+        return annotate_picture(pipeline, image)
+
+    image = PhotoInput(type="filepath", label="image", visible=False)
+    annotated = gr.Image(type="filepath", label="annotated", visible=False)
+    data = gr.JSON(label="data", visible=False)
+    gr.Button(visible=False).click(
+        predict_image, image, [annotated, data], api_name="predict_image", concurrency_limit=2
+    )
+
+
+def build_photo_tab(pipeline: Pipeline) -> None:
+    """Upload, paste or shoot a picture; must be called inside a `gr.Blocks`."""
+    _build_endpoint(pipeline)
+    photo = PhotoInput(
+        sources=["upload", "webcam", "clipboard"],
+        type="filepath",
+        label="Picture",
+        show_label=False,
+        buttons=[],
+        height=160,
+        elem_id="photo-input",
+        webcam_options=gr.WebcamOptions(mirror=False),
+    )
+    view = build_picture_view(pipeline, "photo", "photo-input")
+
+    def show(image: str | None) -> Any:
+        # The view shows the picture, so the input is ready for the next one. Without one the
+        # visitor went from upload to camera.
+        return gr.skip() if image is None else (show_picture(pipeline, image), None)
+
+    photo.input(
+        show,
+        photo,
+        [view, photo],
+        api_visibility="private",
+        show_progress_on=[view],
+        concurrency_limit=2,
+        trigger_mode="multiple",  # "once" would drop a picture that comes before the last answer
+    )
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
