@@ -1,42 +1,142 @@
 """The Examples tab: click a picture, see the result."""
 
 import csv
+import logging
+import os
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
 
+from fer.errors import FerError
+from fer.image import read_image
 from fer.pipeline import Pipeline
-from fer.web.photo import Outputs, ResultView, analyse_file
+from fer.preprocess import resize
+from fer.web.photo import build_picture_view, show_picture
 
-__all__ = ["EXAMPLES_FOLDER", "build_examples_tab", "list_examples"]
+__all__ = ["EXAMPLES_FOLDER", "Example", "build_examples_tab", "list_examples", "list_folder"]
+
+log = logging.getLogger(__name__)
 
 EXAMPLES_FOLDER = Path(__file__).parents[2] / "examples"
+SOURCES_NAME = "SOURCES.csv"
+_PICTURES = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
+    *(".ppm", ".pgm"),
+)
+_VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
+# The page waits for its gallery before it starts.
+_MAX_FILES = 200
+# Twice as wide as the widest place in the gallery.
+_THUMBNAIL_PX = 384
 
 
-def list_examples(folder: Path = EXAMPLES_FOLDER) -> list[tuple[Path, str]]:
-    """The pictures that `SOURCES.csv` in `folder` names, with their captions; none without it."""
-    if not (folder / "SOURCES.csv").is_file():
-        return []
-    with (folder / "SOURCES.csv").open(encoding="utf-8", newline="") as file:
-        return [(folder / row["file"], row["caption"]) for row in csv.DictReader(file)]
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A file to try the page with.
+
+    Attributes:
+        path: of the file.
+        caption: what is seen.
+        kind: "picture" or "video".
+    """
+
+    path: Path
+    caption: str
+    kind: str
+
+
+def list_examples() -> list[Example]:
+    """The project's examples, then those of the folder that FER_EXAMPLES_DIR names.
+
+    What cannot be used of that folder is left out, and the log says so.
+    """
+    own = os.environ.get("FER_EXAMPLES_DIR")
+    ours = list_folder(EXAMPLES_FOLDER) if EXAMPLES_FOLDER.is_dir() else ()
+    return [*ours, *(list_folder(Path(own).expanduser()) if own else ())]
+
+
+@cache  # so that the log says once what is wrong
+def list_folder(folder: Path) -> tuple[Example, ...]:
+    """The pictures and videos in `folder`, those that its `SOURCES.csv` names first.
+
+    Captions are those of its columns file and caption, else the names of the files.
+    """
+    try:
+        present = {path.name: path for path in sorted(folder.iterdir()) if _kind(path)}
+    except OSError as error:
+        log.warning("FER_EXAMPLES_DIR must be a folder that can be read. Received: %s", error)
+        return ()
+    captions = _read_captions(folder / SOURCES_NAME)
+    names = dict.fromkeys([*(name for name in captions if name in present), *present])
+    if len(names) > _MAX_FILES:
+        log.warning("%s has %d examples, %d are shown", folder, len(names), _MAX_FILES)
+    return tuple(
+        Example(present[name], captions.get(name) or present[name].stem, _kind(present[name]))
+        for name in list(names)[:_MAX_FILES]
+    )
+
+
+def _kind(path: Path) -> str:
+    """The kind of example that a file is by its name, "" for none."""
+    if path.name.startswith(".") or not path.is_file():
+        return ""
+    suffix = path.suffix.lower()
+    return "picture" if suffix in _PICTURES else "video" if suffix in _VIDEOS else ""
+
+
+def _read_captions(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return {row["file"]: row["caption"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        log.warning("%s must be a UTF-8 table with file and caption: %r", path, error)
+        return {}
+
+
+def _thumbnail(path: Path) -> NDArray[np.uint8] | None:
+    """A picture at the size of the gallery, None where it cannot be read."""
+    try:
+        frame = read_image(path)
+    except FerError as error:
+        log.warning("example left out: %s", error)
+        return None
+    height, width = frame.shape[:2]
+    scale = min(1.0, _THUMBNAIL_PX / min(height, width))
+    return resize(frame, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _read_pictures() -> list[tuple[Example, NDArray[np.uint8]]]:
+    """The pictures among the examples that can be read, and how the gallery shows them."""
+    pictures = [example for example in list_examples() if example.kind == "picture"]
+    thumbnails = [(example, _thumbnail(example.path)) for example in pictures]
+    return [(example, small) for example, small in thumbnails if small is not None]
 
 
 def build_examples_tab(pipeline: Pipeline) -> None:
     """A gallery over the view of a result; must be called inside a `gr.Blocks`."""
-    examples = list_examples()
+    pictures = _read_pictures()
 
-    def show_example(event: gr.SelectData) -> Outputs:
-        return analyse_file(pipeline, examples[event.index][0])
+    def show_example(event: gr.SelectData) -> dict[str, Any]:
+        return show_picture(pipeline, pictures[event.index][0].path)
 
     gr.Markdown(
         "Click a picture. The people are rendered, not real; the expression was set on the "
-        "model's face units, and the caption says which. The astronaut is Eileen Collins (NASA)."
+        "model's face units, and the caption says which. Skin tones are numbers of the Monk Skin "
+        "Tone scale. The astronaut is Eileen Collins (NASA)."
     )
     with gr.Row():
         with gr.Column(min_width=320):
             gallery = gr.Gallery(
-                [(str(path), caption) for path, caption in examples],
+                [(small, example.caption) for example, small in pictures],
                 show_label=False,
+                format="jpeg",
                 columns=4,
                 height="auto",
                 object_fit="cover",
@@ -46,12 +146,12 @@ def build_examples_tab(pipeline: Pipeline) -> None:
                 elem_id="examples-gallery",
             )
         with gr.Column(min_width=320):
-            view = ResultView.build()
+            view = build_picture_view(pipeline, "example")
     gallery.select(
         show_example,
         None,
-        view.components,
+        view,
         api_visibility="private",
-        show_progress_on=[view.picture],
+        show_progress_on=[view],
         concurrency_limit=2,
     )

@@ -146,11 +146,12 @@ def _build_endpoint(answer: LiveFrame) -> None:
     ) -> dict[str, Any]:
         """Find the faces of one frame of a stream.
 
+        A frame has at most 700,000 characters and 1.6 megapixels. With the `state` of the
+        answer before, faces keep their `track_id` and probabilities are smoothed over time.
+
         Args:
-            image: a JPEG as "data:image/jpeg;base64,...", at most 700,000 characters and 1.6
-                megapixels.
-            state: the `state` of the answer before, so that faces keep their `track_id` and
-                probabilities are smoothed over time; null for the first frame.
+            image: a JPEG as "data:image/jpeg;base64,...".
+            state: the `state` of the answer before; null for the first frame.
             time_s: when the frame was taken, in seconds of one clock of yours; null for now.
             request: filled in by Gradio.
 

@@ -191,17 +191,24 @@ def _build_endpoint(pipeline: Pipeline) -> None:
         rate: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> Iterator[Any]:
-        """Follow the faces of a video.
+        """Follow the faces of a video: a copy with boxes, tables, and a report of each person.
+
+        The report has `persons`, each with `track_id`, `seconds` in view, `shares` of the
+        certain time by class, `uncertain_share` and `timeline`; and counts of the frames. The
+        code of an error is "bad_video".
 
         Args:
-            video: a video file with pictures in it, not longer than the page allows.
-            rate: how many frames a second are looked at: 30, 15, 5 or 1.
+            video: a video file (mp4, webm, mov, avi, gif ...), not longer than the page allows.
+            rate: how many frames a second are looked at, at most 30.
             progress: filled in by Gradio.
 
         Returns:
-            An mp4 with boxes and the original sound; the rows as CSV and as Parquet, one a face
-            in each frame that was looked at; the report, or `error` with `code` and `message`.
+            annotated: an mp4 with boxes and the original sound; null after an error.
+            csv: the rows, one a face in each frame that was looked at.
+            parquet: the same rows.
+            report: of the whole video; or `error` {`code`, `message`}.
         """
+        # Gradio shows one line of each to programs, so each is one line.
         nothing = None, None, None
         if video is None:
             yield *nothing, _error_data("`video` must be a file. Received: None")
@@ -220,10 +227,10 @@ def _build_endpoint(pipeline: Pipeline) -> None:
         video = gr.File(label="Video")
         rate = gr.Number(_RATE, label="Frames looked at a second", minimum=0.1, maximum=30)
         outputs = [
-            gr.Video(label="Annotated video"),
-            gr.File(label="Rows as CSV"),
-            gr.File(label="Rows as Parquet"),
-            gr.JSON(label="Report"),
+            gr.Video(label="annotated"),
+            gr.File(label="csv"),
+            gr.File(label="parquet"),
+            gr.JSON(label="report"),
         ]
         gr.Button().click(
             predict_video,
