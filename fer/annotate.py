@@ -1,8 +1,10 @@
 """Draw a result on a copy of its frame."""
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from fer.geometry import clip_xyxy
 from fer.types import FrameResult, check_frame
@@ -44,32 +46,40 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
     Raises:
         InputError: `frame` is no frame.
     """
-    picture = Image.fromarray(check_frame(frame))
-    if result.faces.probs is None or not len(result.faces):
-        return np.array(picture)
-    draw = ImageDraw.Draw(picture)
-    width, height = picture.size
-    boxes = clip_xyxy(result.faces.xyxy, width, height)
+    drawn = check_frame(frame).copy()
+    if result.faces.probs is None:
+        return drawn
+    height, width = drawn.shape[:2]
+    boxes = np.rint(clip_xyxy(result.faces.xyxy, width, height)).astype(int).tolist()
     rows = zip(boxes, result.faces.probs, result.labels, result.uncertain, strict=True)
-    for box, row, label, uncertain in rows:
-        x0, y0, x1, y1 = (float(v) for v in box)
+    for (x0, y0, x1, y1), row, label, uncertain in rows:
         if x1 - x0 < 1 or y1 - y0 < 1:
             continue
         # Lines and letters grow with the face, between what can be read and what covers it.
         line = int(np.clip(round((x1 - x0) / 60), 2, 12))
-        font = ImageFont.load_default(float(np.clip((x1 - x0) / 7, 11, 0.06 * max(width, 200))))
+        font_px = round(float(np.clip((x1 - x0) / 7, 11, 0.06 * max(width, 200))))
         color = class_color(int(row.argmax()))
+        box = drawn[y0:y1, x0:x1]
+        for edge in (box[:line], box[-line:], box[:, :line], box[:, -line:]):
+            edge[:] = ImageColor.getrgb(color)
         doubt = "?" if uncertain else ""
-        text = f"{label}{doubt} {100 * float(row.max()):.0f} %"
-        draw.rectangle((x0, y0, x1 - 1, y1 - 1), outline=color, width=line)
-        _, _, text_width, text_height = draw.textbbox((0, 0), text, font=font)
-        pad = max(2, line)
-        left = float(np.clip(x0, 0, max(0, width - text_width - 2 * pad)))
-        top = y0 - text_height - 2 * pad
-        if top < 0:
-            top = y0
-        draw.rectangle(
-            (left, top, left + text_width + 2 * pad, top + text_height + 2 * pad), fill=color
-        )
-        draw.text((left + pad, top + pad), text, fill=text_color(color), font=font)
-    return np.array(picture)
+        plate = _plate(f"{label}{doubt} {100 * float(row.max()):.0f} %", font_px, line, color)
+        left = max(0, min(x0, width - plate.shape[1]))
+        top = y0 if y0 < plate.shape[0] else y0 - plate.shape[0]
+        space = drawn[top : top + plate.shape[0], left : left + plate.shape[1]]
+        space[:] = plate[: space.shape[0], : space.shape[1]]
+    return drawn
+
+
+def _plate(text: str, font_px: int, pad_px: int, color: str) -> NDArray[np.uint8]:
+    """(h, w, 3) with `text` on `color`."""
+    font = _font(font_px)
+    _, _, width, height = font.getbbox(text)
+    plate = Image.new("RGB", (int(width) + 2 * pad_px + 1, int(height) + 2 * pad_px + 1), color)
+    ImageDraw.Draw(plate).text((pad_px, pad_px), text, fill=text_color(color), font=font)
+    return np.array(plate)
+
+
+@functools.lru_cache(maxsize=32)
+def _font(font_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(font_px)

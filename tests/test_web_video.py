@@ -195,7 +195,7 @@ def test_an_upload_is_described_or_refused_at_once(tmp_path, monkeypatch):
     assert not button["interactive"]
     monkeypatch.setenv("FER_MAX_VIDEO_MINUTES", "0.05")
     text, button = tab._check(str(tmp_path / "a.mp4"))
-    assert "at most 0:03 long. Received: 0:04" in text
+    assert "at most 3 s. Received: 4 s" in text
     assert not button["interactive"]
     *_, error = tab._follow(
         Pipeline(FakeDetector(make_faces()), make_classifier()), str(tmp_path / "a.mp4"), 30

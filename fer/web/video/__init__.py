@@ -15,7 +15,7 @@ import gradio as gr
 from fer.errors import FerError, VideoError
 from fer.media import VideoInfo, probe_video
 from fer.pipeline import Pipeline
-from fer.video import Progress, VideoReport, analyse_video
+from fer.video import Progress, VideoReport, analyse_video, check_duration
 from fer.web.video.report import clock, report_html
 
 __all__ = ["build_video_tab", "max_video_minutes"]
@@ -170,13 +170,7 @@ def _check(path: str | None) -> tuple[str, Any]:
         return "", gr.update(interactive=False)
     try:
         info = probe_video(path)
-        limit = _max_duration_s()
-        if limit is not None and info.duration_s is not None and info.duration_s > limit:
-            raise VideoError(
-                f"a video on this page must be at most {clock(limit)} long. "
-                f"Received: {clock(info.duration_s)}. "
-                "The command line (python -m fer video) takes any length."
-            )
+        check_duration(info.name, info.duration_s, _max_duration_s())
     except FerError as error:
         log.info("video refused: %s", ascii(str(error))[:300])
         return _error(str(error)), gr.update(interactive=False)

@@ -1,0 +1,798 @@
+"""Video files <-> frames and their clock. A video is measured before it is decoded."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.errors import InputError, VideoError
+from fer.image import MAX_SIDE_PX
+from fer.preprocess import resize
+from fer.types import check_frame
+
+if TYPE_CHECKING:
+    import av
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer, OutputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+__all__ = [
+    "MAX_PIXELS",
+    "Sampler",
+    "VideoFrame",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
+    "probe_video",
+    "read_frames",
+]
+
+# 4K of every shape, and the 5.3K of action cameras; a frame is 50 MB once decoded.
+MAX_PIXELS = 4096 * 4096
+
+# What cameras, phones, recorders and browsers write, and sound files, which are told apart by
+# name. FFmpeg knows many more, among them playlists that open other files and addresses.
+_DEMUXERS = (
+    *("mov", "matroska", "avi", "gif", "flv", "asf", "ogg", "ivf"),
+    *("mpegts", "mpeg", "mpegvideo", "mjpeg", "h264", "hevc"),
+    *("mp3", "wav", "flac", "aac"),
+)
+_OPTIONS = {
+    "format_whitelist": ",".join(_DEMUXERS),
+    "protocol_whitelist": "file",
+    # A header is believed a little further, so that the refusal can name the size.
+    "max_pixels": str(4 * MAX_PIXELS),
+}
+# More decode no faster on small machines, and each holds frames in memory.
+_MAX_THREADS = 4
+# So many broken packets before the first frame, and no frame will come.
+_MAX_BROKEN = 300
+
+# Times that step back or forward by more are a cut in the clock, not a long picture.
+_MAX_BACK_S = 1.0
+_MAX_GAP_S = 3600.0
+# A frame may come so early: cameras waver, and the clocks of many files have only milliseconds.
+_EARLY_S = 0.008
+_EARLY_SHARE = 0.25
+_DEFAULT_FPS = 25.0
+_MAX_FPS = 1000.0
+# A file ended early when it lacks more than this of the length it claims.
+_MISSING_S = 1.0
+_MISSING_SHARE = 0.02
+
+_TIME_BASE = Fraction(1, 90_000)
+# The next slower one takes half as long again for files a third smaller.
+_PRESET = "superfast"
+_QUALITY = "23"
+_KEY_EVERY = 60  # frames: a browser seeks to these
+_BT709 = 1
+_COPIED_SOUND = ("aac", "mp3")
+_AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
+# Sound before the first picture is left out, but for what a decoder needs to start with.
+_SOUND_LEAD_S = 0.05
+# Matroska rounds the times of sound to milliseconds; heard as they are, they crackle.
+_JITTER_S = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class VideoInfo:
+    """What a video file is, told by its header and its first frame.
+
+    Attributes:
+        name: of the file.
+        width: of a frame in pixels, turned upright and with square pixels.
+        height: the same.
+        duration_s: in seconds; None where nothing in the file tells.
+        fps: mean frames a second; None where nothing in the file tells.
+        n_frames: an estimate; None where nothing in the file tells.
+        codec: of the video, such as "h264".
+        audio_codec: of the sound, such as "aac"; None where there is none.
+    """
+
+    name: str
+    width: int
+    height: int
+    duration_s: float | None
+    fps: float | None
+    n_frames: int | None
+    codec: str
+    audio_codec: str | None
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is sound."""
+        return self.audio_codec is not None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoFrame:
+    """One picture of a video.
+
+    Attributes:
+        time_s: when it is shown, in seconds since the first.
+        index: its number in the file, from 0.
+        frame: (H, W, 3) uint8 RGB, upright; all of a video have one size.
+    """
+
+    time_s: float
+    index: int
+    frame: NDArray[np.uint8]
+
+
+class Sampler:
+    """Picks frames by their time, at most `rate` a second and as many where there are enough.
+
+    Args:
+        rate: frames a second; None picks all.
+
+    Attributes:
+        rate: the same.
+
+    Raises:
+        InputError: `rate` is not positive.
+
+    >>> picks = Sampler(2.0)
+    >>> [time_s for time_s in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) if picks(time_s)]
+    [0.0, 0.6, 1.0]
+    """
+
+    def __init__(self, rate: float | None) -> None:
+        if rate is not None and not 0 < rate < float("inf"):
+            raise InputError(f"`rate` must be positive frames a second. Received: {rate}")
+        self.rate = rate
+        self._last = -1
+
+    def __call__(self, time_s: float) -> bool:
+        """Whether the frame of this time is picked; times grow."""
+        if self.rate is None:
+            return True
+        early_s = min(_EARLY_S, _EARLY_SHARE / self.rate)
+        place = int((time_s + early_s) * self.rate)
+        if place == self._last:
+            return False
+        self._last = place
+        return True
+
+
+class _Clock:
+    """Times of a file, which may be missing, stand still or jump -> seconds that only grow.
+
+    Args:
+        zero_s: the time of the file that becomes 0; the first one when None.
+    """
+
+    def __init__(self, zero_s: float | None = None) -> None:
+        self.zero_s = zero_s
+        self.time_s: float | None = None
+
+    def __call__(self, raw_s: float | None, step_s: float) -> float:
+        """The time of the next frame; `step_s` is how far it is from the last by rights."""
+        if self.zero_s is None:
+            self.zero_s = raw_s or 0.0
+        time_s = None if raw_s is None else raw_s - self.zero_s
+        last = self.time_s
+        if last is None:
+            time_s = 0.0 if time_s is None else time_s
+        elif time_s is None:
+            time_s = last + step_s
+        elif not -_MAX_BACK_S <= time_s - last <= _MAX_GAP_S:
+            self.zero_s += time_s - last - step_s
+            time_s = last + step_s
+        elif time_s <= last:
+            time_s = last + step_s / 2
+        self.time_s = time_s
+        return time_s
+
+
+class VideoReader:
+    """Decodes one video file; a context manager.
+
+    Its first frame is decoded at once, so that an unusable file shows here.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        info: what the file is.
+        path: of the file.
+        zero_s: the time of the first frame on the file's own clock, in seconds.
+        n_frames: frames decoded so far.
+        n_damaged: packets and frames that could not be decoded so far and were left out.
+        end_s: when the last frame so far ends, in seconds since the first.
+        ended_early: whether the file broke off; known when all frames have been read.
+
+    Raises:
+        VideoError: see `probe_video`.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.n_frames = 0
+        self.n_damaged = 0
+        self.end_s = 0.0
+        self.ended_early = False
+        self._container = _open(self.path)
+        try:
+            self._stream = self._find_stream()
+            self._frames = self._decode()
+            first = next(self._frames, None)
+            if first is None:
+                raise VideoError(
+                    f"{self.path.name} must have at least one picture that can be read. "
+                    "Received: none"
+                )
+            self._first = first
+            # Before any turn, and wide pixels made square.
+            self._size = _square_size(first, self._stream)
+            _check_size(self.path.name, *self._size)
+            self._rotation = round(first.rotation / 90) % 4
+            self._clock = _Clock()
+            self._clock(first.time, 0.0)
+            assert self._clock.zero_s is not None
+            self.zero_s = self._clock.zero_s
+            self.info = self._describe()
+        except BaseException:
+            self.close()
+            raise
+
+    def _find_stream(self) -> "VideoStream":
+        from av.stream import Disposition
+
+        name = self.path.name
+        streams = [
+            stream
+            for stream in self._container.streams.video
+            if not stream.disposition & Disposition.attached_pic
+        ]
+        if not streams:
+            kinds = "sound" if self._container.streams.audio else "nothing to see"
+            raise VideoError(f"{name} must have pictures in it. Received: {kinds} only")
+        # Without a decoder there is no context, whatever its annotation says.
+        streams = [stream for stream in streams if stream.codec_context is not None]
+        if not streams:
+            raise VideoError(
+                f"{name} must be of a codec that can be decoded. Received: an unknown one"
+            )
+        stream = max(streams, key=lambda stream: stream.width * stream.height)
+        _check_size(name, stream.width, stream.height)
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
+        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        return stream
+
+    def _describe(self) -> VideoInfo:
+        stream = self._stream
+        duration_s, n_frames = self._claimed_s(), stream.frames or None
+        if duration_s is None:
+            duration_s, n_frames = _count_packets(self.path, stream.index)
+        rate = stream.average_rate or stream.base_rate
+        fps = float(rate) if rate and 0 < rate <= _MAX_FPS else None
+        if n_frames is None and duration_s and fps:
+            n_frames = max(1, round(duration_s * fps))
+        elif n_frames is not None and duration_s and n_frames / duration_s <= _MAX_FPS:
+            fps = n_frames / duration_s
+        width, height = self._size[:: -1 if self._rotation % 2 else 1]
+        sound = _find_sound(self._container)
+        return VideoInfo(
+            name=self.path.name,
+            width=width,
+            height=height,
+            duration_s=duration_s,
+            fps=fps,
+            n_frames=n_frames,
+            codec=stream.codec_context.codec.canonical_name,
+            audio_codec=None if sound is None else sound.codec_context.codec.canonical_name,
+        )
+
+    def _claimed_s(self) -> float | None:
+        """The length that the file claims for its pictures, else for all that it holds."""
+        stream = self._stream
+        if stream.duration and stream.time_base:
+            return float(stream.duration * stream.time_base)
+        with contextlib.suppress(ValueError):  # Matroska: "00:01:02.345000000"
+            hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
+            return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+        if self._container.duration and self._container.duration > 0:
+            return self._container.duration / 1e6
+        return None
+
+    def _decode(self) -> Iterator["av.VideoFrame"]:
+        import av
+
+        packets = self._container.demux(self._stream)
+        broken = False
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError:
+                # Once is a hole in the file, twice in a row is its end.
+                self.n_damaged += 1
+                if broken:
+                    self.ended_early = True
+                    packet = None
+                else:
+                    broken = True
+                    packets = self._container.demux(self._stream)
+                    continue
+            else:
+                broken = False
+            try:
+                frames = self._stream.codec_context.decode(packet)
+            except av.FFmpegError:
+                self.n_damaged += packet is not None
+                frames = []
+            for frame in frames:
+                if frame.is_corrupt:
+                    self.n_damaged += 1
+                    continue
+                self.n_frames += 1
+                yield frame
+            if packet is None or packet.size == 0 or self._is_hopeless():
+                return
+
+    def _is_hopeless(self) -> bool:
+        return not self.n_frames and self.n_damaged > _MAX_BROKEN
+
+    def frames(self, rate: float | None = None) -> Iterator[VideoFrame]:
+        """Every frame, or at most `rate` a second; to be called once.
+
+        Raises:
+            InputError: `rate` is not positive.
+        """
+        picks = Sampler(rate)
+        step_s = 1 / (self.info.fps or _DEFAULT_FPS)
+        frame: av.VideoFrame | None = self._first
+        del self._first
+        time_s, index = 0.0, 0
+        while frame is not None:
+            if picks(time_s):
+                yield VideoFrame(time_s, index, self._to_rgb(frame))
+            index = self.n_frames
+            self.end_s = time_s + (float(frame.duration * (frame.time_base or 0)) or step_s)
+            frame = next(self._frames, None)
+            if frame is not None:
+                time_s = self._clock(frame.time, step_s)
+        claimed_s = self.info.duration_s or 0.0
+        missing_s = max(_MISSING_S, _MISSING_SHARE * claimed_s)
+        self.ended_early |= self.end_s + missing_s < claimed_s
+
+    def _to_rgb(self, frame: "av.VideoFrame") -> NDArray[np.uint8]:
+        """(H, W, 3) of the size and turn of the first frame."""
+        see_through = any(part.is_alpha for part in frame.format.components)
+        pixels: Any = frame.to_ndarray(format="rgba" if see_through else "rgb24")
+        if see_through:
+            pixels = _on_white(pixels)
+        pixels = resize(pixels, *self._size)
+        return np.ascontiguousarray(np.rot90(pixels, self._rotation))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def probe_video(path: Path | str) -> VideoInfo:
+    """What a video file is; its first frame is decoded, so that an unusable one shows here.
+
+    Raises:
+        VideoError: missing, no video (a song with a cover is none), without a frame, cut off
+            before its index, or with too many pixels.
+    """
+    with VideoReader(path) as reader:
+        return reader.info
+
+
+def read_frames(path: Path | str, rate: float | None = None) -> Iterator[VideoFrame]:
+    """The frames of a video file, one after the other; memory stays flat.
+
+    Upright, with square pixels, all of the first one's size, transparent parts on white. What
+    is damaged is left out; a file that breaks off gives what it has. `VideoReader` tells of both.
+
+    Args:
+        path: the file.
+        rate: at most so many frames a second of video; every frame when None.
+
+    Raises:
+        VideoError: see `probe_video`.
+        InputError: `rate` is not positive.
+    """
+    with VideoReader(path) as reader:
+        yield from reader.frames(rate)
+
+
+def _open(path: Path) -> "InputContainer":
+    import av
+
+    name = path.name
+    if not path.is_file():
+        raise VideoError(f"{name} must be a file. Received: none at {path}")
+    try:
+        # Absolute, so that no name is taken for the address of something else.
+        return av.open(
+            str(path.absolute()),
+            mode="r",
+            # Bare JPEGs in a row look like one photo but for their name.
+            format="mjpeg" if path.suffix.lower() in (".mjpeg", ".mjpg") else None,
+            options=dict(_OPTIONS),
+            metadata_errors="replace",
+        )
+    except PermissionError as error:
+        raise VideoError(f"{name} must be a file that may be read. Received: {path}") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        with path.open("rb") as file:
+            head = file.read(12)
+        what = "an empty file" if not head else "a file that is none, or is damaged"
+        if head[4:8] == b"ftyp":
+            what = "a file that was cut off before its index"
+        raise VideoError(
+            f"{name} must be a video (mp4, webm, mov, avi, gif ...). Received: {what}"
+        ) from error
+
+
+def _find_sound(container: "InputContainer") -> "AudioStream | None":
+    return next((stream for stream in container.streams.audio if stream.codec_context), None)
+
+
+def _check_size(name: str, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise VideoError(
+            f"{name} must have at most {MAX_PIXELS / 1e6:.3g} megapixels a picture. "
+            f"Received: {width} x {height} ({width * height / 1e6:.3g} megapixels)"
+        )
+    if max(width, height) > MAX_SIDE_PX:
+        raise VideoError(
+            f"{name} must have sides of at most {MAX_SIDE_PX} pixels. Received: {width} x {height}"
+        )
+
+
+def _square_size(frame: "av.VideoFrame", stream: "VideoStream") -> tuple[int, int]:
+    """Width and height that show a frame undistorted."""
+    aspect = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio or 1
+    if not Fraction(1, 4) <= aspect <= 4:
+        aspect = 1
+    return max(1, round(frame.width * aspect)), frame.height
+
+
+def _count_packets(path: Path, index: int) -> tuple[float | None, int | None]:
+    """Seconds and frames of a file whose header tells neither, as browsers record them."""
+    import av
+
+    n_packets, first, last = 0, None, 0.0
+    with _open(path) as container, contextlib.suppress(av.FFmpegError):
+        for packet in container.demux(container.streams[index]):
+            time = packet.dts if packet.pts is None else packet.pts
+            if packet.size and time is not None and packet.time_base is not None:
+                n_packets += 1
+                first = float(time * packet.time_base) if first is None else first
+                last = max(last, float((time + (packet.duration or 0)) * packet.time_base))
+    if first is None or last <= first:
+        return None, n_packets or None
+    return last - first, n_packets
+
+
+def _on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 4) -> (H, W, 3)."""
+    opacity = pixels[..., 3:].astype(np.uint16)
+    if opacity.min() == 255:
+        return pixels[..., :3]
+    mixed = pixels[..., :3] * opacity + 255 * (255 - opacity)
+    return (mixed // 255).astype(np.uint8)
+
+
+class VideoWriter:
+    """Writes an H.264 mp4 that browsers play, with the sound of another video.
+
+    A context manager. The path gets its file when all is written: nothing half-made is ever
+    left under that name.
+
+    Args:
+        path: of the mp4.
+        width: of the frames in pixels; the video's is made even by repeating the edge.
+        height: the same.
+        sound_of: the video whose sound is kept; its clock is the one of the frames.
+        max_side: frames with a longer side are scaled down to it.
+
+    Attributes:
+        size: width and height in pixels that frames are scaled to.
+        sound: what became of the sound: "copied", "encoded", "none" when there is none, or why
+            it was left out.
+
+    Raises:
+        InputError: not .mp4, or a place where no file can be made.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        width: int,
+        height: int,
+        *,
+        sound_of: VideoReader | None = None,
+        max_side: int = 1920,
+    ) -> None:
+        import av
+
+        self._path = Path(path)
+        if self._path.suffix.lower() != ".mp4":
+            raise InputError(f"an annotated video must end in .mp4. Received: {self._path.name}")
+        if sound_of is not None and self._path.absolute() == sound_of.path.absolute():
+            raise InputError(
+                f"an annotated video must not replace its source. Received: {self._path}"
+            )
+        scale = min(1.0, max_side / max(width, height))
+        self.size = max(1, round(width * scale)), max(1, round(height * scale))
+        self._last_s: float | None = None
+        self._step_s = 1 / _DEFAULT_FPS
+        self._held: Packet[VideoStream] | None = None
+        try:
+            self._partial().open("wb").close()
+        except OSError as error:
+            raise InputError(
+                f"a video must stand where a file can be made. Received: {self._path}: {error}"
+            ) from error
+        self._container = av.open(
+            str(self._partial().absolute()),
+            mode="w",
+            format="mp4",
+            options={"movflags": "faststart"},
+        )
+        try:
+            self._stream = self._add_stream()
+            self._sound = None if sound_of is None else _Sound(sound_of, self._container)
+        except BaseException:
+            self.discard()
+            raise
+
+    @property
+    def sound(self) -> str:
+        """See the class."""
+        return "none" if self._sound is None else self._sound.outcome
+
+    def _partial(self) -> Path:
+        return self._path.with_name(f".{self._path.name}.partial")
+
+    def _add_stream(self) -> "VideoStream":
+        # Without B-frames the order of decoding is that of the times, however they vary.
+        options = {"preset": _PRESET, "crf": _QUALITY, "g": str(_KEY_EVERY), "bf": "0"}
+        stream = self._container.add_stream("libx264", rate=30, options=options)
+        width, height = self.size
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        context = stream.codec_context
+        context.time_base = _TIME_BASE
+        context.thread_count = min(_MAX_THREADS, os.cpu_count() or 1)
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = 1  # that of television, which every player knows
+        return stream
+
+    def write(self, frame: NDArray[np.uint8], time_s: float) -> None:
+        """Add a frame that is shown from `time_s` on; times grow.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            time_s: in seconds; the first is 0.
+
+        Raises:
+            InputError: `frame` is no frame, or the file cannot be written.
+        """
+        import av
+
+        pixels = resize(check_frame(frame), *self.size)
+        odd_x, odd_y = (side % 2 for side in self.size)
+        if odd_x or odd_y:
+            pixels = np.pad(pixels, ((0, odd_y), (0, odd_x), (0, 0)), mode="edge")
+        shared = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(pixels), "rgb24")
+        picture = shared.reformat(format="yuv420p", dst_colorspace="ITU709")
+        picture.pts = round(time_s / _TIME_BASE)
+        picture.time_base = _TIME_BASE
+        if self._last_s is not None:
+            self._step_s = time_s - self._last_s
+        self._last_s = time_s
+        with self._writing():
+            if self._sound is not None:
+                self._sound.write(time_s)
+            self._mux(self._stream.encode(picture))
+
+    def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
+        """Add packets but for the last, which the file cannot tell the length of by itself."""
+        for packet in packets:
+            if self._held is not None:
+                self._container.mux(self._held)
+            self._held = packet
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        import av
+
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise InputError(f"{self._path} must be writable. Received: {error}") from error
+
+    def close(self) -> None:
+        """Write what is left and give the file its name."""
+        with self._writing():
+            self._mux(self._stream.encode(None))
+            if self._held is not None:
+                self._held.duration = round(self._step_s / _TIME_BASE)
+                self._container.mux(self._held)
+            if self._sound is not None:
+                self._sound.finish((self._last_s or 0.0) + self._step_s)
+            self._container.close()
+            self._partial().replace(self._path)
+
+    def discard(self) -> None:
+        """Leave no file."""
+        import av
+
+        with contextlib.suppress(av.FFmpegError, OSError):
+            self._container.close()
+        if self._sound is not None:
+            self._sound.close()
+        self._partial().unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            try:
+                self.close()
+            except BaseException:
+                self.discard()
+                raise
+        else:
+            self.discard()
+
+
+class _Sound:
+    """The sound of one video on its way into another, up to the time of the pictures there.
+
+    Packets that mp4 players know are copied, others become AAC. What cannot be read ends the
+    sound, never the video.
+
+    Attributes:
+        outcome: see `VideoWriter.sound`.
+    """
+
+    def __init__(self, source: VideoReader, target: "OutputContainer") -> None:
+        self.outcome = "none"
+        self._target = target
+        self._clock = _Clock(source.zero_s)
+        self._packets: Iterator[tuple[float, Packet[AudioStream]]] = iter(())
+        self._next: tuple[float, Packet[AudioStream]] | None = None
+        self._encoder: AudioStream | None = None
+        self._container: InputContainer | None = None
+        if not source.info.has_audio:
+            return
+        problem = _why_unheard(source.path)
+        if problem is not None:
+            self.outcome = problem
+            return
+        self._container = _open(source.path)
+        stream = _find_sound(self._container)
+        assert stream is not None
+        self._rate = stream.codec_context.sample_rate
+        self._due_s = -1.0
+        if stream.codec_context.codec.canonical_name in _COPIED_SOUND:
+            self.outcome = "copied"
+            self._packets = self._copy(stream, target.add_stream_from_template(stream))
+        else:
+            self.outcome = "encoded"
+            self._encoder = target.add_stream(
+                "aac",
+                rate=self._rate if self._rate in _AAC_RATES else _AAC_RATES[-1],
+                layout="mono" if stream.codec_context.channels == 1 else "stereo",
+            )
+            self._packets = self._encode(stream, self._encoder)
+        self._next = next(self._packets, None)
+
+    def _copy(
+        self, stream: "AudioStream", out: "AudioStream"
+    ) -> Iterator[tuple[float, "Packet[AudioStream]"]]:
+        for packet in self._demux(stream):
+            time_s = self._time_s(packet, stream.codec_context.frame_size)
+            if time_s < -_SOUND_LEAD_S:
+                continue
+            packet.stream = out
+            packet.pts = packet.dts = round(time_s / packet.time_base)
+            yield time_s, packet
+
+    def _encode(
+        self, stream: "AudioStream", out: "AudioStream"
+    ) -> Iterator[tuple[float, "Packet[AudioStream]"]]:
+        import av
+
+        for packet in self._demux(stream):
+            try:
+                frames = stream.codec_context.decode(packet)
+            except av.FFmpegError:
+                continue
+            for frame in frames:
+                time_s = self._time_s(frame, frame.samples)
+                if time_s < -_SOUND_LEAD_S:
+                    continue
+                frame.time_base = Fraction(1, self._rate)
+                frame.pts = round(time_s * self._rate)
+                for encoded in out.encode(frame):
+                    yield time_s, encoded
+
+    def _demux(self, stream: "AudioStream") -> Iterator["Packet[AudioStream]"]:
+        assert self._container is not None
+        for packet in self._container.demux(stream):
+            if packet.size:
+                yield packet
+
+    def _time_s(self, part: "Packet[AudioStream] | av.AudioFrame", n_samples: int) -> float:
+        """When a part begins; straight after the one before where that is what was meant."""
+        raw = part.dts if part.pts is None else part.pts
+        base = part.time_base
+        raw_s = None if raw is None or base is None else float(raw * base)
+        length_s = n_samples / self._rate
+        time_s = self._clock(raw_s, length_s)
+        if abs(time_s - self._due_s) < _JITTER_S:
+            time_s = self._due_s
+        self._due_s = time_s + length_s
+        return time_s
+
+    def write(self, until_s: float) -> None:
+        """Add the sound up to this time."""
+        import av
+
+        while self._next is not None and self._next[0] < until_s:
+            try:
+                self._target.mux(self._next[1])
+                self._next = next(self._packets, None)
+            except (av.FFmpegError, ValueError, OverflowError) as error:
+                reason = getattr(error, "strerror", None) or error
+                self.outcome = f"after {until_s:.1f} s it cannot be read ({reason})"
+                self._next = None
+
+    def finish(self, end_s: float) -> None:
+        """Add what is left before `end_s`, and no more."""
+        self.write(end_s)
+        if self._encoder is not None:
+            self._target.mux(self._encoder.encode(None))
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._next = None
+        if self._container is not None:
+            self._container.close()
+
+
+def _why_unheard(path: Path) -> str | None:
+    """Why the sound of a file cannot be used; None where it can."""
+    import av
+
+    problem = "it is empty"
+    with _open(path) as container:
+        stream = _find_sound(container)
+        assert stream is not None
+        for packet in itertools.islice(container.demux(stream), _MAX_BROKEN):
+            try:
+                if packet.decode():
+                    return None
+            except av.FFmpegError as error:
+                problem = f"it cannot be read ({error.strerror})"
+    return problem

@@ -1,0 +1,561 @@
+"""Video file -> annotated video, rows and a report: decode -> pipeline -> encode."""
+
+import contextlib
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.annotate import annotate
+from fer.errors import VideoError
+from fer.media import Sampler, VideoFrame, VideoInfo, VideoReader, VideoWriter
+from fer.pipeline import Pipeline
+from fer.preprocess import resize
+from fer.serialize import to_rows
+from fer.table import TableWriter, face_schema
+from fer.track import TrackState
+from fer.types import FrameResult
+
+__all__ = [
+    "MAX_BINS",
+    "MAX_PERSONS",
+    "MAX_RATE",
+    "MIN_SEEN_S",
+    "Person",
+    "Progress",
+    "VideoReport",
+    "analyse_video",
+]
+
+# An expression lasts longer than two of these looks, and cameras give no more as a rule.
+MAX_RATE = 30.0
+# Whoever was in view for less says little about anybody.
+MIN_SEEN_S = 0.5
+# What a report may hold, so that memory stays flat through a crowd and through a long day.
+MAX_PERSONS = 200
+MAX_BINS = 600
+_FIRST_BIN_S = 0.1
+
+# Faster than screens refresh: slow motion of 240 frames a second is thinned out in the output.
+_MAX_OUTPUT_RATE = 60.0
+# What waits between two stages.
+_WAITING_BYTES = 64_000_000
+_MAX_WAITING = 8
+# Frames that are analysed at a time, where there are as many cores.
+_MAX_LOOKS = 4
+# A video that runs for so much longer than its header says is stopped.
+_OVER_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a video is.
+
+    Attributes:
+        n_frames: frames of the file that are done.
+        n_frames_total: an estimate of all of them; None where the file does not say.
+        time_s: seconds of the video that are done.
+        duration_s: of the video in seconds; None where the file does not say.
+        elapsed_s: seconds of work so far.
+        frames_per_s: frames done a second of work.
+        seconds_left: an estimate of the work that is left; None where it is not known.
+    """
+
+    n_frames: int
+    n_frames_total: int | None
+    time_s: float
+    duration_s: float | None
+    elapsed_s: float
+    frames_per_s: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """What was seen of one face that was followed.
+
+    Attributes:
+        track_id: as in the rows and on the annotated video.
+        first_s: when it was first seen, in seconds of the video.
+        last_s: when it was last seen.
+        seconds: how long it was in view in all.
+        shares: of each class the share of the certain time, in the order of the classes; they
+            sum to 1, or are all 0 where nothing was certain.
+        uncertain_share: of the time in view.
+        times_s: (b,) float64, the middle of each bin of the timeline in which it was in view.
+        weights_s: (b,) float64, how long it was in view in each of them.
+        probs: (b, k) float32, its mean probabilities in each of them; rows sum to 1.
+    """
+
+    track_id: int
+    first_s: float
+    last_s: float
+    seconds: float
+    shares: Mapping[str, float]
+    uncertain_share: float
+    times_s: NDArray[np.float64]
+    weights_s: NDArray[np.float64]
+    probs: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoReport:
+    """What was found in a video.
+
+    Attributes:
+        info: the file.
+        class_names: the k names of the columns of each person's `probs`.
+        uncertain_below: a face whose top probability is lower counts as uncertain.
+        n_frames: frames that were decoded.
+        n_looked_at: frames that were analysed.
+        n_damaged: packets and frames that could not be decoded and were left out.
+        ended_early: whether the file broke off before its end.
+        cancelled: whether the caller stopped it; no files are left then.
+        seconds: of the video that were looked at.
+        persons: who was in view longest first; those seen too briefly to tell are not among
+            them, nor, in a crowd, more than `MAX_PERSONS`.
+        n_passing: how many those are.
+        passing_s: how long they were in view in all, in seconds.
+        bin_s: width of the bins of the timelines in seconds.
+        sound: what became of the sound in the output: "copied", "encoded", "none" (there was
+            none, or no output), or why it was dropped.
+    """
+
+    info: VideoInfo
+    class_names: tuple[str, ...]
+    uncertain_below: float
+    n_frames: int
+    n_looked_at: int
+    n_damaged: int
+    ended_early: bool
+    cancelled: bool
+    seconds: float
+    persons: tuple[Person, ...]
+    n_passing: int
+    passing_s: float
+    bin_s: float
+    sound: str
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know about the file, a sentence each."""
+        notes = []
+        if self.ended_early:
+            notes.append(f"The file breaks off: it ends after {self.seconds:.1f} s.")
+        if self.n_damaged:
+            notes.append(f"{self.n_damaged} damaged frames were left out.")
+        if self.sound not in ("copied", "encoded", "none"):
+            notes.append(f"The sound was left out: {self.sound}.")
+        return notes
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-ready data, timelines included.
+
+        Returns:
+            `file` (see `VideoInfo`, and `has_audio`); the counts, times and `notes` under their
+            names here;
+            `persons`, each with `track_id`, `first_s`, `last_s`, `seconds`, `shares` {class:
+            share}, `uncertain_share` and `timeline` {`time_s` [...], `label` [...], `uncertain`
+            [...], `probs` {class: [...]}}.
+        """
+        return {
+            "file": {**asdict(self.info), "has_audio": self.info.has_audio},
+            "class_names": list(self.class_names),
+            "n_frames": self.n_frames,
+            "n_looked_at": self.n_looked_at,
+            "n_damaged": self.n_damaged,
+            "ended_early": self.ended_early,
+            "cancelled": self.cancelled,
+            "seconds": round(self.seconds, 3),
+            "sound": self.sound,
+            "notes": self.notes,
+            "persons": [self._person_to_dict(person) for person in self.persons],
+            "n_passing": self.n_passing,
+            "passing_s": round(self.passing_s, 3),
+            "bin_s": self.bin_s,
+        }
+
+    def _person_to_dict(self, person: Person) -> dict[str, Any]:
+        best = person.probs.argmax(axis=1)
+        return {
+            "track_id": person.track_id,
+            "first_s": round(person.first_s, 3),
+            "last_s": round(person.last_s, 3),
+            "seconds": round(person.seconds, 3),
+            "shares": {name: round(share, 4) for name, share in person.shares.items()},
+            "uncertain_share": round(person.uncertain_share, 4),
+            "timeline": {
+                "time_s": person.times_s.round(3).tolist(),
+                "label": [self.class_names[i] for i in best],
+                "uncertain": (person.probs.max(axis=1) < self.uncertain_below).tolist(),
+                "probs": {
+                    name: person.probs[:, i].astype(np.float64).round(4).tolist()
+                    for i, name in enumerate(self.class_names)
+                },
+            },
+        }
+
+    def timeline(self, track_id: int | None = None) -> list[dict[str, Any]]:
+        """Rows for a plot: one a person, bin and class.
+
+        Args:
+            track_id: only this person; all when None.
+
+        Returns:
+            Rows with `time_s` (middle of the bin), `person` (its id), `expression` and `prob`,
+            in the order of time for each person.
+        """
+        return [
+            {
+                "time_s": round(float(time_s), 3),
+                "person": person.track_id,
+                "expression": name,
+                "prob": round(float(prob), 4),
+            }
+            for person in self.persons
+            if track_id in (None, person.track_id)
+            for time_s, row in zip(person.times_s, person.probs, strict=True)
+            for name, prob in zip(self.class_names, row, strict=True)
+        ]
+
+
+def analyse_video(
+    pipeline: Pipeline,
+    path: Path | str,
+    *,
+    rate: float | None = None,
+    output: Path | str | None = None,
+    tables: Sequence[Path | str] = (),
+    on_progress: Callable[[Progress], object] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    max_duration_s: float | None = None,
+) -> VideoReport:
+    """Analyse a video file; memory stays flat however long it is.
+
+    Frames are decoded, analysed and encoded in threads of their own, several at a time, by a
+    pipeline that must be safe to call from them; `on_progress` and `cancelled` are called from
+    the caller's, once a frame. Nothing is left under the names of `output` and `tables` unless
+    all went well.
+
+    Args:
+        pipeline: what looks at the frames.
+        path: the video.
+        rate: how many frames a second of video are looked at; at most `MAX_RATE`, which None
+            means, too. Boxes stay until the next look.
+        output: where the annotated video with the original sound goes, an mp4.
+        tables: where the rows go: .csv, .parquet or .jsonl. One row a face in each frame that
+            was looked at: `time_s` in seconds of the video, `frame` as its number in the file
+            from 0, and the columns of `fer.table.face_schema`, null where no face was found.
+        on_progress: hears of every frame.
+        cancelled: asked at every frame; True ends the work and leaves no files.
+        max_duration_s: a longer video is refused before work starts.
+
+    Returns:
+        The report; of what was seen so far where it was cancelled.
+
+    Raises:
+        VideoError: no readable video, too large, or too long.
+        InputError: `rate` is not positive, or a name that nothing can be written to.
+    """
+    look = Sampler(MAX_RATE if rate is None else min(rate, MAX_RATE))
+    config = pipeline.classifier.config
+    crowd = _Crowd(config.class_names, config.uncertain_below)
+    state: TrackState | None = None
+    n_looked_at, n_frames, stopped = 0, 0, False
+    video: VideoWriter | None = None
+    start = time.perf_counter()
+    try:
+        with contextlib.ExitStack() as stack:
+            reader = stack.enter_context(VideoReader(path))
+            info = reader.info
+            check_duration(info.name, info.duration_s, max_duration_s)
+            schema = face_schema(config.class_names, {"time_s": "double", "frame": "int64"})
+            writers = [stack.enter_context(TableWriter(table, schema)) for table in tables]
+            n_waiting = int(
+                np.clip(_WAITING_BYTES // (3 * info.width * info.height), 1, _MAX_WAITING)
+            )
+            if output is not None:
+                video = stack.enter_context(
+                    VideoWriter(output, info.width, info.height, sound_of=reader)
+                )
+                drawing = stack.enter_context(_Drawing(video, n_waiting))
+            frames = reader.frames(look.rate if video is None else _MAX_OUTPUT_RATE)
+            decoded = stack.enter_context(_ahead(frames, n_waiting))
+            for frame, found in stack.enter_context(_look_at(decoded, pipeline, look)):
+                time_s, n_frames = frame.time_s, frame.index + 1
+                check_duration(info.name, time_s - _OVER_S, max_duration_s)
+                if found is not None:
+                    state, result = pipeline.follow(found, state, time_s)
+                    n_looked_at += 1
+                    crowd.add(result, time_s, state)
+                    before = {"time_s": time_s, "frame": frame.index}
+                    rows = [before | row for row in to_rows(result)] or [before]
+                    for writer in writers:
+                        writer.write(rows)
+                if video is not None:
+                    drawing.add(frame, result)
+                if on_progress is not None:
+                    on_progress(_progress(info, n_frames, time_s, time.perf_counter() - start))
+                if cancelled is not None and cancelled():
+                    raise _Cancelled
+    except _Cancelled:
+        stopped = True
+    seconds = time_s if stopped else reader.end_s
+    n_frames = n_frames if stopped else reader.n_frames
+    if on_progress is not None and not stopped:
+        whole = replace(info, n_frames=n_frames, duration_s=seconds)
+        on_progress(_progress(whole, n_frames, seconds, time.perf_counter() - start))
+    persons, n_passing, passing_s = crowd.finish(seconds)
+    return VideoReport(
+        info=info,
+        class_names=config.class_names,
+        uncertain_below=config.uncertain_below,
+        n_frames=n_frames,
+        n_looked_at=n_looked_at,
+        n_damaged=reader.n_damaged,
+        ended_early=reader.ended_early,
+        cancelled=stopped,
+        seconds=seconds,
+        persons=persons,
+        n_passing=n_passing,
+        passing_s=passing_s,
+        bin_s=crowd.bin_s,
+        sound="none" if video is None else video.sound,
+    )
+
+
+class _Cancelled(Exception):
+    """The caller wants no more."""
+
+
+def check_duration(name: str, duration_s: float | None, max_duration_s: float | None) -> None:
+    """Refuse what is too long; None is no length that is known, or no limit.
+
+    Raises:
+        VideoError: `duration_s` is over `max_duration_s`.
+    """
+    if duration_s is not None and max_duration_s is not None and duration_s > max_duration_s:
+        raise VideoError(
+            f"{name} must last at most {_clock(max_duration_s)}. Received: {_clock(duration_s)}"
+        )
+
+
+def _progress(info: VideoInfo, n_frames: int, time_s: float, elapsed_s: float) -> Progress:
+    """`Progress` whose time left follows from the share of the video that is done."""
+    done = time_s / info.duration_s if info.duration_s else 0.0
+    return Progress(
+        n_frames=n_frames,
+        n_frames_total=None if info.n_frames is None else max(info.n_frames, n_frames),
+        time_s=time_s,
+        duration_s=None if info.duration_s is None else max(info.duration_s, time_s),
+        elapsed_s=elapsed_s,
+        frames_per_s=n_frames / max(elapsed_s, 1e-6),
+        seconds_left=max(0.0, elapsed_s / done - elapsed_s) if done else None,
+    )
+
+
+def _clock(seconds: float) -> str:
+    """A length in words.
+
+    >>> _clock(7384.2), _clock(90), _clock(600)
+    ('2 h 3 min 4 s', '1 min 30 s', '10 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{n} {unit}" for n, unit in ((hours, "h"), (minutes, "min"), (rest, "s")) if n]
+    return " ".join(parts) or "0 s"
+
+
+@contextlib.contextmanager
+def _ahead(frames: Iterator[VideoFrame], n_waiting: int) -> Iterator[Iterator[VideoFrame]]:
+    """`frames`, made in a thread while others are used; at most `n_waiting` lie ready."""
+    pool = ThreadPoolExecutor(1, "fer-decode")
+
+    def run() -> Iterator[VideoFrame]:
+        ready = deque(pool.submit(next, frames, None) for _ in range(n_waiting))
+        while (frame := ready.popleft().result()) is not None:
+            ready.append(pool.submit(next, frames, None))
+            yield frame
+
+    try:
+        yield run()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _look_at(
+    frames: Iterator[VideoFrame], pipeline: Pipeline, look: Sampler
+) -> Iterator[Iterator[tuple[VideoFrame, FrameResult | None]]]:
+    """`frames` with what was found in those that `look` picks, several analysed at a time."""
+    n_threads = min(_MAX_LOOKS, os.cpu_count() or 1)
+    pool = ThreadPoolExecutor(n_threads, "fer-analyse")
+
+    def start() -> Iterator[tuple[VideoFrame, Future[FrameResult] | None]]:
+        for frame in frames:
+            yield frame, pool.submit(pipeline, frame.frame) if look(frame.time_s) else None
+
+    def run() -> Iterator[tuple[VideoFrame, FrameResult | None]]:
+        started = start()
+        ready = deque(itertools.islice(started, n_threads))
+        while ready:
+            frame, found = ready.popleft()
+            ready.extend(itertools.islice(started, 1))
+            yield frame, None if found is None else found.result()
+
+    try:
+        yield run()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Drawing:
+    """Draws results and encodes the frames in a thread; at most `n_waiting` wait for it."""
+
+    def __init__(self, video: VideoWriter, n_waiting: int) -> None:
+        self._video = video
+        self._n_waiting = n_waiting
+        self._waiting: deque[Future[None]] = deque()
+        self._pool = ThreadPoolExecutor(1, "fer-encode")
+
+    def add(self, frame: VideoFrame, result: FrameResult) -> None:
+        """Append `frame`; what failed for an earlier one is raised here."""
+        if len(self._waiting) == self._n_waiting:
+            self._waiting.popleft().result()
+        self._waiting.append(self._pool.submit(self._draw, frame, result))
+
+    def _draw(self, frame: VideoFrame, result: FrameResult) -> None:
+        small = resize(frame.frame, *self._video.size)
+        scale = small.shape[1] / frame.frame.shape[1]
+        if scale != 1:
+            # Scaled first, so that letters stay sharp and readable.
+            faces = replace(result.faces, xyxy=result.faces.xyxy * np.float32(scale))
+            result = replace(result, faces=faces, frame_size=self._video.size)
+        self._video.write(annotate(small, result), frame.time_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            for done in self._waiting:
+                done.result()
+
+
+class _Seen:
+    """What is added up of one face that is followed.
+
+    `sums` has for each bin of the timeline the probabilities (k,) times the seconds in view,
+    and last those seconds.
+    """
+
+    __slots__ = ("certain_s", "first_s", "last_s", "seconds", "sums", "uncertain_s")
+
+    def __init__(self, time_s: float, n_classes: int) -> None:
+        self.first_s = self.last_s = time_s
+        self.seconds = self.uncertain_s = 0.0
+        self.certain_s = np.zeros(n_classes)
+        self.sums: dict[int, NDArray[np.float64]] = {}
+
+
+class _Crowd:
+    """Adds up who was seen, and how; memory is bounded."""
+
+    def __init__(self, class_names: tuple[str, ...], uncertain_below: float) -> None:
+        self.bin_s = _FIRST_BIN_S
+        self._class_names = class_names
+        self._uncertain_below = uncertain_below
+        self._seen: dict[int, _Seen] = {}
+        self._pending: tuple[FrameResult, float] | None = None
+        self._n_passing = 0
+        self._passing_s = 0.0
+
+    def add(self, result: FrameResult, time_s: float, state: TrackState) -> None:
+        """Count the result before until now; this one waits for the next."""
+        self._settle(time_s)
+        self._pending = result, time_s
+        followed = {track.track_id for track in state.tracks}
+        while len(self._seen) > MAX_PERSONS + len(followed):
+            gone = self._seen.keys() - followed
+            self._pass(min(gone, key=lambda track_id: self._seen[track_id].seconds))
+
+    def _pass(self, track_id: int) -> None:
+        self._n_passing += 1
+        self._passing_s += self._seen.pop(track_id).seconds
+
+    def _settle(self, end_s: float) -> None:
+        if self._pending is None:
+            return
+        result, time_s = self._pending
+        self._pending = None
+        while end_s > self.bin_s * MAX_BINS:
+            self._merge_bins()
+        faces, span_s = result.faces, end_s - time_s
+        assert faces.track_id is not None
+        assert faces.probs is not None
+        for track_id, row in zip(faces.track_id.tolist(), faces.probs, strict=True):
+            seen = self._seen.setdefault(track_id, _Seen(time_s, len(row)))
+            seen.last_s = time_s
+            seen.seconds += span_s
+            if row.max() < self._uncertain_below:
+                seen.uncertain_s += span_s
+            else:
+                seen.certain_s[row.argmax()] += span_s
+            weighted = np.append(row, 1.0).astype(np.float64)
+            for number in range(int(time_s / self.bin_s), int(end_s / self.bin_s) + 1):
+                begin, end = number * self.bin_s, (number + 1) * self.bin_s
+                inside_s = min(end, end_s) - max(begin, time_s)
+                if inside_s > 0:
+                    total = seen.sums.get(number, 0.0)
+                    seen.sums[number] = total + weighted * inside_s
+
+    def _merge_bins(self) -> None:
+        self.bin_s *= 2
+        for seen in self._seen.values():
+            merged: dict[int, NDArray[np.float64]] = {}
+            for number, total in seen.sums.items():
+                merged[number // 2] = merged.get(number // 2, 0.0) + total
+            seen.sums = merged
+
+    def finish(self, end_s: float) -> tuple[tuple[Person, ...], int, float]:
+        """Those seen long enough, longest first; how many others, and how long in all."""
+        self._settle(end_s)
+        order = sorted(self._seen, key=lambda track_id: -self._seen[track_id].seconds)
+        for place, track_id in enumerate(order):
+            if place >= MAX_PERSONS or self._seen[track_id].seconds < MIN_SEEN_S:
+                self._pass(track_id)
+        persons = tuple(self._person(track_id) for track_id in order if track_id in self._seen)
+        return persons, self._n_passing, self._passing_s
+
+    def _person(self, track_id: int) -> Person:
+        seen = self._seen[track_id]
+        certain_s = float(seen.certain_s.sum())
+        shares = seen.certain_s / (certain_s or 1.0)
+        numbers = sorted(seen.sums)
+        sums = np.stack([seen.sums[number] for number in numbers])  # (b, k + 1)
+        return Person(
+            track_id=track_id,
+            first_s=seen.first_s,
+            last_s=seen.last_s,
+            seconds=seen.seconds,
+            shares=dict(zip(self._class_names, shares.tolist(), strict=True)),
+            uncertain_share=seen.uncertain_s / seen.seconds,
+            times_s=(np.array(numbers) + 0.5) * self.bin_s,
+            weights_s=sums[:, -1],
+            probs=(sums[:, :-1] / sums[:, -1:]).astype(np.float32),
+        )
