@@ -1,5 +1,6 @@
 """An app in a process of its own, Chromium, and a camera: for timings and for tests."""
 
+import itertools
 import os
 import platform
 import shutil
@@ -17,8 +18,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from fer import read_image
-from fer.preprocess import resize
+from fer.media import read_frames
 
 __all__ = [
     "CHROMIUM_ARGUMENTS",
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[1]
-_FACES = ("f_neutral", "f_happy", "f_surprise", "m_neutral", "m_happy", "m_surprise")
 # Headless with a camera; quiet where there is no network.
 CHROMIUM_ARGUMENTS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
@@ -41,7 +40,7 @@ CHROMIUM_ARGUMENTS = (
     "--use-fake-ui-for-media-stream",
 )
 _FPS = 30
-_N_FRAMES = 120
+_N_FRAMES = 180  # the sway of the head ends where it began, and so does the expression
 
 
 class Server:
@@ -125,18 +124,8 @@ def chromium_path() -> str | None:
 
 def camera_frames() -> Iterator[NDArray[np.uint8]]:
     """Frames (480, 640, 3) of a rendered face that moves and changes its expression."""
-    faces = [read_image(ROOT / "examples" / f"{name}.png") for name in _FACES]
-    faces = [resize(face, 360, 360) for face in faces]
-    for i in range(_N_FRAMES):
-        part = i / _N_FRAMES
-        at = part * len(faces)
-        now, then = faces[int(at)], faces[(int(at) + 1) % len(faces)]
-        weight = np.clip((at % 1 - 0.7) / 0.3, 0, 1)
-        frame = np.full((480, 640, 3), 120, np.uint8)
-        x = round(140 + 90 * np.sin(2 * np.pi * part))
-        y = round(60 + 30 * np.cos(2 * np.pi * part))
-        frame[y : y + 360, x : x + 360] = (1 - weight) * now + weight * then
-        yield frame
+    for shot in itertools.islice(read_frames(ROOT / "examples" / "expressions.mp4"), _N_FRAMES):
+        yield shot.frame
 
 
 def write_camera(path: Path) -> None:

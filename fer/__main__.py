@@ -65,6 +65,16 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends what is inside with a sentence and a status of its own."""
+    try:
+        yield
+    except KeyboardInterrupt as stopped:
+        _say(str(stopped) or "interrupted")
+        raise typer.Exit(_INTERRUPTED) from None
+
+
 def _pipeline(model: str | None, revision: str | None, detector: str | None) -> Pipeline:
     def warn(reason: str) -> None:
         _say(f"warning: {reason}")
@@ -182,7 +192,7 @@ def image(
     schema = face_schema(pipeline.classifier.config.class_names, {"file": "string"})
     json_path = outputs.pop("json", None)
     n_failed = 0
-    with ExitStack() as stack:
+    with _interruptible(), ExitStack() as stack:
         lines = stack.enter_context(_open(json_path)) if json_path else None
         tables = [
             stack.enter_context(
@@ -254,7 +264,7 @@ def video(
     outputs = _outputs([source], json=as_json, csv=csv, parquet=parquet, annotated=annotated)
     json_path, copy = outputs.pop("json", None), outputs.pop("annotated", None)
     pipeline = _pipeline(model, revision, detector)
-    with ExitStack() as stack:
+    with _interruptible(), ExitStack() as stack:
         path = stack.enter_context(_video_file(source))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fer-")))
         # A table on standard output waits until the video is done.
@@ -343,7 +353,7 @@ def folder(
     """
     from fer.batch import analyse_folder
 
-    with _bar(None, "picture") as bar:
+    with _interruptible(), _bar(None, "picture") as bar:
 
         def show(progress: "FolderProgress") -> None:
             bar.total = progress.n_total
@@ -454,9 +464,6 @@ def main() -> None:
     except FerError as error:
         _say(f"error: {error}")
         raise SystemExit(1) from error
-    except KeyboardInterrupt:
-        _say("interrupted")
-        raise SystemExit(_INTERRUPTED) from None
 
 
 if __name__ == "__main__":

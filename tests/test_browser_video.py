@@ -155,10 +155,11 @@ def test_a_clip_becomes_a_video_that_plays(
 
 def test_cancel_ends_the_work_and_the_next_run_starts(chromium, start_app, hub, tmp_path):
     hub.fault = 503
-    clip = ROOT / "examples" / "expressions.mp4"
     app = start_app(TMPDIR=str(tmp_path))
     page = open_tab(chromium(), app.url, viewport={"width": 390, "height": 844})
-    choose(page, clip)
+    page.locator("button:has-text('Try: ')").first.click()
+    page.wait_for_selector("#video-status .fer-message")
+    assert "640 x 480, 0:12, 30 frames a second, with sound" in page.inner_text("#video-status")
     page.get_by_role("button", name="Analyse").click()
     page.wait_for_selector("#video-status progress")
     assert list(tmp_path.glob("fer-video-*"))

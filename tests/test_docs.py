@@ -26,7 +26,7 @@ def blocks(name):
 
 
 def pins(name):
-    found = re.findall(r"^([A-Za-z0-9_.-]+)==([^\s;]+)", read(name), re.M)
+    found = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[\w+\])?==([^\s;]+)", read(name), re.M)
     return {package.lower().replace("_", "-").replace(".", "-"): v for package, v in found}
 
 
@@ -150,9 +150,15 @@ def test_the_space_runs_the_locked_gradio():
     assert f"sdk_version: {pins('requirements.txt')['gradio']}\n" in read("README.md")
 
 
+REQUIREMENTS = [
+    *("requirements.txt", "requirements-batch.txt", "requirements-train.txt"),
+    "requirements-dev.txt",
+]
+
+
 def test_the_lock_holds_every_pin():
     locked = pins("requirements.lock")
-    for name in ("requirements.txt", "requirements-train.txt", "requirements-dev.txt"):
+    for name in REQUIREMENTS:
         for package, version in pins(name).items():
             assert locked[package] == version, package
     assert "tensorflow" not in pins("requirements.txt")
@@ -166,7 +172,8 @@ def test_pinned_versions_lie_in_the_ranges_of_the_package():
 
     project = tomllib.loads(read("pyproject.toml"))["project"]
     locked = pins("requirements.lock")
-    for text in (*project["dependencies"], *project["optional-dependencies"]["train"]):
+    extras = project["optional-dependencies"].values()
+    for text in (*project["dependencies"], *(text for extra in extras for text in extra)):
         wanted = Requirement(text)
         version = locked[wanted.name.lower().replace("_", "-").replace(".", "-")]
         assert wanted.specifier.contains(version), text

@@ -195,8 +195,9 @@ def test_only_the_skin_differs_between_two_tones():
 
 def test_expressions_are_those_of_the_weights_and_made_of_known_action_units():
     assert set(render.EXPRESSIONS) == set(load_classifier().config.class_names)
-    used = {unit for units in render.EXPRESSIONS.values() for unit in units}
-    assert used == set(render.ACTION_UNITS)
+    assert set(render.VIVID_EXPRESSIONS) == set(render.EXPRESSIONS)
+    sets = [*render.EXPRESSIONS.values(), *render.VIVID_EXPRESSIONS.values()]
+    assert {unit for units in sets for unit in units} == set(render.ACTION_UNITS)
 
 
 def test_the_committed_figures_are_about_the_committed_pictures():

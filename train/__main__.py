@@ -15,7 +15,8 @@ from fer.errors import FerError, InputError
 from fer.hub import WEIGHTS_FOLDER
 from train.recipes import RECIPES
 
-SUBGROUPS = Path("examples/subgroups")
+EXAMPLES = Path("examples")
+SUBGROUPS = EXAMPLES / "subgroups"
 
 # Rich would take the defaults in brackets for markup.
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
@@ -217,6 +218,16 @@ def render(
     from train.render import render_people
 
     render_people(target)
+
+
+@app.command()
+def examples(
+    target: Annotated[Path, typer.Argument(help="Folder to write.")] = EXAMPLES,
+) -> None:
+    """Render the page's example persons, group and clip (needs requirements-render.txt)."""
+    from train.examples import render_examples
+
+    render_examples(target)
 
 
 @app.command()

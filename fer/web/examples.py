@@ -33,6 +33,12 @@ _VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 _MAX_FILES = 200
 # Twice as wide as the widest place in the gallery.
 _THUMBNAIL_PX = 384
+# The gallery is longer than a screen, and on a phone the result is below it.
+_LOOK = """() => {
+  const view = document.querySelector("#example");
+  const { top } = view.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 2) view.scrollIntoView();
+}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +133,10 @@ def build_examples_tab(pipeline: Pipeline) -> None:
         return show_picture(pipeline, pictures[event.index][0].path)
 
     gr.Markdown(
-        "Click a picture. The people are rendered, not real; the expression was set on the "
-        "model's face units, and the caption says which. Skin tones are numbers of the Monk Skin "
-        "Tone scale. The astronaut is Eileen Collins (NASA)."
+        "Click a picture. The people are rendered, not real; the captions say which expression "
+        "was set, and age and tone on the Monk Skin Tone scale. The model, which learned from "
+        "photographs, often takes the expression for another. The astronaut is Eileen Collins "
+        "(NASA)."
     )
     with gr.Row():
         with gr.Column(min_width=320):
@@ -154,4 +161,4 @@ def build_examples_tab(pipeline: Pipeline) -> None:
         api_visibility="private",
         show_progress_on=[view],
         concurrency_limit=2,
-    )
+    ).then(None, None, None, js=_LOOK, api_visibility="private")

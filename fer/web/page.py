@@ -86,7 +86,7 @@ def build_page(pipeline: Pipeline, status: list[str]) -> gr.Blocks:
             build_photo_tab(pipeline)
         with gr.Tab("Video"):
             build_video_tab(pipeline)
-        if list_examples():
+        if any(example.kind == "picture" for example in list_examples()):
             with gr.Tab("Examples"):
                 build_examples_tab(pipeline)
         limit = max_video_minutes()

@@ -1,5 +1,6 @@
 """The Video tab: a file or a recording in; a video with boxes, a timeline and tables out."""
 
+import functools
 import html
 import json
 import logging
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.processing_utils import save_file_to_cache
 
 from fer.errors import FerError, VideoError
 from fer.media import VideoInfo, probe_video
 from fer.pipeline import Pipeline
 from fer.video import Progress, VideoReport, analyse_video, check_duration
+from fer.web.examples import list_examples
 from fer.web.video.report import clock, report_html
 
 __all__ = ["build_video_tab", "max_video_minutes"]
@@ -278,6 +281,11 @@ def build_video_tab(pipeline: Pipeline) -> None:
                     elem_id="video-recording",
                     webcam_options=gr.WebcamOptions(mirror=False),
                 )
+            tries = [
+                (gr.Button(f"Try: {example.caption}", size="sm"), example.path)
+                for example in list_examples()
+                if example.kind == "video"
+            ]
             rate = gr.Dropdown(
                 _RATES, value=_RATE, label="Frames to look at", info="Fewer are faster."
             )
@@ -317,6 +325,15 @@ def build_video_tab(pipeline: Pipeline) -> None:
     recording.stop_recording(
         lambda path: path, recording, upload, api_visibility="private", show_progress="hidden"
     )
+    for button, path in tries:
+        button.click(
+            # Gradio hands out files of its cache only.
+            functools.partial(save_file_to_cache, path, upload.GRADIO_CACHE),
+            None,
+            upload,
+            api_visibility="private",
+            show_progress="hidden",
+        )
     running = start.click(
         lambda: (_message("Waiting for its turn ..."), *busy),
         None,

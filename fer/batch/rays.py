@@ -1,0 +1,148 @@
+"""The same work on many machines, by Ray Data."""
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from fer.batch.data import need
+from fer.batch.sources import Item
+from fer.batch.work import CHUNK, Crew, Outcome, Recipe
+from fer.errors import FerError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["run_on_ray"]
+
+# Pictures that are handed to Ray at once: names of a folder are short, and those of a data
+# set come with their bytes.
+_WINDOW_NAMES = 50_000
+_WINDOW_PICTURES = 2_000
+_BLOCKS_A_READER = 16
+_ANSWER_S = 10.0
+
+
+class _Reader:
+    """What Ray starts on its machines: a crew of one, so that a crash costs one picture."""
+
+    def __init__(self, recipe: Recipe, timeout_s: float) -> None:
+        self._crew = Crew(recipe, 1, timeout_s)
+
+    def __call__(self, batch: "pa.Table") -> "pa.Table":
+        import pyarrow as pa
+
+        items = [
+            Item(row["name"], os.fsdecode(row["place"]) if row["data"] is None else row["data"])
+            for row in batch.to_pylist()
+        ]
+        # Text, so that a file is one row of Ray's, which it never splits.
+        return pa.table({"outcome": [json.dumps(outcome) for outcome in self._crew.run(items)]})
+
+
+def run_on_ray(
+    items: Iterable[Item],
+    recipe: Recipe,
+    n_workers: int | None,
+    timeout_s: float,
+    address: str | None,
+) -> Generator[Outcome, None, None]:
+    """The outcome of each item, as they come.
+
+    Args:
+        items: the pictures; paths must mean the same on every machine.
+        recipe: of the pipeline; every machine makes its own.
+        n_workers: how many readers; one a core of the cluster when None.
+        timeout_s: seconds that one picture may take.
+        address: of the cluster; when None a local one is started, and stopped at the end. One
+            to which this process is connected already is used as it is.
+
+    Raises:
+        InputError: Ray is not installed.
+        FerError: no cluster answers, or it fails.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    ray = need("ray")
+    data = need("ray.data")
+    ours = not ray.is_initialized()
+    if ours and address:
+        _check_address(address)
+    try:
+        if ours:
+            local = {} if address else {"num_cpus": n_workers, "include_dashboard": False}
+            ray.init(
+                address=address or "local",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **local,
+            )
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = False
+        n_readers = n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        source = iter(items)
+        while window := _take(source):
+            # Enough blocks that nobody waits long for the last one.
+            length = max(CHUNK, len(window) // (n_readers * _BLOCKS_A_READER))
+            blocks = [_block(window[i : i + length]) for i in range(0, len(window), length)]
+            rows = data.from_arrow(blocks).map_batches(
+                _Reader,
+                fn_constructor_args=(recipe, timeout_s),
+                batch_size=CHUNK,
+                batch_format="pyarrow",
+                compute=data.ActorPoolStrategy(size=n_readers),
+                num_cpus=1,
+            )
+            # Closed here and nothing fetched ahead, because a thread of Ray Data that asks the
+            # cluster after `shutdown` ends the whole process.
+            with closing(
+                iter(rows.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow"))
+            ) as batches:
+                for batch in batches:
+                    for text in batch["outcome"].to_pylist():
+                        yield json.loads(text)
+    except FerError:
+        raise
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+        raise FerError(f"Ray cannot do this: {error}") from error
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Ray itself tries for many minutes before it says that nobody answers."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdigit()):
+        return  # a word of Ray's, such as "auto"
+    try:
+        socket.create_connection((host, int(port)), _ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise FerError(f"no Ray cluster answers at {address}: {error}") from error
+
+
+def _take(source: Iterator[Item]) -> list[Item]:
+    window: list[Item] = []
+    for item in source:
+        window.append(item)
+        limit = _WINDOW_PICTURES if isinstance(item.content, bytes) else _WINDOW_NAMES
+        if len(window) >= limit:
+            break
+    return window
+
+
+def _block(items: list[Item]) -> "pa.Table":
+    import pyarrow as pa
+
+    places = [None if isinstance(c, bytes) else os.fsencode(c) for _, c in items]
+    return pa.table(
+        {
+            "name": pa.array([name for name, _ in items], pa.string()),
+            "place": pa.array(places, pa.binary()),
+            "data": pa.array([c if isinstance(c, bytes) else None for _, c in items], pa.binary()),
+        }
+    )

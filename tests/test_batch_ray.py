@@ -1,0 +1,147 @@
+"""The same rows from two machines of a Ray cluster, which here are two of one machine's nodes."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from fer import FerError
+from fer.batch import analyse_folder
+from tests import batch_pipelines
+from tests.batch_pipelines import HANGS, KILLS, NO_FACE, RAISES, TWO_FACES, marked
+from tests.test_batch import break_files, data_set, errors, own_cache, picture, rows  # noqa: F401
+
+ray = pytest.importorskip("ray")
+cluster_utils = pytest.importorskip("ray.cluster_utils")
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray warns of settings of its own, and leaves files and processes to the garbage collector.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without work and two nodes with a core each."""
+    cluster = cluster_utils.Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, object_store_memory=100_000_000)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def sorted_bytes(path, sort_keys):
+    """A table as bytes, its rows sorted."""
+    table = pq.read_table(path)
+    return table.sort_by([(key, "ascending") for key in sort_keys]).to_pydict(), table.schema
+
+
+@pytest.fixture
+def folder(tmp_path):
+    source = tmp_path / "pictures"
+    for number in range(100):
+        mark = {0: NO_FACE, 1: TWO_FACES}.get(number % 10, 255)
+        picture(source / f"{number % 3}" / f"{number:03}.png", mark, seed=number)
+    break_files(sorted(source.rglob("*.png"))[5::20])
+    return source
+
+
+def test_two_nodes_give_the_rows_of_a_local_run(cluster, folder, tmp_path):
+    seen = []
+    report = analyse_folder(
+        folder,
+        tmp_path / "ray.parquet",
+        engine="ray",
+        address=cluster.address,
+        make_pipeline=marked,
+        on_progress=seen.append,
+    )
+    assert not ray.is_initialized()
+    assert (report.n_files, report.n_errors) == (100, 5)
+    assert (seen[-1].n_done, seen[-1].n_total) == (100, 100)
+    analyse_folder(folder, tmp_path / "local.parquet", make_pipeline=marked, n_workers=2)
+    for suffix, keys in ((".parquet", ("file", "face")), (".errors.parquet", ("file",))):
+        one = sorted_bytes(tmp_path / f"ray{suffix}", keys)
+        assert one == sorted_bytes(tmp_path / f"local{suffix}", keys)
+
+
+def test_files_that_kill_or_hang_cost_only_themselves(cluster, folder, tmp_path):
+    for number, mark in ((3, KILLS), (50, HANGS), (77, RAISES)):
+        picture(folder / f"{number % 3}" / f"{number:03}.png", mark)
+    report = analyse_folder(
+        folder,
+        tmp_path / "out.parquet",
+        engine="ray",
+        address=cluster.address,
+        make_pipeline=marked,
+        timeout_s=3,
+    )
+    assert report.n_files == 100
+    wrong = errors(tmp_path / "out.parquet")
+    assert wrong["0/003.png"]["message"] == "the process that read it died: signal 9"
+    assert wrong["2/050.png"]["error"] == "TimeoutError"
+    assert wrong["2/077.png"]["message"] == "a decoder gave up"
+
+
+def test_begun_here_and_gone_on_with_there(cluster, folder, tmp_path):
+    output = tmp_path / "out.parquet"
+
+    def stop(progress):
+        if progress.n_done == 40:
+            raise KeyboardInterrupt
+
+    options = {"make_pipeline": marked, "n_workers": 2}
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on"):
+        analyse_folder(
+            folder, output, engine="ray", address=cluster.address, on_progress=stop, **options
+        )
+    assert not ray.is_initialized()
+    report = analyse_folder(folder, output, **options)
+    assert (report.n_files, report.n_done_before) == (100, 40)
+    analyse_folder(folder, tmp_path / "whole.parquet", **options)
+    assert rows(output) == rows(tmp_path / "whole.parquet")
+    assert errors(output) == errors(tmp_path / "whole.parquet")
+
+
+def test_a_data_set_on_two_nodes(cluster, data_set, own_cache, tmp_path):  # noqa: F811
+    options = {"make_pipeline": marked, "split": "test"}
+    ours = {"engine": "ray", "address": cluster.address}
+    analyse_folder(data_set, tmp_path / "ray.parquet", **options, **ours)
+    analyse_folder(data_set, tmp_path / "local.parquet", **options)
+    assert rows(tmp_path / "ray.parquet") == rows(tmp_path / "local.parquet")
+    assert errors(tmp_path / "ray.parquet") == errors(tmp_path / "local.parquet")
+
+
+def test_a_machine_with_another_detector_stops_the_run(cluster, folder, tmp_path):
+    with pytest.raises(FerError, match=r"marked and .*another and"):
+        analyse_folder(
+            folder,
+            tmp_path / "out.csv",
+            engine="ray",
+            address=cluster.address,
+            make_pipeline=batch_pipelines.elsewhere,
+        )
+    assert not ray.is_initialized()
+
+
+def test_no_cluster_there(folder, tmp_path):
+    with pytest.raises(FerError, match="no Ray cluster answers at"):
+        analyse_folder(
+            folder,
+            tmp_path / "out.csv",
+            engine="ray",
+            address="127.0.0.1:1",
+            make_pipeline=marked,
+        )
+
+
+def test_a_cluster_of_its_own_is_started_and_stopped(folder, tmp_path):
+    report = analyse_folder(
+        folder, tmp_path / "out.csv", engine="ray", make_pipeline=marked, n_workers=2
+    )
+    assert report.n_files == 100
+    assert not ray.is_initialized()
