@@ -20,6 +20,7 @@ import typer
 from PIL import Image
 
 from bench.apps import ROOT, cpu
+from bench.report import write_speed
 from fer import FerError
 from fer.batch import FolderProgress, analyse_folder
 from fer.batch.data import DataSet
@@ -125,7 +126,7 @@ def main(
         Path, typer.Option(envvar="FER_BENCH_ENV", help="where PyPI's package is installed")
     ] = ROOT / ".venv-fer",
 ) -> None:
-    """Measure, print, and write results/folder.csv."""
+    """Measure, print, and write results/folder.csv and README."""
     python = _environment(environment)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -142,6 +143,7 @@ def main(
         table[f"times {setting}"] = (table["images_per_s"] / theirs).round(2)
     table = table.assign(images=n_images, side_px=side, machine=cpu())
     table.to_csv(ROOT / "results" / "folder.csv", index=False)
+    write_speed()
     print(f"{n_images} FER-2013 test images, {side} pixels wide, as PNG files; {cpu()}")
     print(table.drop(columns=["images", "side_px", "machine"]).to_string(index=False))
 

@@ -1,4 +1,4 @@
-"""README's section on speed, from results/live.csv and results/soak.csv."""
+"""README's section on speed, from results/live.csv, soak.csv, video.csv and folder.csv."""
 
 from pathlib import Path
 
@@ -13,7 +13,12 @@ MARK = "speed"
 
 
 def format_speed(results: Path) -> str:
-    """What `bench.live` and `bench.soak` measured, as Markdown."""
+    """What the benches of visitors, of videos and of folders measured, as Markdown."""
+    parts = _visitors(results), _videos(results), _folders(results)
+    return "\n\n".join(parts)
+
+
+def _visitors(results: Path) -> str:
     live = pd.read_csv(results / "live.csv").set_index("way")
     soak = pd.read_csv(results / "soak.csv").set_index("what")["value"]
     lines = [
@@ -43,6 +48,38 @@ def format_speed(results: Path) -> str:
         "shared with the browser or the visitors."
     )
     return "\n".join([*lines, "", crowd, "", place])
+
+
+def _videos(results: Path) -> str:
+    rows = pd.read_csv(results / "video.csv")
+    lines = [
+        "| 1280 x 720 video, one face, 30 frames/s, sound | times real time "
+        "| processor time a second of video |",
+        "|---|---|---|",
+    ]
+    for _, row in rows.iterrows():
+        made = "with" if row["annotated video"] == "yes" else "without"
+        lines.append(
+            f"| {row['frames/s looked at']:.0f} frames/s looked at, {made} annotated copy "
+            f"| {row['times real time']:.2f} | {row['CPU s/s of video']:.2f} s |"
+        )
+    return "\n".join(lines)
+
+
+def _folders(results: Path) -> str:
+    rows = pd.read_csv(results / "folder.csv")
+    lines = [
+        f"| {rows['images'][0]:,} test images of FER-2013 ({rows['side_px'][0]} pixels) "
+        "| images/s | a face found in | faces/s |",
+        "|---|---|---|---|",
+    ]
+    for _, row in rows.iterrows():
+        found = row["images_with_face"] / row["images"]
+        lines.append(
+            f"| {row['what']} | {row['images_per_s']:.0f} | {100 * found:.0f} % "
+            f"| {row['images_per_s'] * row['faces'] / row['images']:.0f} |"
+        )
+    return "\n".join(lines)
 
 
 def write_speed() -> None:

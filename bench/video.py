@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.apps import ROOT, cpu
+from bench.report import write_speed
 from fer import Pipeline, read_image
 from fer.preprocess import resize
 from fer.video import analyse_video
@@ -52,7 +53,7 @@ def write_clip(path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write results/video.csv."""
+    """Measure, print, and write results/video.csv and README."""
     pipeline = Pipeline.default()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -77,6 +78,7 @@ def main() -> None:
                 )
     table = pd.DataFrame(rows)
     table.to_csv(ROOT / "results" / "video.csv", index=False)
+    write_speed()
     print(f"{_WIDTH} x {_HEIGHT}, {_FPS} frames/s, {_SECONDS} s, one face, sound")
     print(table.drop(columns="machine").to_string(index=False))
 

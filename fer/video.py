@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -275,6 +276,7 @@ def analyse_video(
     start = time.perf_counter()
     try:
         with contextlib.ExitStack() as stack:
+            stack.enter_context(_one_thread_a_frame())
             reader = stack.enter_context(VideoReader(path))
             info = reader.info
             check_duration(info.name, info.duration_s, max_duration_s)
@@ -373,6 +375,17 @@ def _clock(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     parts = [f"{n} {unit}" for n, unit in ((hours, "h"), (minutes, "min"), (rest, "s")) if n]
     return " ".join(parts) or "0 s"
+
+
+@contextlib.contextmanager
+def _one_thread_a_frame() -> Iterator[None]:
+    """Several frames are in work at a time; threads that share one cost more than they save."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 @contextlib.contextmanager

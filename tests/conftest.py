@@ -22,7 +22,10 @@ os.environ.update(
     TF_CPP_MIN_LOG_LEVEL="3",
     TF_ENABLE_ONEDNN_OPTS="0",
 )
-for name in ("FER_DETECTOR", "FER_MODEL_REPO", "FER_MODEL_REVISION", "FER_YUNET_PATH"):
+for name in (
+    *("FER_DETECTOR", "FER_EXAMPLES_DIR", "FER_MAX_VIDEO_MINUTES", "FER_MCP", "FER_MODEL_REPO"),
+    *("FER_MODEL_REVISION", "FER_YUNET_PATH"),
+):
     os.environ.pop(name, None)
 
 import numpy as np  # noqa: E402
