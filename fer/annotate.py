@@ -34,7 +34,8 @@ def text_color(background: str) -> str:
 def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
     """A copy of `frame` with a box, the expression and its probability on each face.
 
-    A face whose top probability is under the model's threshold is marked with "?".
+    A face whose top probability is under the model's threshold is marked with "?", one that is
+    followed by its `track_id`.
 
     Args:
         frame: (H, W, 3) uint8 RGB, the one that `result` is about.
@@ -52,7 +53,7 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
     height, width = drawn.shape[:2]
     boxes = np.rint(clip_xyxy(result.faces.xyxy, width, height)).astype(int).tolist()
     rows = zip(boxes, result.faces.probs, result.labels, result.uncertain, strict=True)
-    for (x0, y0, x1, y1), row, label, uncertain in rows:
+    for i, ((x0, y0, x1, y1), row, label, uncertain) in enumerate(rows):
         if x1 - x0 < 1 or y1 - y0 < 1:
             continue
         # Lines and letters grow with the face, between what can be read and what covers it.
@@ -63,7 +64,10 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
         for edge in (box[:line], box[-line:], box[:, :line], box[:, -line:]):
             edge[:] = ImageColor.getrgb(color)
         doubt = "?" if uncertain else ""
-        plate = _plate(f"{label}{doubt} {100 * float(row.max()):.0f} %", font_px, line, color)
+        ids = result.faces.track_id
+        number = "" if ids is None else f"{ids[i]}: "
+        text = f"{number}{label}{doubt} {100 * float(row.max()):.0f} %"
+        plate = _plate(text, font_px, line, color)
         left = max(0, min(x0, width - plate.shape[1]))
         top = y0 if y0 < plate.shape[0] else y0 - plate.shape[0]
         space = drawn[top : top + plate.shape[0], left : left + plate.shape[1]]

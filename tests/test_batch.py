@@ -29,6 +29,8 @@ from tests.batch_pipelines import EXITS, HANGS, KILLS, NO_FACE, RAISES, TWO_FACE
 from tests.conftest import ROOT, noise
 from tests.toy_data import make_dataset
 
+pytestmark = pytest.mark.slow
+
 QUICK = {"make_pipeline": marked, "n_workers": 1}
 
 
@@ -391,7 +393,6 @@ def stop_in_the_middle(source, output, n_parts, how=signal.SIGKILL):
     return said.decode()
 
 
-@pytest.mark.slow
 def test_killed_in_the_middle_of_two_thousand_files(tmp_path):
     source, output = tmp_path / "pictures", tmp_path / "out.parquet"
     marks = np.random.default_rng(0).choice([255, NO_FACE, TWO_FACES], 2000, p=[0.8, 0.1, 0.1])
@@ -416,7 +417,6 @@ def test_killed_in_the_middle_of_two_thousand_files(tmp_path):
     assert wrong == errors(whole)
 
 
-@pytest.mark.slow
 def test_ctrl_c_leaves_what_is_done(tmp_path):
     source, output = tmp_path / "pictures", tmp_path / "out.parquet"
     for number in range(1500):

@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import signal
 import subprocess
 import sys
+import time
 import urllib.request
 
 import av
@@ -188,6 +190,33 @@ def test_a_folder(tmp_path):
     status, out, error = call(*arguments, "--fresh")
     assert status == 3, error
     assert b"out.errors.parquet" in out
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_the_same_command_goes_on(tmp_path):
+    (tmp_path / "in").mkdir()
+    content = (ROOT / "examples" / "f_happy.png").read_bytes()
+    for i in range(400):
+        (tmp_path / "in" / f"{i:03}.png").write_bytes(content)
+    arguments = "folder", str(tmp_path / "in"), str(tmp_path / "out.csv"), *SLIM
+    # A shell's background jobs ignore Ctrl-C, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fer", *arguments], cwd=ROOT, stderr=subprocess.PIPE
+    )
+    signal.signal(signal.SIGINT, before)
+    parts = tmp_path / "out.csv.parts"
+    while process.poll() is None and not list(parts.glob("0*.parquet")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == 130
+    assert "goes on from there" in said
+    assert not (tmp_path / "out.csv").exists()
+    status, _, error = call(*arguments)
+    assert status == 0, error
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert sorted(row["file"] for row in rows) == [f"{i:03}.png" for i in range(400)]
 
 
 def test_what_runs_here(run, tmp_path):

@@ -16,6 +16,8 @@ from fer.media import (
 )
 from tests.conftest import noise, shared
 
+pytestmark = pytest.mark.slow
+
 SOUND_RATE = 48_000
 
 
@@ -486,7 +488,6 @@ def test_damage_is_left_out_and_counted(tmp_path):
     assert read[-1].time_s == pytest.approx(59 / 30, abs=0.01)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["h264.mp4", "vp8.webm", "mjpeg.avi", "animation.gif"])
 def test_mutated_files_raise_nothing_else(name, tmp_path, capfd):
     data = write_video(tmp_path / name, fps=25, **FORMS[name]).read_bytes()

@@ -18,6 +18,8 @@ from fer.video import MAX_BINS, MAX_PERSONS, _Crowd, analyse_video
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise, shared
 from tests.test_media import heard, likeness, write_video
 
+pytestmark = pytest.mark.slow
+
 LEFT, RIGHT = [8, 40, 48, 88], [72, 40, 112, 88]
 
 
@@ -376,7 +378,6 @@ def test_a_crowd_is_bounded():
     )
 
 
-@pytest.mark.slow
 def test_memory_stays_flat(tmp_path):
     frames = [noise(120, 160, seed=i) for i in range(60)]
     with VideoWriter(tmp_path / "long.mp4", 160, 120) as writer:
@@ -403,7 +404,6 @@ def test_memory_stays_flat(tmp_path):
     assert memory[5000] - memory[2500] < 30
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "seconds"),
     [
