@@ -1,7 +1,7 @@
 """Command line: apparent facial expressions of pictures, videos, folders and a camera.
 
-Exit status: 0 all done, 1 it could not be done, 2 the command line is wrong, 3 done, but some
-of the input could not be read, 130 interrupted.
+Exit status: 0 all done, 1 it could not be done, 2 an argument or option is missing or unknown,
+3 done, but some of the input could not be read, 130 interrupted.
 """
 
 import importlib.metadata
@@ -115,6 +115,10 @@ def _open(path: str) -> Iterator[IO[bytes]]:
         ) from error
 
 
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def _line(value: Any) -> bytes:
     return (json.dumps(value, ensure_ascii=False) + "\n").encode()
 
@@ -169,14 +173,14 @@ def _save(path: Path, picture: Any) -> None:
 @app.command()
 def image(
     pictures: Annotated[
-        list[str], typer.Argument(metavar="PICTURES...", help="Picture files; - is standard input.")
+        list[str], typer.Argument(metavar="PICTURES", help="Picture files; - is standard input.")
     ],
     as_json: Json = None,
     csv: Csv = None,
     parquet: Parquet = None,
     annotated: Annotated[
         str | None,
-        typer.Option(help="File, or for several pictures folder, for copies with boxes."),
+        typer.Option(help="File for a copy with boxes, or folder for those of several."),
     ] = None,
     model: Model = None,
     revision: Revision = None,
@@ -302,6 +306,8 @@ def video(
             typer.echo(line)
     for note in report.notes:
         _say(f"warning: {note}")
+    if report.ended_early or report.n_damaged:
+        raise typer.Exit(_SOME_FAILED)
 
 
 def _describe_video(report: "VideoReport") -> Iterator[str]:
@@ -311,9 +317,10 @@ def _describe_video(report: "VideoReport") -> Iterator[str]:
         shares = sorted(person.shares.items(), key=lambda item: -item[1])
         said = [f"{name} {100 * share:.0f} %" for name, share in shares if share >= 0.005]
         yield (
-            f"person {person.track_id}: {person.seconds:.1f} s "
-            f"({person.first_s:.1f} to {person.last_s:.1f}): "
-            + ", ".join([*said, f"uncertain {100 * person.uncertain_share:.0f} % of the time"])
+            f"person {person.track_id}: in view for {person.seconds:.1f} s "
+            f"({person.first_s:.1f} to {person.last_s:.1f}), uncertain "
+            f"{100 * person.uncertain_share:.0f} % of the time"
+            + (f", otherwise {', '.join(said)}" if said else "")
         )
     if report.n_passing:
         yield f"passing by: {report.n_passing}"
@@ -323,11 +330,16 @@ def _describe_video(report: "VideoReport") -> Iterator[str]:
 def folder(
     source: Annotated[
         str,
-        typer.Argument(help="Folder of pictures, or a data set: hf://datasets/USER/NAME."),
+        typer.Argument(
+            metavar="SOURCE", help="Folder of pictures, or a data set: hf://datasets/USER/NAME."
+        ),
     ],
     output: Annotated[
         str,
-        typer.Argument(help="Table to write: .parquet, .csv, .jsonl, or hf://datasets/USER/NAME."),
+        typer.Argument(
+            metavar="OUTPUT",
+            help="Table to write: .parquet, .csv, .jsonl, or hf://datasets/USER/NAME.",
+        ),
     ],
     engine: Annotated[
         str, typer.Option(help="local (all cores) or ray (many machines).")
@@ -374,8 +386,9 @@ def folder(
             on_progress=show,
         )
     typer.echo(
-        f"{report.output}: {report.n_files} pictures, {report.n_faces} faces, "
-        f"{report.n_without_face} pictures without one; {report.seconds:.1f} s"
+        f"{report.output}: {_count(report.n_files, 'picture')}, {_count(report.n_faces, 'face')}, "
+        f"{_count(report.n_without_face, 'picture')} without one; {report.seconds:.1f} s"
+        + (f", {report.n_done_before} of them done before" if report.n_done_before else "")
     )
     if report.n_errors:
         typer.echo(f"{report.errors}: {report.n_errors} that could not be read")

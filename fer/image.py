@@ -73,6 +73,8 @@ def read_image(
         raise ImageError(f"{name} is too large to decode: {error}") from error
     except MemoryError:
         raise
+    except IsADirectoryError as error:
+        raise ImageError(f"{name} must be a file. Received: a folder, {source!s}") from error
     except FileNotFoundError as error:
         raise ImageError(f"{name} must be a file. Received: none at {source!s}") from error
     # On damaged files Pillow's decoders raise whatever comes up: struct.error, KeyError ...

@@ -419,7 +419,8 @@ def _open(path: Path) -> "InputContainer":
 
     name = path.name
     if not path.is_file():
-        raise VideoError(f"{name} must be a file. Received: none at {path}")
+        received = f"a folder, {path}" if path.is_dir() else f"none at {path}"
+        raise VideoError(f"{name} must be a file. Received: {received}")
     try:
         # Absolute, so that no name is taken for the address of something else.
         return av.open(

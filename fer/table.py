@@ -96,7 +96,8 @@ class TableWriter:
                 self._sink = self._partial().open("wb")
             except OSError as error:
                 raise InputError(
-                    f"a table must stand where a file can be made. Received: {target}: {error}"
+                    "a table must stand where a file can be made. "
+                    f"Received: {target}: {error.strerror}"
                 ) from error
         else:
             self._sink = target

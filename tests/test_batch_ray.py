@@ -1,5 +1,9 @@
 """The same rows from two machines of a Ray cluster, which here are two of one machine's nodes."""
 
+import io
+import shutil
+
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -7,6 +11,7 @@ from fer import FerError
 from fer.batch import analyse_folder
 from tests import batch_pipelines
 from tests.batch_pipelines import HANGS, KILLS, NO_FACE, RAISES, TWO_FACES, marked
+from tests.conftest import ROOT
 from tests.test_batch import break_files, data_set, errors, own_cache, picture, rows  # noqa: F401
 
 ray = pytest.importorskip("ray")
@@ -35,9 +40,11 @@ def cluster():
 
 
 def sorted_bytes(path, sort_keys):
-    """A table as bytes, its rows sorted."""
-    table = pq.read_table(path)
-    return table.sort_by([(key, "ascending") for key in sort_keys]).to_pydict(), table.schema
+    """A table as the bytes of a CSV file, its rows sorted."""
+    table = pq.read_table(path).sort_by([(key, "ascending") for key in sort_keys])
+    content = io.BytesIO()
+    pyarrow.csv.write_csv(table, content)
+    return content.getvalue()
 
 
 @pytest.fixture
@@ -67,6 +74,24 @@ def test_two_nodes_give_the_rows_of_a_local_run(cluster, folder, tmp_path):
     for suffix, keys in ((".parquet", ("file", "face")), (".errors.parquet", ("file",))):
         one = sorted_bytes(tmp_path / f"ray{suffix}", keys)
         assert one == sorted_bytes(tmp_path / f"local{suffix}", keys)
+
+
+def test_two_nodes_read_faces_as_one_machine_does(cluster, tmp_path, hub):
+    """With the real model, whose probabilities are compared to their last digit."""
+    source = tmp_path / "people"
+    source.mkdir()
+    for path in sorted((ROOT / "examples").glob("*.jpg")):
+        shutil.copy(path, source)
+    options = {"detector": "slim", "n_workers": 2}
+    there = {"engine": "ray", "address": cluster.address}
+    report = analyse_folder(source, tmp_path / "ray.parquet", **options, **there)
+    assert report.n_faces > report.n_files > 10
+    analyse_folder(source, tmp_path / "local.parquet", **options)
+    one, other = (
+        sorted_bytes(tmp_path / f"{name}.parquet", ("file", "face")) for name in ("ray", "local")
+    )
+    assert one == other
+    assert one.count(b"\n") == report.n_faces + 1
 
 
 def test_files_that_kill_or_hang_cost_only_themselves(cluster, folder, tmp_path):

@@ -168,7 +168,9 @@ def analyse_folder(
             parts.resume()
         elif not fresh and target.exists():
             parts.remove()
-            raise InputError(f"{target.output} exists. Another name, or begin anew (fresh)")
+            raise InputError(
+                f"{target.output} exists. Name another, or begin anew (--fresh, fresh=True)"
+            )
         else:
             parts.begin()
         n_before = len(parts.done)

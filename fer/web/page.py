@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 from starlette.middleware import Middleware
 
+from fer.errors import InputError
 from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
 from fer.web.admission import BodyLimit
@@ -106,8 +107,19 @@ def _offers_mcp() -> bool:
 
 
 def launch(page: gr.Blocks, **options: Any) -> Any:
-    """Serve `page`; `options` go to `gradio.Blocks.launch`."""
+    """Serve `page`; `options` go to `gradio.Blocks.launch`.
+
+    Raises:
+        InputError: the port that was asked for is taken.
+    """
     page.queue(max_size=64)
+    try:
+        return _launch(page, **options)
+    except OSError as error:
+        raise InputError(f"the page must have a port that is free. Received: {error}") from error
+
+
+def _launch(page: gr.Blocks, **options: Any) -> Any:
     return page.launch(
         theme=gr.themes.Soft(
             primary_hue="teal", font=_FONTS, font_mono=("ui-monospace", "monospace")

@@ -59,8 +59,9 @@ def _strip(report: VideoReport, person: Person, end: float) -> str:
     ]
     return (
         f"<section><h4>Person {person.track_id}</h4> "
-        f'<div class="shares"><span>in view for {person.seconds:.1f} s</span>{"".join(said)}'
-        f"<span>uncertain {100 * person.uncertain_share:.0f} % of the time</span></div>"
+        f'<div class="shares"><span>in view for {person.seconds:.1f} s</span>'
+        f"<span>uncertain {100 * person.uncertain_share:.0f} % of the time, otherwise</span>"
+        f"{''.join(said)}</div>"
         f'<div class="strip" role="slider" tabindex="0" aria-valuemin="0" aria-valuenow="0" '
         f'aria-valuemax="{end:.1f}" '
         f'aria-label="Timeline of person {person.track_id}: a place to jump to in the video">'
