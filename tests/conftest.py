@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -119,6 +120,16 @@ def start_app():
     """Start `python app.py` with environment variables; stopped after the test."""
     with contextlib.ExitStack() as stack:
         yield lambda **environment: stack.enter_context(serve("app.py", **environment))
+
+
+@contextlib.contextmanager
+def heeding_ctrl_c():
+    """What is started in here ends at Ctrl-C, even where a shell's background job starts it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def numbers(tensor):

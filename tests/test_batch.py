@@ -26,7 +26,7 @@ from fer.errors import DetectorError, HubError
 from fer.table import face_schema
 from tests import batch_pipelines
 from tests.batch_pipelines import EXITS, HANGS, KILLS, NO_FACE, RAISES, TWO_FACES, marked
-from tests.conftest import ROOT, noise
+from tests.conftest import ROOT, heeding_ctrl_c, noise
 from tests.toy_data import make_dataset
 
 pytestmark = pytest.mark.slow
@@ -373,12 +373,13 @@ def test_import_loads_neither_ray_nor_datasets():
 
 def stop_in_the_middle(source, output, n_parts, how=signal.SIGKILL):
     """Run the driver until it has so many parts, then kill it; its processes must end, too."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.batch_pipelines", str(source), str(output)],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
+    with heeding_ctrl_c():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.batch_pipelines", str(source), str(output)],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
     parts = output.with_name(output.name + ".parts")
     end = time.monotonic() + 120
     while len(list(parts.glob("*.parquet"))) < n_parts and time.monotonic() < end:

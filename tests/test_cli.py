@@ -18,7 +18,7 @@ from PIL import Image
 from bench.apps import free_port
 from fer import __main__ as cli
 from fer import load_classifier, read_image
-from tests.conftest import ROOT
+from tests.conftest import ROOT, heeding_ctrl_c
 from tests.test_web_video import write_clip
 
 ASTRONAUT = str(ROOT / "examples" / "astronaut_happy.jpg")
@@ -199,12 +199,10 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path):
     for i in range(400):
         (tmp_path / "in" / f"{i:03}.png").write_bytes(content)
     arguments = "folder", str(tmp_path / "in"), str(tmp_path / "out.csv"), *SLIM
-    # A shell's background jobs ignore Ctrl-C, and so would what they start.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "fer", *arguments], cwd=ROOT, stderr=subprocess.PIPE
-    )
-    signal.signal(signal.SIGINT, before)
+    with heeding_ctrl_c():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fer", *arguments], cwd=ROOT, stderr=subprocess.PIPE
+        )
     parts = tmp_path / "out.csv.parts"
     while process.poll() is None and not list(parts.glob("0*.parquet")):
         time.sleep(0.05)

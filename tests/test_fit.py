@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from fer.errors import InputError
-from tests.conftest import ROOT, noise, numbers
+from tests.conftest import ROOT, heeding_ctrl_c, noise, numbers
 
 pytest.importorskip("datasets")
 pytest.importorskip("keras")
@@ -286,10 +286,8 @@ def test_a_killed_run_that_is_resumed_ends_like_an_unbroken_one(tmp_path):
 def test_an_interrupt_leaves_whole_epochs_and_says_how_to_go_on(tmp_path):
     source = make_dataset(tmp_path / "toy", n=240)
     out = tmp_path / "run"
-    # A shell's background jobs ignore Ctrl-C and hand that on; this one must not.
-    ours = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = run("fit", "smoke", "--dataset", source, "--init", "random", "--out", out)
-    signal.signal(signal.SIGINT, ours)
+    with heeding_ctrl_c():
+        process = run("fit", "smoke", "--dataset", source, "--init", "random", "--out", out)
     log = out / "log.csv"
     while process.poll() is None and not (log.is_file() and log.read_text().count("\n") == 2):
         time.sleep(0.05)
