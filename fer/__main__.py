@@ -107,12 +107,13 @@ def _open(path: str) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     try:
-        with Path(path).open("wb") as file:
-            yield file
+        file = Path(path).open("wb")  # noqa: SIM115 -- what is done with it fails by other names
     except OSError as error:
         raise InputError(
-            f"an output must be a file that can be written. Received: {path}: {error}"
+            f"an output must be a file that can be written. Received: {path}: {error.strerror}"
         ) from error
+    with file:
+        yield file
 
 
 def _count(n: int, noun: str) -> str:
@@ -410,18 +411,12 @@ def camera(
 
     On this machine only by default.
     """
-    for name, value in (
-        ("FER_MODEL_REPO", model),
-        ("FER_MODEL_REVISION", revision),
-        ("FER_DETECTOR", detector),
-    ):
-        if value is not None:
-            os.environ[name] = value
     from fer.web import build_page, launch, start_pipeline
 
     logging.getLogger("fer").setLevel(logging.INFO)
     options = {} if browser else {"inbrowser": False}
-    launch(build_page(*start_pipeline()), server_name=host, server_port=port, **options)
+    page = build_page(*start_pipeline(model, revision, detector))
+    launch(page, server_name=host, server_port=port, **options)
 
 
 _PACKAGES = ("ai-edge-litert", "av", "gradio", "numpy", "opencv-python-headless", "pyarrow")

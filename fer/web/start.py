@@ -15,12 +15,14 @@ __all__ = ["start_pipeline"]
 log = logging.getLogger(__name__)
 
 
-def start_pipeline() -> tuple[Pipeline, list[str]]:
+def start_pipeline(
+    repo_id: str | None = None, revision: str | None = None, detector: str | None = None
+) -> tuple[Pipeline, list[str]]:
     """A pipeline, and one line for each thing about it that a visitor should know.
 
-    FER_MODEL_REPO (a folder will do) and FER_MODEL_REVISION name the weights, FER_DETECTOR
-    the detector. Where the weights cannot be used the page runs on the bundled ones, where
-    the detector cannot be fetched on the next best; the log and the page say so.
+    What is not named here is named by FER_MODEL_REPO (a folder will do), FER_MODEL_REVISION and
+    FER_DETECTOR. Where the weights cannot be used the page runs on the bundled ones, where the
+    detector cannot be fetched on the next best; the log and the page say so.
     """
     notes: list[str] = []
 
@@ -28,8 +30,8 @@ def start_pipeline() -> tuple[Pipeline, list[str]]:
         log.warning(text)
         notes.append(text)
 
-    repo_id = os.environ.get("FER_MODEL_REPO") or None
-    revision = os.environ.get("FER_MODEL_REVISION") or None
+    repo_id = repo_id or os.environ.get("FER_MODEL_REPO") or None
+    revision = revision or os.environ.get("FER_MODEL_REVISION") or None
     source = "bundled weights"
     classifier = None
     if repo_id is not None:
@@ -43,21 +45,21 @@ def start_pipeline() -> tuple[Pipeline, list[str]]:
         note("FER_MODEL_REVISION is ignored, because FER_MODEL_REPO is not set")
     if classifier is None:
         classifier = load_classifier()
-    detector = _start_detector(note)
+    finder = _start_detector(detector, note)
     recipe = classifier.config.recipe
-    status = f"Model: {source} ({recipe}). Face detector: {detector.title}."
+    status = f"Model: {source} ({recipe}). Face detector: {finder.title}."
     log.info(status)
-    return Pipeline(detector, classifier), [status, *notes]
+    return Pipeline(finder, classifier), [status, *notes]
 
 
-def _start_detector(note: Callable[[str], None]) -> Detector:
-    """The detector that FER_DETECTOR names, or the first that can be had."""
+def _start_detector(name: str | None, note: Callable[[str], None]) -> Detector:
+    """The detector that `name` or FER_DETECTOR names, or the first that can be had."""
 
     def tell(text: str) -> None:
         note(text[0].upper() + text[1:])
 
     try:
-        return load_detector(on_fallback=tell)
+        return load_detector(name, on_fallback=tell)
     except (HubError, DetectorError, InputError) as error:
-        note(f"FER_DETECTOR is not used, because {error}")
+        note(f"Using another face detector, because {error}")
         return load_detector("auto", on_fallback=tell)

@@ -300,7 +300,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
             with gr.Row():
                 buttons = [
                     gr.DownloadButton(
-                        form if form == "Parquet" else form.upper(),
+                        form.upper(),
                         interactive=False,
                         size="sm",
                         min_width=80,
@@ -314,8 +314,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
         apply_default_css=False,
         elem_id="video-report",
     )
-    gr.on(
-        [upload.change],
+    upload.change(
         _check,
         upload,
         [status, start],
