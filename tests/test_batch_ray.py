@@ -1,8 +1,14 @@
 """The same rows from two machines of a Ray cluster, which here are two of one machine's nodes."""
 
 import io
+import multiprocessing
+import os
 import shutil
+import subprocess
+import sys
+import time
 
+import psutil
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
@@ -67,7 +73,7 @@ def test_two_nodes_give_the_rows_of_a_local_run(cluster, folder, tmp_path):
         make_pipeline=marked,
         on_progress=seen.append,
     )
-    assert not ray.is_initialized()
+    assert not multiprocessing.active_children()
     assert (report.n_files, report.n_errors) == (100, 5)
     assert (seen[-1].n_done, seen[-1].n_total) == (100, 100)
     analyse_folder(folder, tmp_path / "local.parquet", make_pipeline=marked, n_workers=2)
@@ -125,12 +131,55 @@ def test_begun_here_and_gone_on_with_there(cluster, folder, tmp_path):
         analyse_folder(
             folder, output, engine="ray", address=cluster.address, on_progress=stop, **options
         )
-    assert not ray.is_initialized()
+    assert not multiprocessing.active_children()
     report = analyse_folder(folder, output, **options)
     assert (report.n_files, report.n_done_before) == (100, 40)
     analyse_folder(folder, tmp_path / "whole.parquet", **options)
     assert rows(output) == rows(tmp_path / "whole.parquet")
     assert errors(output) == errors(tmp_path / "whole.parquet")
+
+
+def test_a_leader_that_dies_takes_nobody_along(cluster, folder, tmp_path):
+    """Ray ends a process in which anybody asks it something after its shutdown."""
+    output = tmp_path / "out.parquet"
+
+    def kill(progress):
+        if progress.n_done == 40:
+            (leader,) = multiprocessing.active_children()
+            leader.kill()
+
+    there = {"make_pipeline": marked, "engine": "ray", "address": cluster.address}
+    with pytest.raises(FerError, match="the process that leads Ray died: -9"):
+        analyse_folder(folder, output, on_progress=kill, **there)
+    report = analyse_folder(folder, output, **there)
+    assert report.n_files == 100
+    assert report.n_done_before >= 40
+
+
+CONNECTED = """
+import sys
+import ray
+from fer.batch import analyse_folder
+from tests.batch_pipelines import marked
+
+if __name__ == "__main__":
+    ray.init(address=sys.argv[1], log_to_driver=False)
+    report = analyse_folder(sys.argv[2], sys.argv[3], engine="ray", make_pipeline=marked)
+    print(report.n_files, ray.is_initialized(), flush=True)
+"""
+
+
+def test_a_connection_of_the_callers_is_used_and_kept(cluster, folder, tmp_path):
+    script = tmp_path / "connected.py"
+    script.write_text(CONNECTED)
+    done = subprocess.run(
+        [sys.executable, script, cluster.address, folder, tmp_path / "out.csv"],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stdout.split() == ["100", "True"], done.stderr
 
 
 def test_a_data_set_on_two_nodes(cluster, data_set, own_cache, tmp_path):  # noqa: F811
@@ -151,7 +200,7 @@ def test_a_machine_with_another_detector_stops_the_run(cluster, folder, tmp_path
             address=cluster.address,
             make_pipeline=batch_pipelines.elsewhere,
         )
-    assert not ray.is_initialized()
+    assert not multiprocessing.active_children()
 
 
 def test_no_cluster_there(folder, tmp_path):
@@ -170,4 +219,25 @@ def test_a_cluster_of_its_own_is_started_and_stopped(folder, tmp_path):
         folder, tmp_path / "out.csv", engine="ray", make_pipeline=marked, n_workers=2
     )
     assert report.n_files == 100
-    assert not ray.is_initialized()
+    assert not multiprocessing.active_children()
+
+
+def test_ctrl_c_leaves_no_cluster_behind(folder, tmp_path):
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    before = raylets()
+    with pytest.raises(KeyboardInterrupt):
+        analyse_folder(
+            folder, tmp_path / "out.csv", engine="ray", make_pipeline=marked, on_progress=stop
+        )
+    assert not multiprocessing.active_children()
+    deadline = time.monotonic() + 60
+    while raylets() > before and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert raylets() <= before
+
+
+def raylets():
+    """The processes of all Ray nodes on this machine."""
+    return {p.pid for p in psutil.process_iter(["name"]) if p.info["name"] == "raylet"}

@@ -2,10 +2,13 @@
 
 import json
 import logging
+import multiprocessing
 import os
+import signal
 import socket
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
+from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
 
 from fer.batch.data import need
@@ -24,6 +27,7 @@ _WINDOW_NAMES = 50_000
 _WINDOW_PICTURES = 2_000
 _BLOCKS_A_READER = 16
 _ANSWER_S = 10.0
+_END_S = 30.0
 
 
 class _Reader:
@@ -64,27 +68,31 @@ def run_on_ray(
         InputError: Ray is not installed.
         FerError: no cluster answers, or it fails.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray = need("ray")
-    data = need("ray.data")
-    ours = not ray.is_initialized()
-    if ours and address:
-        _check_address(address)
+    need("ray.data")
+    if ray.is_initialized():
+        texts = _read(iter(items), recipe, n_workers, timeout_s)
+    else:
+        if address:
+            _check_address(address)
+        texts = _read_apart(iter(items), recipe, n_workers, timeout_s, address)
+    with closing(texts):
+        for text in texts:
+            yield json.loads(text)
+
+
+def _read(
+    source: Iterator[Item], recipe: Recipe, n_workers: int | None, timeout_s: float
+) -> Generator[str, None, None]:
+    """The outcomes, as JSON, from the cluster to which this process is connected."""
+    import ray
+    import ray.data as data
+
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
     try:
-        if ours:
-            local = {} if address else {"num_cpus": n_workers, "include_dashboard": False}
-            ray.init(
-                address=address or "local",
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **local,
-            )
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = False
         n_readers = n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        source = iter(items)
         while window := _take(source):
             # Enough blocks that nobody waits long for the last one.
             length = max(CHUNK, len(window) // (n_readers * _BLOCKS_A_READER))
@@ -97,21 +105,80 @@ def run_on_ray(
                 compute=data.ActorPoolStrategy(size=n_readers),
                 num_cpus=1,
             )
-            # Closed here and nothing fetched ahead, because a thread of Ray Data that asks the
-            # cluster after `shutdown` ends the whole process.
-            with closing(
-                iter(rows.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow"))
-            ) as batches:
-                for batch in batches:
-                    for text in batch["outcome"].to_pylist():
-                        yield json.loads(text)
-    except FerError:
-        raise
+            batches = rows.iter_batches(prefetch_batches=0, batch_size=None, batch_format="pyarrow")
+            with closing(iter(batches)) as answers:
+                for batch in answers:
+                    yield from batch["outcome"].to_pylist()
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
         raise FerError(f"Ray cannot do this: {error}") from error
+
+
+def _read_apart(
+    source: Iterator[Item],
+    recipe: Recipe,
+    n_workers: int | None,
+    timeout_s: float,
+    address: str | None,
+) -> Generator[str, None, None]:
+    """The same from a process of its own, which connects itself.
+
+    Whoever asks Ray anything after `ray.shutdown` is ended at once by Ray, without a word; its
+    own threads and finalizers do. That must not take the caller's process along.
+    """
+    spawning = multiprocessing.get_context("spawn")
+    here, there = spawning.Pipe()
+    process = spawning.Process(
+        target=_drive, args=(there, recipe, n_workers, timeout_s, address), daemon=True
+    )
+    process.start()
+    there.close()
+    try:
+        while window := _take(source):
+            here.send(window)
+            while (answer := here.recv()) is not None:
+                if isinstance(answer, FerError):
+                    raise answer
+                yield from answer
+        here.send(None)
+        process.join(_END_S)
+    except (EOFError, OSError) as error:
+        process.join(_END_S)
+        raise FerError(f"the process that leads Ray died: {process.exitcode}") from error
     finally:
-        if ours:
-            ray.shutdown()
+        here.close()
+        process.terminate()
+        process.join(_END_S)
+        process.kill()
+
+
+def _drive(
+    there: Connection, recipe: Recipe, n_workers: int | None, timeout_s: float, address: str | None
+) -> None:
+    """The process of its own: gets windows of items and sends their outcomes, None after each."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import ray
+
+    local = {} if address else {"num_cpus": n_workers, "include_dashboard": False}
+    try:
+        ray.init(
+            address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local
+        )
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError) as error:
+        there.send(FerError(f"Ray cannot do this: {error}"))
+        return
+    try:
+        while window := there.recv():
+            for text in _read(iter(window), recipe, n_workers, timeout_s):
+                there.send([text])
+            there.send(None)
+    except FerError as error:
+        there.send(error)
+    except (EOFError, OSError):
+        pass  # nobody listens any more
+    finally:
+        ray.shutdown()
 
 
 def _check_address(address: str) -> None:
