@@ -58,11 +58,9 @@ def _remove_hub_cache():
 @pytest.fixture
 def hub():
     """The tests' Hub, without files or faults."""
-    HUB.files.clear()
-    HUB.fault = None
+    HUB.reset()
     yield HUB
-    HUB.files.clear()
-    HUB.fault = None
+    HUB.reset()
 
 
 @pytest.fixture

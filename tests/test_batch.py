@@ -538,6 +538,7 @@ def test_results_are_pushed_to_the_hub(hub, folder, own_cache, tmp_path, monkeyp
 @uploads
 def test_a_push_that_fails_is_tried_again(hub, folder, own_cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
 
     def fail(progress):
         hub.fault = 500 if progress.n_done == 4 else None

@@ -8,6 +8,7 @@ from fer.errors import ConfigError, DetectorError, HubError, InputError
 from fer.hub import (
     _YUNET_FILE,
     _YUNET_REPO,
+    _YUNET_REVISION,
     LITERT_NAME,
     WEIGHTS_FOLDER,
     fetch,
@@ -115,12 +116,14 @@ def test_a_revision_needs_a_repository():
 
 def test_yunet_comes_from_the_hub_and_is_checked(hub, yunet_path):
     hub.files[_YUNET_REPO, _YUNET_FILE] = yunet_path.read_bytes()
+    hub.refs[_YUNET_REPO, _YUNET_REVISION] = hub.commit(_YUNET_REPO)
     assert load_detector().title == "YuNet"
     assert load_detector("yunet").title == "YuNet"
 
 
 def test_a_changed_yunet_is_not_used(hub):
     hub.files[_YUNET_REPO, _YUNET_FILE] = b"something else"
+    hub.refs[_YUNET_REPO, _YUNET_REVISION] = hub.commit(_YUNET_REPO)
     with pytest.raises(HubError, match="sha256"):
         load_detector("yunet")
     reasons = []
