@@ -1,6 +1,7 @@
 """Picture files and bytes -> frames. A picture is measured before it is decoded."""
 
 import io
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fer.errors import ImageError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "MAX_SIDE_PX", "image_to_frame", "read_image"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "MAX_SIDE_PX",
+    "image_to_frame",
+    "picture_suffixes",
+    "read_image",
+]
 
 # Phones make up to 50 megapixels; 64 of them are 192 MB once decoded.
 MAX_PIXELS = 64_000_000
@@ -21,6 +29,14 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
 
 _BLOCK_ROWS = 256
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
+
+
+@cache
+def picture_suffixes() -> tuple[str, ...]:
+    """The endings, in lower case and with their dot, by which files of `FORMATS` are known."""
+    Image.init()
+    kinds = Image.registered_extensions().items()
+    return tuple(suffix for suffix, kind in kinds if kind in FORMATS)
 
 
 def read_image(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_PIXELS",
+    "VIDEO_SUFFIXES",
     "Sampler",
     "VideoFrame",
     "VideoInfo",
@@ -38,6 +39,11 @@ __all__ = [
 
 # 4K of every shape, and the 5.3K of action cameras; a frame is 50 MB once decoded.
 MAX_PIXELS = 4096 * 4096
+# The endings, in lower case, by which the page knows videos; by name a file may have any.
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif"),
+    *(".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".flv", ".ogv"),
+)
 
 # What cameras, phones, recorders and browsers write, and sound files, which are told apart by
 # name. FFmpeg knows many more, among them playlists that open other files and addresses.

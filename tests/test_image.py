@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fer.errors import ImageError
-from fer.image import read_image
+from fer.image import FORMATS, picture_suffixes, read_image
 from tests.conftest import ROOT, noise
 
 
@@ -107,6 +107,17 @@ def test_missing_and_empty_files_are_refused(tmp_path):
         read_image(tmp_path / "gone.png")
     with pytest.raises(ImageError):
         read_image(b"")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_has_endings_and_is_read_by_them(kind, tmp_path):
+    suffixes = [
+        suffix for suffix in picture_suffixes() if Image.registered_extensions()[suffix] == kind
+    ]
+    assert suffixes
+    for suffix in suffixes:
+        (tmp_path / f"picture{suffix}").write_bytes(encode(halves("RGB", "red", "blue"), kind))
+        assert read_image(tmp_path / f"picture{suffix}").shape == (4, 8, 3)
 
 
 def test_other_formats_than_asked_for_are_refused():

@@ -8,6 +8,7 @@ import pytest
 
 from fer.errors import InputError, VideoError
 from fer.media import (
+    VIDEO_SUFFIXES,
     Sampler,
     VideoReader,
     VideoWriter,
@@ -67,7 +68,7 @@ def write_video(
         video = container.add_stream(codec, rate=fps, options=options or {})
         video.height, video.width = frames[0].shape[:2]
         video.pix_fmt = pix_fmt
-        if codec not in ("gif", "mjpeg", "mpeg4"):
+        if codec not in ("gif", "mjpeg", "mpeg2video", "mpeg4"):
             video.codec_context.time_base = Fraction(1, 90_000)
         base = video.codec_context.time_base or Fraction(1, fps)
         track = None
@@ -247,6 +248,20 @@ def test_transparent_parts_are_white(tmp_path):
     (frame,) = frames_of(path)
     assert (frame.frame[:4] == 0).all()
     assert (frame.frame[4:] == 204).all()
+
+
+CODECS = {
+    **{".webm": "libvpx", ".ogv": "libvpx", ".gif": "gif", ".wmv": "wmv2"},
+    **{".mpg": "mpeg2video", ".mpeg": "mpeg2video"},
+}
+
+
+@pytest.mark.parametrize("suffix", VIDEO_SUFFIXES)
+def test_every_ending_that_the_page_offers_is_read(suffix, tmp_path):
+    codec = CODECS.get(suffix, "libx264")
+    pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+    path = write_video(tmp_path / f"clip{suffix}", fps=25, codec=codec, pix_fmt=pix_fmt)
+    assert len(frames_of(path)) == pytest.approx(25, abs=1)
 
 
 def test_gray_is_read_as_rgb(tmp_path):

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from PIL import Image
-
 from fer.errors import InputError
-from fer.image import FORMATS
+from fer.image import picture_suffixes
 
 __all__ = ["Folder", "Item", "Source", "printable"]
 
@@ -68,9 +66,6 @@ class Folder:
             raise InputError(f"the source must be a folder. Received: {root}, {found}")
         self.root = root.resolve()
         self.name = printable(str(self.root))
-        Image.init()
-        kinds = Image.registered_extensions().items()
-        self._suffixes = tuple(suffix for suffix, kind in kinds if kind in FORMATS)
 
     def count(self) -> int:
         """How many pictures; walks the folder."""
@@ -98,5 +93,5 @@ class Folder:
                 continue
             if Path(entry.path).is_dir():
                 yield from self._walk(entry.path, above | {here})
-            elif entry.name.lower().endswith(self._suffixes):
+            elif entry.name.lower().endswith(picture_suffixes()):
                 yield entry.path

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import FerError
-from fer.image import read_image
+from fer.image import picture_suffixes, read_image
+from fer.media import VIDEO_SUFFIXES
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
 from fer.web.photo import build_picture_view, show_picture
@@ -24,11 +25,6 @@ log = logging.getLogger(__name__)
 
 EXAMPLES_FOLDER = Path(__file__).parents[2] / "examples"
 SOURCES_NAME = "SOURCES.csv"
-_PICTURES = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
-    *(".ppm", ".pgm"),
-)
-_VIDEOS = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi")
 # The page waits for its gallery before it starts.
 _MAX_FILES = 200
 # Twice as wide as the widest place in the gallery.
@@ -92,7 +88,9 @@ def _kind(path: Path) -> str:
     if path.name.startswith(".") or not path.is_file():
         return ""
     suffix = path.suffix.lower()
-    return "picture" if suffix in _PICTURES else "video" if suffix in _VIDEOS else ""
+    if suffix in picture_suffixes():
+        return "picture"
+    return "video" if suffix in VIDEO_SUFFIXES else ""
 
 
 def _read_captions(path: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from fer.errors import FerError, VideoError
-from fer.media import VideoInfo, probe_video
+from fer.media import VIDEO_SUFFIXES, VideoInfo, probe_video
 from fer.pipeline import Pipeline
 from fer.video import Progress, VideoReport, analyse_video, check_duration
 from fer.web.examples import list_examples
@@ -28,10 +28,6 @@ log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _MAX_MINUTES = 10.0
 _TICK_S = 0.5
-_FILE_TYPES = [
-    *(".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif"),
-    *(".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".flv", ".ogv"),
-]
 _RATES = [
     ("every frame, up to 30 a second", 30),
     ("15 a second", 15),
@@ -271,7 +267,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
     with gr.Row():
         with gr.Column(min_width=320):
             upload = gr.File(
-                label="Video", file_types=_FILE_TYPES, height=150, elem_id="video-input"
+                label="Video", file_types=list(VIDEO_SUFFIXES), height=150, elem_id="video-input"
             )
             with gr.Accordion("Record one with the camera", open=False):
                 recording = gr.Video(
