@@ -3,9 +3,7 @@
 import itertools
 import os
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -20,6 +18,7 @@ from fer.errors import FerError
 from fer.hub import load_classifier, load_detector
 from fer.image import read_image
 from fer.media import read_frames
+from fer.pool import ahead
 from fer.track import MAX_TRACKS, TrackState, step
 from fer.types import FrameResult, check_frame
 
@@ -174,21 +173,7 @@ class Pipeline:
             bad file ends no batch.
         """
         n_threads = os.cpu_count() or 1
-        waiting = iter(sources)
-        with ThreadPoolExecutor(n_threads) as pool:
-            pending = deque(
-                pool.submit(self._read, source)
-                for source in itertools.islice(waiting, 2 * n_threads)
-            )
-            try:
-                while pending:
-                    done = pending.popleft().result()
-                    for source in itertools.islice(waiting, 1):
-                        pending.append(pool.submit(self._read, source))
-                    yield done
-            finally:
-                for future in pending:
-                    future.cancel()
+        yield from ahead(self._read, sources, n_threads, 2 * n_threads)
 
     def _read(self, source: Path | str | bytes | NDArray[np.uint8]) -> FrameResult | FerError:
         try:

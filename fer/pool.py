@@ -1,14 +1,18 @@
-"""A few copies of something that only one thread may use at a time."""
+"""Work in threads: what only one may use at a time, and results made ahead of their use."""
 
+import itertools
 import os
 import queue
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "ahead"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Pool(Generic[T]):
@@ -38,3 +42,28 @@ class Pool(Generic[T]):
             yield item
         finally:
             self._idle.put(item)
+
+
+def ahead(
+    function: Callable[[T], R], items: Iterable[T], n_threads: int, n_waiting: int
+) -> Generator[R, None, None]:
+    """`map` in threads, in the order of the items, which are taken in the caller's thread.
+
+    Closing it, as an error does, drops what has not begun and waits for what has.
+
+    Args:
+        function: called in the threads; the first error that it raises is raised.
+        items: may be endless.
+        n_threads: calls at a time.
+        n_waiting: results made, or in work, beyond the one that is used.
+    """
+    source = iter(items)
+    pool = ThreadPoolExecutor(n_threads, "fer-ahead")
+    try:
+        waiting = deque(pool.submit(function, item) for item in itertools.islice(source, n_waiting))
+        while waiting:
+            oldest = waiting.popleft()
+            waiting.extend(pool.submit(function, item) for item in itertools.islice(source, 1))
+            yield oldest.result()
+    finally:
+        pool.shutdown(cancel_futures=True)

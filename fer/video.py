@@ -5,7 +5,7 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from fer.annotate import annotate
 from fer.errors import VideoError
 from fer.media import Sampler, VideoFrame, VideoInfo, VideoReader, VideoWriter
 from fer.pipeline import Pipeline
+from fer.pool import ahead
 from fer.preprocess import resize
 from fer.serialize import to_rows
 from fer.table import TableWriter, face_schema
@@ -291,8 +292,8 @@ def analyse_video(
                 )
                 drawing = stack.enter_context(_Drawing(video, n_waiting))
             frames = reader.frames(look.rate if video is None else _MAX_OUTPUT_RATE)
-            decoded = stack.enter_context(_ahead(frames, n_waiting))
-            for frame, found in stack.enter_context(_look_at(decoded, pipeline, look)):
+            looks = _look_at(frames, pipeline, look, n_waiting)
+            for frame, found in stack.enter_context(contextlib.closing(looks)):
                 time_s, n_frames = frame.time_s, frame.index + 1
                 check_duration(info.name, time_s - _OVER_S, max_duration_s)
                 if found is not None:
@@ -388,47 +389,24 @@ def _one_thread_a_frame() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-@contextlib.contextmanager
-def _ahead(frames: Iterator[VideoFrame], n_waiting: int) -> Iterator[Iterator[VideoFrame]]:
-    """`frames`, made in a thread while others are used; at most `n_waiting` lie ready."""
-    pool = ThreadPoolExecutor(1, "fer-decode")
-
-    def run() -> Iterator[VideoFrame]:
-        ready = deque(pool.submit(next, frames, None) for _ in range(n_waiting))
-        while (frame := ready.popleft().result()) is not None:
-            ready.append(pool.submit(next, frames, None))
-            yield frame
-
-    try:
-        yield run()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
 def _look_at(
-    frames: Iterator[VideoFrame], pipeline: Pipeline, look: Sampler
-) -> Iterator[Iterator[tuple[VideoFrame, FrameResult | None]]]:
-    """`frames` with what was found in those that `look` picks, several analysed at a time."""
+    frames: Iterator[VideoFrame], pipeline: Pipeline, look: Sampler, n_waiting: int
+) -> Generator[tuple[VideoFrame, FrameResult | None], None, None]:
+    """`frames` with what was found in those that `look` picks.
+
+    They are made in a thread, at most `n_waiting` ahead, and several are analysed at a time.
+    """
+
+    def analyse(item: tuple[VideoFrame, bool]) -> tuple[VideoFrame, FrameResult | None]:
+        frame, picked = item
+        return frame, pipeline(frame.frame) if picked else None
+
     n_threads = min(_MAX_LOOKS, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(n_threads, "fer-analyse")
-
-    def start() -> Iterator[tuple[VideoFrame, Future[FrameResult] | None]]:
-        for frame in frames:
-            yield frame, pool.submit(pipeline, frame.frame) if look(frame.time_s) else None
-
-    def run() -> Iterator[tuple[VideoFrame, FrameResult | None]]:
-        started = start()
-        ready = deque(itertools.islice(started, n_threads))
-        while ready:
-            frame, found = ready.popleft()
-            ready.extend(itertools.islice(started, 1))
-            yield frame, None if found is None else found.result()
-
-    try:
-        yield run()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    calls = ahead(lambda _: next(frames, None), itertools.repeat(None), 1, n_waiting)
+    with contextlib.closing(calls):
+        decoded = iter(calls.__next__, None)
+        picks = ((frame, look(frame.time_s)) for frame in decoded)
+        yield from ahead(analyse, picks, n_threads, n_threads)
 
 
 class _Drawing:
