@@ -63,6 +63,21 @@ def hub():
     HUB.reset()
 
 
+@pytest.fixture(scope="session")
+def published_files():
+    """The bundled weights as `python -m train publish` sends them; takes a minute."""
+    from train.publish import model_files
+
+    return model_files("someone/fer-mobilenetv2")
+
+
+@pytest.fixture
+def published(hub, published_files):
+    """The tests' Hub, with them."""
+    hub.files.update((("someone/fer-mobilenetv2", k), v) for k, v in published_files.items())
+    return hub
+
+
 @pytest.fixture
 def yunet_path():
     return shared("models", YUNET.name)

@@ -1,5 +1,6 @@
 """README and model card: every figure is in results/, every Python block runs."""
 
+import ast
 import csv
 import doctest
 import importlib
@@ -12,7 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.conftest import ROOT
 
@@ -22,7 +25,20 @@ def read(name):
 
 
 def blocks(name):
-    return re.findall(r"```python\n(.*?)```", read(name), re.S)
+    """What runs from the root of the repository, without a Hub."""
+    return [block for block in all_blocks(read(name)) if block not in reuse_blocks(name)]
+
+
+def all_blocks(text):
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+def reuse_blocks(name):
+    """What runs anywhere once the weights are published; each goes on from those before."""
+    (text,) = re.findall(
+        r"The input is a face as FER-2013(.*?)^(?:#|<!--)", read(name), re.S | re.M
+    )
+    return all_blocks(text)
 
 
 def pins(name):
@@ -50,9 +66,9 @@ def test_speeds_are_those_that_were_measured():
 
 
 def test_limits_of_the_stream_are_those_of_the_code():
-    from fer.web import live
+    from fer.web import requests
 
-    limits = f"{live._MAX_CHARS:,} characters", f"{live._MAX_PIXELS / 1e6:.1f}"
+    limits = f"{requests.MAX_CHARS:,} characters", f"{requests.MAX_PIXELS / 1e6:.1f}"
     for text in (read("README.md"), read("fer/web/live/__init__.py")):
         assert re.search(rf"{limits[0]}.*{limits[1]}\s+megapixels", text, re.S)
     (rows,) = re.findall(r"MAX_ROWS = (\d+)", read("fer/web/live/timeline.js"))
@@ -81,6 +97,35 @@ def test_python_blocks_run(name, monkeypatch, hub, start_app, capsys):
             block = block.replace("http://127.0.0.1:7860", start_app().url)
         exec(compile(block, name, "exec"), {})
     assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.keras
+@pytest.mark.parametrize("name", ["README.md", "model_card.md"])
+def test_published_weights_run_as_written(name, published, monkeypatch, tmp_path, capsys):
+    """LiteRT, ONNX Runtime, Keras (newest and pinned), and the package, from a Hub."""
+    from fer import load_classifier, read_image
+
+    photo = read_image(ROOT / "examples" / "astronaut_happy.jpg")
+    crop = photo[63:176, 167:280]
+    (expected,) = load_classifier()([crop])
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo).save("photo.jpg", quality=95)
+    Image.fromarray(crop).save("face.jpg", quality=95)
+    first, *others = reuse_blocks(name)
+    assert len(others) == 4
+    known = {}
+    exec(first.replace("<you>", "someone"), known)
+    capsys.readouterr()
+    for block, tool in zip(others, ("litert", "onnxruntime", "keras", "fer"), strict=True):
+        assert tool in block
+        exec(block, known)
+        said = ast.literal_eval(capsys.readouterr().out)
+        if tool == "fer":
+            assert said == ["happy"]
+        else:
+            assert list(said) == list(load_classifier().config.class_names)
+            assert np.abs(np.array(list(said.values())) - expected).max() < 0.02
 
 
 MODULES = ["fer", *(info.name for info in pkgutil.walk_packages([str(ROOT / "fer")], "fer."))]

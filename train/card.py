@@ -1,6 +1,7 @@
 """README and model card from results/: no figure in them is typed by hand.
 
-The prose of the card and the layout of its tables stand in card_template.md.
+The prose of the card and the layout of its tables stand in card_template.md, what both say of
+the published files in reuse_template.md.
 """
 
 import json
@@ -19,9 +20,9 @@ from train.recipes import NO_TWINS
 from train.report import PARTS, plot_names
 from train.robustness import CORRUPTIONS
 
-__all__ = ["fill_figures", "format_card", "format_figures", "write_cards"]
+__all__ = ["fill_figures", "format_card", "format_figures", "format_reuse", "write_cards"]
 
-_TEMPLATE = Path(__file__).with_name("card_template.md")
+_TEMPLATES = Path(__file__).parent
 _TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 # Watts by a part of the device's name; the first that fits counts.
 # Source: the board power of NVIDIA's data sheets (SXM); for a processor an assumption, the
@@ -315,6 +316,23 @@ def _subgroups(results: Path, sha256: str) -> dict[str, Any] | None:
     return probe if probe["sha256"] == sha256 else None
 
 
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["fixed"] = _fixed
+    return environment.get_template(name)
+
+
+def format_reuse(report: dict[str, Any]) -> str:
+    """How a stranger uses the published files, as Markdown for README and card."""
+    return _template("reuse_template.md").render(report=report).strip()
+
+
 def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> str:
     """The whole model card.
 
@@ -325,15 +343,8 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
             framing.csv, speed.csv, subgroups.json and the reports of a run with twins and
             one without, each of which may be missing.
     """
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["fixed"] = _fixed
     training = report["training"]
-    text = environment.from_string(_TEMPLATE.read_text(encoding="utf-8")).render(
+    text = _template("card_template.md").render(
         report=report,
         config=config,
         titles=_TITLES,
@@ -354,7 +365,7 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
 
 
 def write_cards(results: Path, root: Path = Path()) -> None:
-    """Write model_card.md and README.md's figures for the bundled weights.
+    """Write model_card.md, and README.md's figures and ways of use, for the bundled weights.
 
     Raises:
         InputError: results/ holds none for these very weights.
@@ -374,4 +385,5 @@ def write_cards(results: Path, root: Path = Path()) -> None:
     (root / "model_card.md").write_text(format_card(report, config, results), encoding="utf-8")
     readme = root / "README.md"
     filled = fill_figures(readme.read_text(encoding="utf-8"), format_figures(report))
+    filled = fill_figures(filled, format_reuse(report), "reuse")
     readme.write_text(filled, encoding="utf-8")
