@@ -18,7 +18,8 @@ from fer import Pipeline
 from fer.errors import InputError
 from fer.image import read_image
 from fer.web import live
-from fer.web.live import decode_frame, make_live_frame
+from fer.web.live import make_live_frame
+from fer.web.requests import MAX_CHARS, decode_frame
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, noise
 
 
@@ -124,7 +125,7 @@ def test_beyond_its_queue_the_server_says_busy_and_serves_the_others():
 
 def test_the_page_sends_frames_under_the_limits():
     worst = encoded(noise(480, 640))  # noise is the least compressible picture
-    assert len(worst["image"]) < live._MAX_CHARS
+    assert len(worst["image"]) < MAX_CHARS
     assert read_image(base64.b64decode(worst["image"].split(",")[1])).shape == (480, 640, 3)
 
 

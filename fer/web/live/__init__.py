@@ -4,41 +4,33 @@
 state of the tracker goes out with each answer and comes back with the next frame.
 """
 
-import base64
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from numpy.typing import NDArray
 
 from fer.annotate import class_color, text_color
-from fer.errors import FerError, InputError
-from fer.image import read_image
+from fer.errors import InputError
 from fer.pipeline import Pipeline
 from fer.serialize import to_dict
 from fer.track import TrackState
 from fer.web.admission import Admission, Refused
 from fer.web.icons import class_icon
+from fer.web.requests import (
+    answer_error,
+    decode_frame,
+    error_data,
+    find_host,
+    find_visitor,
+)
 
-__all__ = ["build_live_tab", "decode_frame", "make_live_frame"]
-
-log = logging.getLogger(__name__)
+__all__ = ["build_live_tab", "make_live_frame"]
 
 _HERE = Path(__file__).parent
 # One scope in the browser, in this order.
 _SCRIPTS = ("overlay.js", "timeline.js", "pace.js", "live.js")
-_PREFIX = "data:image/jpeg;base64,"
-# A 640 x 480 frame at the quality that the page sends is under 100 kB of text.
-_MAX_CHARS = 700_000
-_MAX_PIXELS = 1280 * 1280
-_MAX_NAME = 64
-# A progressive JPEG has about ten; thousands of them would keep the decoder busy for seconds.
-_MAX_SCANS = 20
-_SCAN = b"\xff\xda"
 # Two cores, two frames at work; the others wait in order of arrival. A line of more than
 # a few seconds would only bring stale answers, so beyond it the page is asked to wait.
 _N_AT_WORK = 2
@@ -54,35 +46,12 @@ _REFUSALS = {
 LiveFrame = Callable[[Any, object, str], Awaitable[dict[str, Any]]]
 
 
-def decode_frame(url: object) -> NDArray[np.uint8]:
-    """The frame (H, W, 3) uint8 RGB in a data URL "data:image/jpeg;base64,..."; untrusted.
-
-    Raises:
-        InputError: not of that form, too long, too large, or no JPEG.
-    """
-    if not isinstance(url, str) or not url.startswith(_PREFIX):
-        raise InputError(f"`image` must be a text that starts with {_PREFIX}")
-    if len(url) > _MAX_CHARS:
-        raise InputError(f"`image` must be under {_MAX_CHARS} characters. Received: {len(url)}")
-    try:
-        content = base64.b64decode(url[len(_PREFIX) :], validate=True)
-    except ValueError as error:
-        raise InputError(f"`image` must be base64: {error}") from error
-    if content.count(_SCAN) > _MAX_SCANS:
-        raise InputError(f"`image` must have at most {_MAX_SCANS} scans")
-    return read_image(content, max_pixels=_MAX_PIXELS, formats=("JPEG",))
-
-
 def _read_time(value: object) -> float:
     if value is None:
         return time.time()
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
         return float(value)
     raise InputError("`time_s` must be a number of seconds under 1e12, not milliseconds")
-
-
-def _error(code: str, message: str, **more: Any) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message, **more}}
 
 
 def make_live_frame(pipeline: Pipeline) -> LiveFrame:
@@ -105,36 +74,24 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
             code = "bad_state"
             before = TrackState.from_json(request.get("state"))
             state, result = pipeline.track(frame, before, time_s)
-        except FerError as error:
-            # One line, however the visitor's text was made.
-            log.info("live frame refused: %s", ascii(str(error))[:200])
-            return _error(code, str(error)[:500])
-        except Exception:
+        except Exception as error:
             # One broken frame must not end a visitor's stream.
-            log.exception("live frame failed")
-            return _error("internal", "This frame could not be analysed.")
+            sorry = "This frame could not be analysed."
+            return answer_error(error, "live frame", code, sorry)
         timing = {"wait": round(1000 * waited_s, 2)}
         data = to_dict(result)
         return {**data, "timing_ms": timing | data["timing_ms"], "state": state.to_json()}
 
     async def live_frame(request: Any, visitor: object, host: str) -> dict[str, Any]:
-        # All who do not say who they are and come from one place are one visitor.
-        known = isinstance(visitor, str) and 0 < len(visitor) <= _MAX_NAME
         try:
             return await admission.run(
-                (host, visitor if known else None), host, lambda waited: answer(request, waited)
+                find_visitor(visitor, host), host, lambda waited: answer(request, waited)
             )
         except Refused as refusal:
             more = {"retry_after_ms": _RETRY_AFTER_MS} if refusal.code == "busy" else {}
-            return _error(refusal.code, _REFUSALS[refusal.code], **more)
+            return error_data(refusal.code, _REFUSALS[refusal.code], **more)
 
     return live_frame
-
-
-def _host(request: gr.Request | None) -> str:
-    """Where a call comes from; behind a proxy that the server trusts, where it says."""
-    client = None if request is None else request.client
-    return "" if client is None else str(client.host)
 
 
 def _build_endpoint(answer: LiveFrame) -> None:
@@ -162,7 +119,7 @@ def _build_endpoint(answer: LiveFrame) -> None:
         """
         visitor = None if request is None else request.session_hash
         frame = {"image": image, "state": state, "time_s": time_s}
-        return await answer(frame, visitor, _host(request))
+        return await answer(frame, visitor, find_host(request))
 
     gr.api(live_frame, api_name="live_frame", concurrency_limit=None)
 
@@ -174,7 +131,7 @@ def build_live_tab(pipeline: Pipeline) -> gr.HTML:
 
     async def live_frame(data: Any, request: gr.Request) -> dict[str, Any]:
         visitor = data.get("visitor") if isinstance(data, dict) else None
-        return await answer(data, visitor, _host(request))
+        return await answer(data, visitor, find_host(request))
 
     _build_endpoint(answer)
     colors = [class_color(i) for i in range(len(names))]

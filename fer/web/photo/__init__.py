@@ -7,7 +7,6 @@ a face the browser sends its crop back, so any copy of the server can answer.
 
 import base64
 import io
-import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from PIL import Image
 
 from fer.annotate import annotate, class_color, text_color
 from fer.crop import crop_faces
-from fer.errors import FerError, InputError
+from fer.errors import InputError
 from fer.explain import explain, overlay
 from fer.image import read_image
 from fer.pipeline import Pipeline
@@ -31,8 +30,15 @@ from fer.table import TableWriter, face_schema
 from fer.types import FrameResult
 from fer.web.admission import Admission, Refused
 from fer.web.icons import class_icon
-from fer.web.live import decode_frame
 from fer.web.photo.input import PhotoInput
+from fer.web.requests import (
+    JPEG_URL,
+    answer_error,
+    decode_frame,
+    error_data,
+    find_host,
+    find_visitor,
+)
 
 __all__ = [
     "annotate_picture",
@@ -41,8 +47,6 @@ __all__ = [
     "make_explain_face",
     "show_picture",
 ]
-
-log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
 # One scope in the browser, in this order.
@@ -56,7 +60,6 @@ _JPEG_QUALITY = 90
 _N_AT_WORK = 1
 _MAX_WAITING = 32
 _PATIENCE_S = 15.0
-_MAX_NAME = 64
 _REFUSALS = {
     "busy": "Many people are here right now. Choose the face again in a moment.",
     "stale": "Another face was chosen meanwhile, or this one waited too long.",
@@ -67,17 +70,7 @@ ExplainFace = Callable[[Any, str], Awaitable[dict[str, Any]]]
 
 def _problem(error: Exception) -> dict[str, Any]:
     """What a visitor or a program is told of an error."""
-    if isinstance(error, FerError):
-        # One line, however the visitor's file was named.
-        log.info("picture refused: %s", ascii(str(error))[:200])
-        return _error("bad_image", str(error)[:500])
-    # A visitor gets a sentence, the log gets the trace.
-    log.error("picture failed", exc_info=error)
-    return _error("internal", "This picture could not be analysed.")
-
-
-def _error(code: str, message: str) -> dict[str, Any]:
-    return {"error": {"code": code, "message": message}}
+    return answer_error(error, "picture", "bad_image", "This picture could not be analysed.")
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
@@ -87,7 +80,7 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 
 def _data_url(image: NDArray[np.uint8]) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(_jpeg(image)).decode()
+    return JPEG_URL + base64.b64encode(_jpeg(image)).decode()
 
 
 def _shrink(image: NDArray[np.uint8], long_side_px: int) -> NDArray[np.uint8]:
@@ -178,12 +171,9 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
             index = _read_class(request.get("class_index"), len(classifier.config.class_names))
             crop = _shrink(decode_frame(request.get("crop")), _CROP_PX)
             heat = explain(classifier, crop, index)
-        except FerError as error:
-            log.info("explanation refused: %s", ascii(str(error))[:200])
-            return _error("bad_request", str(error)[:500])
-        except Exception:
-            log.exception("explanation failed")
-            return _error("internal", "This face could not be explained.")
+        except Exception as error:
+            sorry = "This face could not be explained."
+            return answer_error(error, "explanation", "bad_request", sorry)
         return {
             "map": _data_url(overlay(crop, heat)),
             "lowers": max(0.0, float(heat.max())),
@@ -192,14 +182,10 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
 
     async def explain_face(request: Any, host: str) -> dict[str, Any]:
         visitor = request.get("visitor") if isinstance(request, dict) else None
-        # All who do not say who they are and come from one place are one visitor.
-        known = isinstance(visitor, str) and 0 < len(visitor) <= _MAX_NAME
         try:
-            return await admission.run(
-                (host, visitor if known else None), host, lambda _: answer(request)
-            )
+            return await admission.run(find_visitor(visitor, host), host, lambda _: answer(request))
         except Refused as refusal:
-            return _error(refusal.code, _REFUSALS[refusal.code])
+            return error_data(refusal.code, _REFUSALS[refusal.code])
 
     return explain_face
 
@@ -217,8 +203,7 @@ def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> 
     answer = make_explain_face(pipeline)
 
     async def explain_face(data: Any, request: gr.Request) -> dict[str, Any]:
-        client = request.client
-        return await answer(data, "" if client is None else str(client.host))
+        return await answer(data, find_host(request))
 
     colors = [class_color(i) for i in range(len(names))]
     return gr.HTML(

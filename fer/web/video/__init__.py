@@ -19,6 +19,7 @@ from fer.media import VIDEO_SUFFIXES, VideoInfo, probe_video
 from fer.pipeline import Pipeline
 from fer.video import Progress, VideoReport, analyse_video, check_duration
 from fer.web.examples import list_examples
+from fer.web.requests import error_data
 from fer.web.video.report import clock, report_html
 
 __all__ = ["build_video_tab", "max_video_minutes"]
@@ -204,14 +205,14 @@ def _build_endpoint(pipeline: Pipeline) -> None:
         # Gradio shows one line of each to programs, so each is one line.
         nothing = None, None, None
         if video is None:
-            yield *nothing, _error_data("`video` must be a file. Received: None")
+            yield *nothing, error_data("bad_video", "`video` must be a file. Received: None")
             return
         for step in _follow(pipeline, video, rate):
             if isinstance(step, Progress):
                 progress((step.n_frames, step.n_frames_total), unit="frames")
                 yield (gr.skip(),) * 4
             elif isinstance(step, FerError):
-                yield *nothing, _error_data(str(step))
+                yield *nothing, error_data("bad_video", str(step))
             else:
                 report, files = step
                 yield files["mp4"], files["csv"], files["parquet"], report.to_dict()
@@ -233,10 +234,6 @@ def _build_endpoint(pipeline: Pipeline) -> None:
             concurrency_limit=1,
             concurrency_id="video",
         )
-
-
-def _error_data(message: str) -> dict[str, Any]:
-    return {"error": {"code": "bad_video", "message": message}}
 
 
 def build_video_tab(pipeline: Pipeline) -> None:

@@ -1,0 +1,95 @@
+"""What visitors and programs send, which is untrusted, and how they hear that it went wrong."""
+
+import base64
+import logging
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
+
+from fer.errors import FerError, InputError
+from fer.image import read_image
+
+__all__ = [
+    "JPEG_URL",
+    "MAX_CHARS",
+    "MAX_PIXELS",
+    "answer_error",
+    "decode_frame",
+    "error_data",
+    "find_host",
+    "find_visitor",
+]
+
+log = logging.getLogger(__name__)
+
+JPEG_URL = "data:image/jpeg;base64,"
+# A 640 x 480 frame at the quality that the page sends is under 100 kB of text.
+MAX_CHARS = 700_000
+MAX_PIXELS = 1280 * 1280
+# A progressive JPEG has about ten; thousands of them would keep the decoder busy for seconds.
+_MAX_SCANS = 20
+_SCAN = b"\xff\xda"
+_MAX_NAME = 64
+
+
+def decode_frame(url: object) -> NDArray[np.uint8]:
+    """The frame (H, W, 3) uint8 RGB in a data URL "data:image/jpeg;base64,..."; untrusted.
+
+    Raises:
+        InputError: not of that form, too long, too large, or no JPEG.
+    """
+    if not isinstance(url, str) or not url.startswith(JPEG_URL):
+        raise InputError(f"`image` must be a text that starts with {JPEG_URL}")
+    if len(url) > MAX_CHARS:
+        raise InputError(f"`image` must be under {MAX_CHARS} characters. Received: {len(url)}")
+    try:
+        content = base64.b64decode(url[len(JPEG_URL) :], validate=True)
+    except ValueError as error:
+        raise InputError(f"`image` must be base64: {error}") from error
+    if content.count(_SCAN) > _MAX_SCANS:
+        raise InputError(f"`image` must have at most {_MAX_SCANS} scans")
+    return read_image(content, max_pixels=MAX_PIXELS, formats=("JPEG",))
+
+
+def find_host(request: gr.Request | None) -> str:
+    """Where a call comes from; behind a proxy that the server trusts, where it says."""
+    client = None if request is None else request.client
+    return "" if client is None else str(client.host)
+
+
+def find_visitor(name: object, host: str) -> tuple[str, str | None]:
+    """By what the calls of one visitor are known.
+
+    All who do not say who they are and come from one place are one visitor.
+
+    Args:
+        name: that the visitor's browser gave itself; untrusted.
+        host: where the call comes from.
+    """
+    known = isinstance(name, str) and 0 < len(name) <= _MAX_NAME
+    return host, str(name) if known else None
+
+
+def error_data(code: str, message: str, **more: Any) -> dict[str, Any]:
+    """The answer of every endpoint where there is no other; `more` stands beside the two."""
+    return {"error": {"code": code, "message": message, **more}}
+
+
+def answer_error(error: Exception, what: str, code: str, sorry: str) -> dict[str, Any]:
+    """The answer to a call that raised; the log hears of it.
+
+    Args:
+        error: what was raised: a `FerError` says what is wrong with what was sent, any other
+            is a mistake of ours.
+        what: the log calls it, such as "picture".
+        code: of a `FerError`; any other is "internal".
+        sorry: a sentence for any other, which tells no details.
+    """
+    if isinstance(error, FerError):
+        # One line, however the visitor's text was made.
+        log.info("%s refused: %s", what, ascii(str(error))[:200])
+        return error_data(code, str(error)[:500])
+    log.error("%s failed", what, exc_info=error)
+    return error_data("internal", sorry)
