@@ -257,6 +257,53 @@ def card(results: Results = Path("results")) -> None:
     write_cards(results)
 
 
+@app.command()
+def publish(
+    repo: Annotated[str, typer.Option(help="Model repository of the Hub, user/name.")],
+    space: Annotated[
+        str | None, typer.Option(help="Space that runs the model, user/name. [none]")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Data set of the Hub that the model was trained on, user/name. [none]"),
+    ] = None,
+    weights: Annotated[
+        Path, typer.Option(help="Folder with fer.json, model.tflite and model.keras.")
+    ] = WEIGHTS_FOLDER,
+    results: Results = Path("results"),
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            help="Model card, which must name the sha256 of model.tflite. [model_card.md, or one "
+            "from the figures where that is about other weights]"
+        ),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make new ones private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="End with the plan.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for copies of what is published.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Publish weights in every format with their card, and the page as a Space, a commit each."""
+    from train.publish import publish as send
+
+    send(
+        repo,
+        space,
+        dataset,
+        weights=weights,
+        results=results,
+        card=card,
+        private=private,
+        dry_run=dry_run,
+        out=out,
+        confirm=lambda question: yes or typer.confirm(question),
+        show=typer.echo,
+        tell=lambda text: typer.echo(text, err=True),
+    )
+
+
 def main() -> None:
     """Run the command line; an expected error is one line and exit code 1."""
     logging.basicConfig(level=logging.WARNING)
