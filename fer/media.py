@@ -545,6 +545,7 @@ class VideoWriter:
         self._last_s: float | None = None
         self._step_s = 1 / _DEFAULT_FPS
         self._held: Packet[VideoStream] | None = None
+        self._sound: _Sound | None = None
         try:
             self._partial().open("wb").close()
         except OSError as error:
@@ -559,7 +560,8 @@ class VideoWriter:
         )
         try:
             self._stream = self._add_stream()
-            self._sound = None if sound_of is None else _Sound(sound_of, self._container)
+            if sound_of is not None:
+                self._sound = _Sound(sound_of, self._container)
         except BaseException:
             self.discard()
             raise

@@ -101,7 +101,12 @@ class TableWriter:
                 ) from error
         else:
             self._sink = target
-        self._writer = _open_writer(form, self._sink, schema)
+        self._writer: Any = None
+        try:
+            self._writer = _open_writer(form, self._sink, schema)
+        except BaseException:
+            self.discard()
+            raise
 
     def _partial(self) -> Path:
         assert self._path is not None
@@ -137,7 +142,8 @@ class TableWriter:
         with contextlib.suppress(Exception):  # whatever failed may fail again
             self._writer.close()
         if self._path is not None:
-            self._sink.close()
+            with contextlib.suppress(OSError):
+                self._sink.close()
             self._partial().unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -150,7 +156,11 @@ class TableWriter:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            self.close()
+            try:
+                self.close()
+            except BaseException:
+                self.discard()
+                raise
         else:
             self.discard()
 

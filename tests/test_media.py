@@ -664,6 +664,16 @@ def test_nothing_half_made_is_left(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_stream_that_cannot_be_made_leaves_no_file(tmp_path, monkeypatch):
+    def fail(self):
+        raise RuntimeError("no encoder")
+
+    monkeypatch.setattr(VideoWriter, "_add_stream", fail)
+    with pytest.raises(RuntimeError, match="no encoder"):
+        VideoWriter(tmp_path / "out.mp4", 64, 48)
+    assert not list(tmp_path.iterdir())
+
+
 def test_places_where_no_video_can_be_written(clip, tmp_path):
     with pytest.raises(InputError, match=r"must end in .mp4. Received: out.avi"):
         VideoWriter(tmp_path / "out.avi", 64, 48)

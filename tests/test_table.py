@@ -1,3 +1,4 @@
+import contextlib
 import csv
 import io
 import json
@@ -68,6 +69,31 @@ def test_what_fails_leaves_no_file(tmp_path):
         table.write([*make_rows(), {"colour": 3}])
     assert [path.name for path in tmp_path.iterdir()] == ["faces.csv"]
     assert (tmp_path / "faces.csv").read_text() == "older"
+
+
+@contextlib.contextmanager
+def full_disk(n_bytes):
+    """No file of this process grows beyond so many bytes."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("n_rows", [3, 20_000])
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_full_disk_cuts_off_leaves_no_file(form, n_rows, tmp_path):
+    path = tmp_path / f"faces.{form}"
+    path.write_text("older")
+    rows = [{"file": f"{i}.png"} for i in range(n_rows)]
+    error = pytest.raises(OSError, match="File too large")
+    with full_disk(40), error, TableWriter(path, SCHEMA) as table:
+        table.write(rows)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "older"
 
 
 def test_what_is_no_table_is_refused(tmp_path):
