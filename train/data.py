@@ -7,6 +7,7 @@ passes through.
 import hashlib
 import math
 import os
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer.errors import InputError
+from fer.batch.data import HUB_PREFIX
+from fer.errors import HubError, InputError
+from fer.hub import _reason
 from fer.image import image_to_frame
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
@@ -32,6 +35,7 @@ __all__ = [
     "load_rows",
     "load_split",
     "open_csv",
+    "pin_dataset",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -61,6 +65,8 @@ _FERPLUS_COLUMNS = {
     )
 }
 _CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+_REPOSITORY = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@(.+))?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -114,16 +120,100 @@ def default_dataset() -> str:
 
 def dataset_name(dataset: str) -> str:
     """What to call `dataset` in a record: a Hub repository as it is, a folder by its name."""
-    return Path(dataset).name if Path(dataset).exists() else dataset
+    if Path(dataset).exists():
+        return Path(dataset).name
+    return dataset.removeprefix(HUB_PREFIX)
+
+
+def _repository(dataset: str) -> tuple[str, str | None] | None:
+    """Name and revision of a data set of the Hub; None where `dataset` can be none."""
+    if Path(dataset).exists() or dataset.endswith(".csv"):
+        return None
+    found = _REPOSITORY.fullmatch(dataset.removeprefix(HUB_PREFIX))
+    return None if found is None else (found[1], found[2])
+
+
+def pin_dataset(dataset: str) -> str:
+    """`dataset` with the commit that it stands at, so that all who read it read the same.
+
+    HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE mean what they mean to huggingface_hub.
+
+    Args:
+        dataset: see `load_rows`.
+
+    Returns:
+        "USER/NAME@COMMIT" for a data set of the Hub; where the Hub must not be asked
+        (HF_HUB_OFFLINE), the commit is that of the newest copy in the cache of `datasets`.
+        Anything else as it came.
+
+    Raises:
+        HubError: the Hub has no such data set or revision, shows it to others only, or cannot
+            be asked.
+    """
+    repository = _repository(dataset)
+    if repository is None:
+        return dataset
+    name, revision = repository
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return f"{name}@{revision}"
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import DEFAULT_REVISION
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    try:
+        # By its name, because mirrors of the Hub do not all know what is meant by none.
+        commit = HfApi().dataset_info(name, revision=revision or DEFAULT_REVISION).sha
+    except OfflineModeIsEnabled as error:
+        if revision is not None:
+            raise HubError(
+                f"without asking the Hub, the revision of {name} must be a whole commit. "
+                f"Received: {revision}"
+            ) from error
+        commit = _cached_commit(_load(name, None))
+    except Exception as error:  # of the client, and of whichever HTTP library it uses
+        raise HubError(_unavailable(dataset, error)) from error
+    return f"{name}@{commit}"
+
+
+def _unavailable(dataset: str, error: Exception) -> str:
+    return f"no such folder or file, and cannot have the data set {dataset}: {_reason(error)}"
+
+
+def _load(name: str, commit: str | None) -> datasets.DatasetDict:
+    try:
+        return datasets.load_dataset(name, revision=commit, keep_in_memory=False)
+    except Exception as error:  # of the client, and of whichever HTTP library it uses
+        where = name if commit is None else f"{name}@{commit}"
+        raise HubError(_unavailable(where, error)) from error
+
+
+def _cached_commit(splits: datasets.DatasetDict) -> str:
+    """The commit that splits of the Hub are of; `datasets` calls their folder by it."""
+    first = next(iter(splits.values()))
+    return Path(first.cache_files[0]["filename"]).parent.name
+
+
+def _open_pinned(dataset: str) -> datasets.DatasetDict:
+    name, _, commit = pin_dataset(dataset).partition("@")
+    splits = _load(name, commit)
+    # Whatever goes wrong, `datasets` falls back on the newest copy in its cache, of any commit.
+    if (found := _cached_commit(splits)) != commit:
+        raise HubError(
+            f"cannot have the data set {name}@{commit}: the Hub does not give it, and the cache "
+            f"has {found}"
+        )
+    return splits
 
 
 def load_rows(dataset: str, split: str) -> datasets.Dataset:
     """One split of `dataset`, with columns `image` and `label` (a ClassLabel).
 
     Args:
-        dataset: a Hub repository, a folder that `datasets.load_dataset` reads (Parquet
-            files, or pictures in a folder a class, with or without a folder a split above
-            them), or a CSV file with `pixels` in the layout of fer2013.csv.
+        dataset: a data set of the Hub, "USER/NAME" or "USER/NAME@REVISION" (commit, branch or
+            tag; see `pin_dataset`), with "hf://datasets/" before it or not; a folder that
+            `datasets.load_dataset` reads (Parquet files, or pictures in a folder a class,
+            with or without a folder a split above them); or a CSV file with `pixels` in the
+            layout of fer2013.csv.
         split: "train", "validation" or "test". A test or validation split that `dataset`
             lacks is held out of its training split: every `_HELD_OUT`-th part of each
             class, the same each time.
@@ -131,6 +221,7 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
     Raises:
         InputError: no training split, a column missing, a class without a picture, or
             too few pictures to hold some out.
+        HubError: a data set of the Hub cannot be had.
     """
     if split not in SPLITS:
         raise InputError(f"split must be one of {SPLITS}. Received: {split!r}")
@@ -169,6 +260,8 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
 
 
 def _open(dataset: str) -> datasets.DatasetDict:
+    if _repository(dataset) is not None:
+        return _open_pinned(dataset)
     try:
         return datasets.load_dataset(dataset)
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
@@ -293,13 +386,14 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
     """Decode one split into model input.
 
     Args:
-        dataset: Hub repository or folder, as `datasets.load_dataset` takes it.
+        dataset: see `load_rows`.
         split: "train", "validation" or "test".
         config: says the input that the model wants.
 
     Raises:
         InputError: split or column missing, an image that cannot be decoded, or a label
             outside the class names.
+        HubError: a data set of the Hub cannot be had.
     """
     rows = load_rows(dataset, split)
     class_names = tuple(rows.features["label"].names)

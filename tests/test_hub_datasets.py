@@ -1,0 +1,288 @@
+"""Data sets by the name that the Hub has for them: the same rows, at the revision that was asked."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bench.apps import free_port
+from fer.errors import HubError, InputError
+from tests import olah_server
+from tests.conftest import ROOT, shared
+from tests.hub_server import TOKEN
+
+datasets = pytest.importorskip("datasets")
+
+from tests.toy_data import make_dataset
+from train.data import dataset_name, load_rows, load_split, pin_dataset
+
+# What is stored of every row, by split: by training's way of reading, and streamed.
+READ = """
+import hashlib, json, sys
+import datasets
+from train.data import load_rows, pin_dataset
+
+def digest(rows):
+    sha = hashlib.sha256()
+    count = 0
+    for row in rows.cast_column("image", datasets.Image(decode=False)):
+        sha.update(row.pop("image")["bytes"])
+        sha.update(repr(sorted(row.items())).encode())
+        count += 1
+    return count, sha.hexdigest()
+
+folder, name = sys.argv[1:]
+splits = ("train", "validation", "test")
+pinned = pin_dataset(name)
+repository, commit = pinned.split("@")
+streamed = datasets.load_dataset(repository, revision=commit, streaming=True)
+assert isinstance(streamed, datasets.IterableDatasetDict)
+print(json.dumps({
+    "commit": commit,
+    "folder": [digest(load_rows(folder, split)) for split in splits],
+    "hub": [digest(load_rows(pinned, split)) for split in splits],
+    "streamed": [digest(streamed[split]) for split in splits],
+}))
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def publish(hub, repo_id, folder):
+    """The files of `folder` as a data set of the tests' Hub; returns its commit."""
+    repo = f"datasets/{repo_id}"
+    for path in folder.rglob("*.parquet"):
+        hub.files[repo, path.relative_to(folder).as_posix()] = path.read_bytes()
+    return hub.commit(repo)
+
+
+def gray(rows):
+    return [int(np.asarray(image).mean()) for image in rows["image"]]
+
+
+@pytest.fixture
+def toys(tmp_path):
+    return tmp_path / "toys", make_dataset(tmp_path / "toys")
+
+
+def test_rows_of_a_repository_are_those_of_the_folder(hub, toys):
+    folder, source = toys
+    commit = publish(hub, "someone/toys", folder)
+    for name in ("someone/toys", "someone/toys@main", f"hf://datasets/someone/toys@{commit}"):
+        assert pin_dataset(name) == f"someone/toys@{commit}"
+        assert gray(load_rows(name, "test")) == gray(load_rows(source, "test"))
+    assert dataset_name(pin_dataset("someone/toys")) == f"someone/toys@{commit}"
+    streamed = datasets.load_dataset("someone/toys", split="test", streaming=True)
+    assert [row["label"] for row in streamed] == load_rows(source, "test")["label"]
+
+
+def test_a_pinned_data_set_stays_what_it_was(hub, toys, tmp_path):
+    folder, source = toys
+    first = publish(hub, "someone/moving", folder)
+    hub.refs["datasets/someone/moving", "v1"] = first
+    pinned = pin_dataset("someone/moving")
+    make_dataset(tmp_path / "later", n=12)
+    second = publish(hub, "someone/moving", tmp_path / "later")
+    assert len(load_rows("someone/moving", "test")) == 12
+    for name in (pinned, "someone/moving@v1", f"someone/moving@{first}"):
+        assert gray(load_rows(name, "test")) == gray(load_rows(source, "test"))
+    assert pin_dataset("someone/moving@v1") == pinned == f"someone/moving@{first}"
+    assert pin_dataset("someone/moving") == f"someone/moving@{second}"
+
+
+def test_what_the_hub_does_not_have_is_named(hub, toys):
+    folder, _ = toys
+    publish(hub, "someone/here", folder)
+    with pytest.raises(HubError, match=r"nobody/nothing.*RepositoryNotFoundError"):
+        load_rows("nobody/nothing", "train")
+    with pytest.raises(HubError, match=r"someone/here@v9.*RevisionNotFoundError"):
+        load_rows("someone/here@v9", "train")
+    with pytest.raises(HubError, match=f"someone/here@{'0' * 40}"):
+        load_rows(f"someone/here@{'0' * 40}", "train")
+    hub.files["datasets/someone/words", "train.csv"] = b"a,b\n1,2\n"
+    with pytest.raises(InputError, match=r"someone/words\[train\] must have columns"):
+        load_rows("someone/words", "train")
+    hub.files["datasets/someone/empty", "notes.bin"] = b"nothing"
+    with pytest.raises(HubError, match="someone/empty"):
+        load_rows("someone/empty", "train")
+    with pytest.raises(InputError, match="../nothing/here must be"):
+        load_rows("../nothing/here", "train")
+
+
+def test_a_private_data_set_wants_a_token_that_may_read_it(hub, toys, monkeypatch):
+    folder, source = toys
+    publish(hub, "someone/private", folder)
+    hub.private.add("datasets/someone/private")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with pytest.raises(HubError, match=r"someone/private.*401.*HF_TOKEN"):
+        load_rows("someone/private", "test")
+    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+    with pytest.raises(HubError, match=r"someone/private.*Invalid credentials.*HF_TOKEN"):
+        load_rows("someone/private", "test")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert gray(load_rows("someone/private", "test")) == gray(load_rows(source, "test"))
+
+
+def test_without_the_hub_the_copy_at_that_commit_serves_and_no_other(hub, toys):
+    folder, source = toys
+    commit = publish(hub, "someone/cached", folder)
+    assert len(load_rows("someone/cached", "test")) == 24
+    hub.fault = 500
+    with pytest.raises(HubError, match=r"someone/cached.*500"):
+        load_rows("someone/cached", "test")
+    hub.reset()  # the data set is gone
+    with pytest.raises(HubError, match=r"someone/cached.*RepositoryNotFoundError"):
+        load_rows("someone/cached", "test")
+    pinned = f"someone/cached@{commit}"
+    assert gray(load_rows(pinned, "test")) == gray(load_rows(source, "test"))
+    # `datasets` would give the copy at hand for it.
+    with pytest.raises(HubError, match=f"{'1' * 40}.*the cache has {commit}"):
+        load_rows(f"someone/cached@{'1' * 40}", "test")
+
+
+def run_python(*arguments, **environment):
+    """Another process, because the client reads its environment when it is imported."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=os.environ | {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1"} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.slow
+def test_offline_the_cache_serves_and_its_commit_is_recorded(hub, toys, tmp_path):
+    folder, source = toys
+    commit = publish(hub, "someone/offline", folder)
+    home = str(tmp_path / "hf")
+    code, _, said = run_python("-c", READ, source, "someone/offline", HF_HOME=home)
+    assert code == 0, said
+    hub.reset()
+    script = (
+        "import sys\nfrom train.data import *\nfor name in sys.argv[1:]:\n"
+        "  print(pin_dataset(name), len(load_rows(name, 'test')))"
+    )
+    names = ("someone/offline", f"someone/offline@{commit}")
+    code, out, said = run_python("-c", script, *names, HF_HOME=home, HF_HUB_OFFLINE="1")
+    assert code == 0, said
+    assert out.splitlines() == [f"someone/offline@{commit} 24"] * 2
+    assert hub.requests == []
+    for name, reason in {
+        "someone/offline@v1": "must be a whole commit. Received: v1",
+        "someone/never": "someone/never",
+        f"someone/offline@{'1' * 40}": f"the cache has {commit}",
+    }.items():
+        code, _, said = run_python("-c", script, name, HF_HOME=home, HF_HUB_OFFLINE="1")
+        assert code == 1
+        assert reason in said.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def olah(request, tmp_path_factory):
+    """Starts a mirror that serves git repositories as data sets of the Hub."""
+    if shutil.which("git") is None:
+        pytest.skip("needs git, which is not installed here")
+    folder = tmp_path_factory.mktemp("olah")
+    cache = getattr(request.config, "cache", None)
+    environment = folder / "environment" if cache is None else cache.mkdir("olah")
+    try:
+        python = olah_server.install(environment)
+    except olah_server.CannotInstall as error:
+        pytest.skip(f"needs the package olah, which cannot be installed: {error}")
+    (folder / "repositories").mkdir()
+    with olah_server.serve(python, folder, free_port()) as url:
+        yield folder / "repositories" / "datasets", url
+
+
+def check_reading(olah, source, name, tmp_path, tag=None):
+    """Publish the folder `source` on the mirror, read it in three ways; returns the counts."""
+    repositories, url = olah
+    repository = olah_server.Git(repositories / name)
+    shutil.copytree(source, repositories / name, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    commit = repository.commit(tag)
+    home = str(tmp_path / "hf")
+    code, out, said = run_python("-c", READ, source, name, HF_ENDPOINT=url, HF_HOME=home)
+    assert code == 0, said
+    seen = json.loads(out)
+    assert seen["commit"] == commit
+    assert seen["hub"] == seen["folder"]
+    assert seen["streamed"] == seen["folder"]
+    return [count for count, _ in seen["folder"]], repository
+
+
+@pytest.mark.slow
+def test_a_mirror_of_the_hub_gives_the_same_rows_streamed_or_not(olah, toys, tmp_path):
+    folder, source = toys
+    counts, repository = check_reading(olah, folder, "someone/toys", tmp_path, tag="v1")
+    assert counts == [24, 24, 24]
+    shutil.rmtree(repository.folder / "data")
+    make_dataset(tmp_path / "later", n=12)
+    shutil.copytree(tmp_path / "later", repository.folder, dirs_exist_ok=True)
+    second = repository.commit()
+    script = (
+        "import sys\nfrom train.data import *\nfor name in sys.argv[1:]:\n"
+        "  print(pin_dataset(name), len(load_rows(name, 'test')))"
+    )
+    names = ("someone/toys", "someone/toys@main", "someone/toys@v1")
+    home = str(tmp_path / "hf")
+    code, out, said = run_python("-c", script, *names, HF_ENDPOINT=olah[1], HF_HOME=home)
+    assert code == 0, said
+    pinned = [line.split() for line in out.splitlines()]
+    assert pinned[0] == pinned[1] == [f"someone/toys@{second}", "12"]
+    assert pinned[2][1] == "24"
+    code, _, said = run_python("-c", script, "nobody/nothing", HF_ENDPOINT=olah[1], HF_HOME=home)
+    assert code == 1
+    assert "cannot have the data set nobody/nothing" in said.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_mirror_of_the_hub_gives_fer2013(olah, tmp_path):
+    counts, _ = check_reading(olah, shared("data", "fer2013"), "someone/fer2013", tmp_path)
+    assert counts == [28709, 3589, 3589]
+
+
+@pytest.mark.slow
+@pytest.mark.keras
+def test_training_and_evaluation_by_name_record_the_commit(olah, toys, tmp_path):
+    pytest.importorskip("keras")
+    folder, source = toys
+    repositories, url = olah
+    repository = olah_server.Git(repositories / "someone" / "trained")
+    shutil.copytree(folder, repository.folder, dirs_exist_ok=True)
+    commit = repository.commit("v1")
+    environment = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "hf"), "CUDA_VISIBLE_DEVICES": ""}
+    run, results = tmp_path / "run", tmp_path / "results"
+    data = ("--dataset", "someone/trained@v1")
+    code, _, said = run_python(
+        *("-m", "train", "fit", "smoke", "--init", "random", *data, "--out", run), **environment
+    )
+    assert code == 0, said
+    config = json.loads((run / "export" / "fer.json").read_text(encoding="utf-8"))
+    assert config["dataset"] == f"someone/trained@{commit}"
+    split = load_split(source, "train", _config(config))
+    assert config["dataset_sha256"] == split.sha256
+    code, _, said = run_python(
+        *("-m", "train", "evaluate", run / "export", *data, "--results", results), **environment
+    )
+    assert code == 0, said
+    report = json.loads((results / "smoke.json").read_text(encoding="utf-8"))
+    assert report["dataset"] == f"someone/trained@{commit}"
+    assert report["full"]["n_images"] == 24
+
+
+def _config(content):
+    from fer.types import ModelConfig
+
+    return ModelConfig(class_names=tuple(content["class_names"]), input_size=48, detail_size=48)
