@@ -1,14 +1,16 @@
 """Fair turns in a crowd, and bodies that are refused at the door."""
 
 import asyncio
-import logging
+import contextlib
 import threading
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
-from fer.web.admission import Admission, BodyLimit, Refused
+from fer.web.admission import Admission, BodyLimit, RateLimit, Refused, max_per_minute
+from fer.web.traffic import traffic
 
 
 class Crowd:
@@ -177,13 +179,15 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": str(n_bytes).encode()})
 
 
-def said(caplog):
-    return [line.getMessage() for line in caplog.records if line.name.startswith("fer.")]
+def refused(code):
+    """How many requests were refused with a code since the start."""
+    return traffic.counts()["request"]["refused"].get(code, 0)
 
 
-def post(path, content, limit=100):
+def post(path, content, limit=100, upload_limit=1000):
     async def story():
-        transport = httpx.ASGITransport(BodyLimit(echo, max_bytes=limit))
+        app = BodyLimit(echo, max_bytes=limit, max_upload_bytes=upload_limit)
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
             return await client.post(path, content=content)
 
@@ -196,25 +200,181 @@ async def in_parts(n_bytes):
 
 
 @pytest.mark.parametrize("make", [lambda n: b"x" * n, in_parts])
-def test_bodies_are_bounded_with_and_without_a_declared_length(make, caplog):
-    caplog.set_level(logging.INFO)
-    path = "/gradio_api/component_server"
-    assert post(path, make(100)).text == "100"
-    assert not said(caplog)
-    reply = post(path, make(101))
+@pytest.mark.parametrize(
+    ("path", "limit"), [("/gradio_api/component_server", 100), ("/gradio_api/upload", 1000)]
+)
+def test_bodies_are_bounded_with_and_without_a_declared_length(make, path, limit):
+    before = refused("too_large")
+    assert post(path, make(limit)).text == str(limit)
+    assert refused("too_large") == before
+    reply = post(path, make(limit + 1))
     assert reply.status_code == 413
     assert reply.json()["error"]["code"] == "too_large"
-    assert said(caplog) == ["request refused: too large"]
+    assert refused("too_large") == before + 1
 
 
-def test_uploads_are_left_to_gradio_and_nothing_else_of_that_name():
-    assert post("/gradio_api/upload", b"x" * 500).text == "500"
+def test_only_the_route_of_uploads_takes_files():
     assert post("/gradio_api/call/upload", b"x" * 500).status_code == 413
 
 
-def test_a_malformed_call_is_one_line_but_other_crashes_are_seen(caplog):
-    caplog.set_level(logging.INFO)
+def test_a_malformed_call_is_counted_but_other_crashes_are_seen():
+    before = refused("malformed")
     assert post("/gradio_api/component_server/", b"xxx").status_code == 400
-    assert said(caplog) == ["request refused: malformed (KeyError)"]
+    assert refused("malformed") == before + 1
     with pytest.raises(KeyError):
         post("/gradio_api/queue/join", b"xxx")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_nothing_is_fetched_from_other_addresses_for_a_visitor(method):
+    async def story():
+        app = BodyLimit(echo, max_bytes=100, max_upload_bytes=100)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            url = "/gradio_api/file=https://example.org/large.bin"
+            return await client.request(method, url)
+
+    assert asyncio.run(story()).status_code == 403
+
+
+def clock_at(monkeypatch, now):
+    monkeypatch.setattr("fer.web.admission.time", SimpleNamespace(monotonic=lambda: now[0]))
+
+
+def test_a_host_may_ask_so_often_a_minute(monkeypatch):
+    now = [1000.0]
+    clock_at(monkeypatch, now)
+    rate = RateLimit(6)
+    assert [rate.wait_s("192.0.2.1") for _ in range(6)] == [0] * 6
+    assert rate.wait_s("192.0.2.1") == pytest.approx(10)
+    assert rate.wait_s("192.0.2.2") == 0
+    now[0] += 9
+    assert rate.wait_s("192.0.2.1") == pytest.approx(1)
+    now[0] += 1
+    assert rate.wait_s("192.0.2.1") == 0
+    assert rate.wait_s("192.0.2.1") == pytest.approx(10)
+    now[0] += 60
+    assert [rate.wait_s("192.0.2.1") for _ in range(6)] == [0] * 6
+
+
+def test_a_home_is_one_host_and_this_machine_is_none():
+    rate = RateLimit(1)
+    assert rate.wait_s("2001:db8:0:1::1") == 0
+    assert rate.wait_s("2001:db8:0:1:ffff::2") > 0
+    assert rate.wait_s("2001:db8:0:2::1") == 0
+    assert rate.wait_s("192.0.2.1") == 0
+    assert rate.wait_s("::ffff:192.0.2.1") > 0
+    for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+        assert [rate.wait_s(host) for _ in range(3)] == [0] * 3
+
+
+def test_without_a_limit_everybody_may_ask():
+    assert [RateLimit(None).wait_s("192.0.2.1") for _ in range(3)] == [0] * 3
+
+
+def test_many_hosts_do_not_fill_the_memory(monkeypatch):
+    now = [0.0]
+    clock_at(monkeypatch, now)
+    monkeypatch.setattr("fer.web.admission._MAX_HOSTS", 50)
+    rate = RateLimit(60)
+    for i in range(200):
+        now[0] += 1
+        assert rate.wait_s(f"198.51.100.{i}") == 0
+    assert len(rate._quiet_at) <= 51
+
+
+@pytest.mark.parametrize(("named", "limit"), [("", 120), ("30", 30), ("0", None), ("-1", 120)])
+def test_the_rate_can_be_set(named, limit, monkeypatch, caplog):
+    monkeypatch.setenv("FER_MAX_PER_MINUTE", named)
+    assert max_per_minute() == limit
+    assert ("FER_MAX_PER_MINUTE must be" in caplog.text) == (named == "-1")
+
+
+def test_who_asks_too_often_is_told_when_to_come_again():
+    async def story():
+        crowd = Crowd(rate=RateLimit(2))
+        crowd.gate.set()
+        for _ in range(2):
+            await crowd.come("a", host="192.0.2.1")
+        with pytest.raises(Refused) as refusal:
+            await crowd.come("b", host="192.0.2.1")
+        return refusal.value
+
+    refusal = asyncio.run(story())
+    assert refusal.code == "busy"
+    assert 0 < refusal.retry_after_s <= 30
+
+
+def test_hosts_are_served_in_turn_where_one_asks_much():
+    async def story():
+        crowd = Crowd(by_host=True, max_a_host=3)
+        names = ["a1", "a2", "a3", "a4", "a5", "b1", "c1", "b2"]
+        tasks = []
+        for name in names:
+            tasks.append(crowd.come(name, host=f"host-{name[0]}"))
+            await settle()
+        crowd.gate.set()
+        return crowd.served, [await outcome(task) for task in tasks]
+
+    served, outcomes = asyncio.run(story())
+    assert outcomes == ["a1", "a2", "a3", "a4", "busy", "b1", "c1", "b2"]
+    assert served == ["a1", "b1", "a2", "c1", "a3", "b2", "a4"]
+
+
+class Counting:
+    """Steps 0, 1, 2 ... of work, each in a thread; knows whether it was closed."""
+
+    def __init__(self, n_steps):
+        self.n_steps = n_steps
+        self.closed = False
+        self.go = threading.Event()
+        self.at_step = threading.Event()
+
+    def __call__(self):
+        try:
+            for i in range(self.n_steps):
+                if i == 1:
+                    self.at_step.set()
+                    self.go.wait(30)
+                yield i
+        finally:
+            self.closed = True
+
+
+def test_the_steps_of_a_work_come_in_its_turn():
+    async def story():
+        admission = Admission(1, 9, 60)
+        work, later = Counting(3), Counting(2)
+        work.go.set()
+        later.go.set()
+
+        async def collect(name, call):
+            return [step async for step in admission.steps(name, name, call)]
+
+        both = await asyncio.gather(collect("a", work), collect("b", later))
+        return both, work.closed, later.closed
+
+    assert asyncio.run(story()) == ([[0, 1, 2], [0, 1]], True, True)
+
+
+def test_who_cancels_between_or_in_a_step_ends_the_work_and_gives_the_turn_on():
+    async def story():
+        admission = Admission(1, 9, 60)
+        between = Counting(5)
+        async with contextlib.aclosing(admission.steps("a", "a", between)) as steps:
+            assert await anext(steps) == 0
+        inside = Counting(5)
+        steps = admission.steps("a", "a", inside)
+        assert await anext(steps) == 0
+        task = asyncio.create_task(anext(steps))
+        while not inside.at_step.is_set():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.sleep(0.1)
+        assert not inside.closed  # the thread is at its step
+        inside.go.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        return between.closed, inside.closed, await admission.run("b", "b", lambda _: "next")
+
+    assert asyncio.run(story()) == (True, True, "next")

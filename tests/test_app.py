@@ -51,7 +51,7 @@ def test_app_py_is_short_and_touches_no_pixels():
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.ImportFrom)
     }
-    assert imported == {"logging", "os", "fer"}
+    assert imported == {"os", "fer"}
 
 
 def test_modules_import_upwards_only():

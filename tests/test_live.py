@@ -4,7 +4,6 @@ import contextlib
 import io
 import itertools
 import json
-import re
 import threading
 import time
 
@@ -162,10 +161,11 @@ def test_a_state_that_is_none_is_its_own_error(state):
 
 
 def test_a_log_line_cannot_be_forged(caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG", logger="fer")
     ask({"image": "data:image/jpeg;base64,AAAA\nERROR forged"}, {"image": "x", "state": "\r\n"})
-    assert len(caplog.records) == 2
-    assert all("\n" not in record.getMessage() for record in caplog.records)
+    assert [record.getMessage() for record in caplog.records] == [
+        "live frame refused: bad_frame"
+    ] * 2
 
 
 def jpeg(frame):
@@ -269,9 +269,12 @@ def test_five_hundred_hostile_frames_do_not_disturb_a_stream(start_app):
         assert reply.status_code != 200 or reply.json()["error"]["code"].startswith("bad_")
     # LiteRT says so once for each interpreter, the second when two frames are at work.
     lines = [line for line in app.log.splitlines()[quiet:] if "XNNPACK delegate" not in line]
-    assert len(lines) <= n_hostile
-    refusal = re.compile(r"INFO fer\.web\.\S+: (live frame|request) refused: ")
-    assert [line for line in lines if not refusal.match(line)] == []
+    assert lines == []
+    calls = httpx.get(app.url + "/health").json()["calls"]
+    assert calls["frame"]["answered"] == len(good)
+    assert set(calls["frame"]["refused"]) <= {"bad_frame", "bad_state", "stale"}
+    assert calls["frame"]["failed"] == 0
+    assert set(calls["request"]["refused"]) == {"malformed", "too_large"}
 
 
 @pytest.mark.slow

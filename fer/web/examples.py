@@ -17,7 +17,7 @@ from fer.image import picture_suffixes, read_image
 from fer.media import VIDEO_SUFFIXES
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
-from fer.web.photo import build_picture_view, show_picture
+from fer.web.photo import answer_in_turn, build_picture_view, make_line, show_picture
 
 __all__ = ["EXAMPLES_FOLDER", "Example", "build_examples_tab", "list_examples", "list_folder"]
 
@@ -127,8 +127,14 @@ def build_examples_tab(pipeline: Pipeline) -> None:
     """A gallery over the view of a result; must be called inside a `gr.Blocks`."""
     pictures = _read_pictures()
 
-    def show_example(event: gr.SelectData) -> dict[str, Any]:
-        return show_picture(pipeline, pictures[event.index][0].path)
+    line = make_line()
+
+    async def show_example(event: gr.SelectData, request: gr.Request) -> dict[str, Any]:
+        path = pictures[event.index][0].path
+        _, data = await answer_in_turn(
+            line, request, None, lambda: (None, show_picture(pipeline, path))
+        )
+        return data
 
     gr.Markdown(
         "Click a picture. The people are rendered, not real; the captions say which expression "
@@ -158,5 +164,5 @@ def build_examples_tab(pipeline: Pipeline) -> None:
         view,
         api_visibility="private",
         show_progress_on=[view],
-        concurrency_limit=2,
+        concurrency_limit=None,
     ).then(None, None, None, js=_LOOK, api_visibility="private")

@@ -1,23 +1,36 @@
 """The page: what it is, its tabs, and how it is served."""
 
+import asyncio
 import html
 import importlib.util
 import logging
 import os
+import signal
 import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import gradio as gr
 from starlette.middleware import Middleware
 
 from fer.errors import InputError
 from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
-from fer.web.admission import BodyLimit
+from fer.web.admission import BodyLimit, RateLimit, max_per_minute
 from fer.web.examples import build_examples_tab, list_examples
+from fer.web.health import Health, memory_mb
 from fer.web.live import build_live_tab
+from fer.web.logs import FIELDS, only_the_log
 from fer.web.photo import build_photo_tab
+from fer.web.receive import MAX_FILE_BYTES, MAX_UPLOAD_BYTES, upload_route
+from fer.web.start import About
+from fer.web.traffic import traffic
+from fer.web.uploads import RESULT_AGE_S, SWEEP_S, uploads
 from fer.web.video import build_video_tab, max_video_minutes
 
 __all__ = ["build_page", "launch"]
@@ -27,10 +40,13 @@ log = logging.getLogger(__name__)
 _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _TITLE = "Facial expressions, live"
 _FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
-_MAX_FILE_SIZE = "200mb"
 _MAX_BODY_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
 _MAX_SESSIONS = 500
-_CACHE_AGE_S = 3600
+_SUMMARY_S = 600.0
+# A Space is reached through the Hub's proxies alone, which lie in private networks and say whom
+# they ask for; without this all visitors would be one. Source: RFC 1918, RFC 4193; uvicorn reads
+# the last address that is not in them.
+_PROXIES = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
 
 _HEAD = """
 <div class="fer-head">
@@ -47,9 +63,11 @@ looks in one picture. It cannot tell what someone feels, thinks or means, it is 
 and it is not equally good for everyone. Probabilities are calibrated on the data set of the
 model's training, not on your camera; when the best one is low the page says <i>uncertain</i>.</p>
 <p><b>Nothing is stored.</b> Camera frames are analysed in memory and dropped. A picture or video
-that you upload (at most {_MAX_FILE_SIZE.upper()}; pictures {MAX_PIXELS // 1_000_000} megapixels,
-videos {{minutes}}) and what is made of it pass through a temporary folder of the computer that
-runs this page and are deleted from it within two hours.</p>
+that you upload (at most {MAX_FILE_BYTES >> 20} MB; pictures {MAX_PIXELS // 1_000_000} megapixels,
+videos {{minutes}}) is deleted from the computer that runs this page when it has been analysed, or
+after a quarter of an hour where it is not. What is made of it stays there for you to look at and
+to download, in a temporary folder, and is deleted within an hour. Counts and times are logged; no
+picture, name, address or result is.</p>
 <p><b>Do not use it to judge people.</b> Inferring emotions at work or in education is
 forbidden in the EU (AI Act, Art. 5(1)(f)); people who are exposed to such a system must be
 told (Art. 50(3)).</p>
@@ -57,18 +75,17 @@ told (Art. 50(3)).</p>
 """
 
 
-def build_page(pipeline: Pipeline, status: list[str]) -> gr.Blocks:
+def build_page(pipeline: Pipeline, about: About) -> gr.Blocks:
     """The whole page around one pipeline.
 
     Args:
         pipeline: shared by all visitors.
-        status: lines of `fer.web.start_pipeline`; the first is what runs, the others say
-            what could not be had.
+        about: what it is made of, from `fer.web.start_pipeline`.
     """
     names = pipeline.classifier.config.class_names
-    lines = [f'<p class="fer-status">{html.escape(status[0])}</p>']
-    if status[1:]:
-        reasons = "".join(f"<p>{html.escape(text)}</p>" for text in status[1:])
+    lines = [f'<p class="fer-status">{html.escape(str(about))}</p>']
+    if about.notes:
+        reasons = "".join(f"<p>{html.escape(text)}</p>" for text in about.notes)
         summary = "Some parts could not be had; the page works without them."
         lines.append(f'<details class="fer-note"><summary>{summary}</summary>{reasons}</details>')
     head = _HEAD.format(
@@ -78,7 +95,7 @@ def build_page(pipeline: Pipeline, status: list[str]) -> gr.Blocks:
         status="\n".join(lines),
     )
     with gr.Blocks(
-        title=_TITLE, analytics_enabled=False, delete_cache=(_CACHE_AGE_S, _CACHE_AGE_S)
+        title=_TITLE, analytics_enabled=False, delete_cache=(int(SWEEP_S), int(RESULT_AGE_S))
     ) as page:
         gr.HTML(head, elem_id="head")
         with gr.Tab("Live"):
@@ -93,6 +110,7 @@ def build_page(pipeline: Pipeline, status: list[str]) -> gr.Blocks:
         limit = max_video_minutes()
         minutes = "of any length" if limit is None else f"{limit:g} minutes"
         gr.HTML(_NOTICE.format(minutes=minutes), elem_id="notice")
+    page.health = Health(pipeline, about)
     return page
 
 
@@ -107,12 +125,24 @@ def _offers_mcp() -> bool:
 
 
 def launch(page: gr.Blocks, **options: Any) -> Any:
-    """Serve `page`; `options` go to `gradio.Blocks.launch`.
+    """Serve a page of `build_page` until it is told to end, by Ctrl-C or by SIGTERM.
+
+    Args:
+        page: of `build_page`.
+        options: for `gradio.Blocks.launch`.
 
     Raises:
         InputError: the port that was asked for is taken.
     """
     page.queue(max_size=64)
+    if os.environ.get("SPACE_ID"):
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", _PROXIES)
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        # What has to go at the end goes where Python ends, which it does not at this signal.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _launch(page, **options)
     except OSError as error:
@@ -120,14 +150,23 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
 
 
 def _launch(page: gr.Blocks, **options: Any) -> Any:
+    app_kwargs = {
+        "middleware": [
+            Middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, max_upload_bytes=MAX_UPLOAD_BYTES)
+        ],
+        # They come before Gradio's own.
+        "routes": [page.health.route, upload_route(RateLimit(max_per_minute()))],
+        "lifespan": _while_served,
+    }
     return page.launch(
         theme=gr.themes.Soft(
             primary_hue="teal", font=_FONTS, font_mono=("ui-monospace", "monospace")
         ),
         css=_CSS,
-        max_file_size=_MAX_FILE_SIZE,
-        app_kwargs={"middleware": [Middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES)]},
+        max_file_size=MAX_FILE_BYTES,
+        app_kwargs=app_kwargs,
         run_history=False,
+        enable_monitoring=False,
         # Nothing of a visitor lives in a session; names that nobody comes back to are let go.
         state_session_capacity=_MAX_SESSIONS,
         ssr_mode=False,
@@ -136,3 +175,39 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
         # Where a person started it, not where a Space or a test did.
         **{"inbrowser": sys.stdout.isatty(), **options},
     )
+
+
+@asynccontextmanager
+async def _while_served(_: Any) -> AsyncIterator[None]:
+    """The lifespan of the server: old files are deleted, and the log hears what happened."""
+    uploads.keep_own()
+    task = asyncio.create_task(_look_after())
+    with only_the_log():
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _look_after() -> None:
+    said_at = time.monotonic()
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        try:
+            await anyio.to_thread.run_sync(uploads.sweep)
+            if time.monotonic() - said_at >= _SUMMARY_S:
+                said_at = time.monotonic()
+                await anyio.to_thread.run_sync(_say_what_happened)
+        except Exception:
+            log.exception("looking after the page failed")
+
+
+def _say_what_happened() -> None:
+    """One line on what was asked since the last, none where nothing was."""
+    summary = traffic.summary()
+    if set(summary) == {"seconds"}:
+        return
+    more = {"memory_mb": memory_mb(), "folder_mb": round(uploads.n_bytes() / 1e6, 1)}
+    log.info("summary", extra={FIELDS: {"event": "summary", **summary, **more}})

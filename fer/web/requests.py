@@ -2,6 +2,7 @@
 
 import base64
 import logging
+import math
 from typing import Any
 
 import gradio as gr
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from fer.errors import FerError, InputError
 from fer.image import read_image
+from fer.web.admission import Refused
 
 __all__ = [
     "JPEG_URL",
@@ -20,6 +22,7 @@ __all__ = [
     "error_data",
     "find_host",
     "find_visitor",
+    "refused_data",
 ]
 
 log = logging.getLogger(__name__)
@@ -77,6 +80,14 @@ def error_data(code: str, message: str, **more: Any) -> dict[str, Any]:
     return {"error": {"code": code, "message": message, **more}}
 
 
+def refused_data(refusal: Refused, sentences: dict[str, str]) -> dict[str, Any]:
+    """The answer to a call that was not made, in the words of `sentences` by code."""
+    more = {}
+    if refusal.code == "busy":
+        more["retry_after_ms"] = math.ceil(1000 * refusal.retry_after_s)
+    return error_data(refusal.code, sentences[refusal.code], **more)
+
+
 def answer_error(error: Exception, what: str, code: str, sorry: str) -> dict[str, Any]:
     """The answer to a call that raised; the log hears of it.
 
@@ -88,8 +99,8 @@ def answer_error(error: Exception, what: str, code: str, sorry: str) -> dict[str
         sorry: a sentence for any other, which tells no details.
     """
     if isinstance(error, FerError):
-        # One line, however the visitor's text was made.
-        log.info("%s refused: %s", what, ascii(str(error))[:200])
+        # Its message may hold what the visitor sent; refusals are counted.
+        log.debug("%s refused: %s", what, code)
         return error_data(code, str(error)[:500])
     log.error("%s failed", what, exc_info=error)
     return error_data("internal", sorry)

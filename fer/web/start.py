@@ -3,22 +3,62 @@
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fer.detect import Detector
 from fer.errors import ConfigError, DetectorError, HubError, InputError
-from fer.hub import load_classifier, load_detector
+from fer.hub import LITERT_NAME, load_classifier, load_detector
 from fer.pipeline import Pipeline
+from fer.web.logs import FIELDS
 
-__all__ = ["start_pipeline"]
+__all__ = ["About", "start_pipeline"]
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a page runs on.
+
+    Attributes:
+        recipe: of the model.
+        source: repository or folder of the weights; None for the bundled ones.
+        revision: of a repository, as it was asked for.
+        sha256: of the weights.
+        detector: the face detector's title.
+        notes: what could not be had, a sentence each.
+    """
+
+    recipe: str
+    source: str | None
+    revision: str | None
+    sha256: str | None
+    detector: str
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """One line for visitors."""
+        at = f" at {self.revision}" if self.revision else ""
+        weights = f"weights of {self.source}{at}" if self.source else "bundled weights"
+        return f"Model: {weights} ({self.recipe}). Face detector: {self.detector}."
+
+    def facts(self) -> dict[str, Any]:
+        """The same for a program."""
+        model = {
+            "recipe": self.recipe,
+            "source": self.source or "bundled",
+            "revision": self.revision,
+            "sha256": self.sha256,
+        }
+        return {"model": model, "detector": self.detector, "notes": list(self.notes)}
+
+
 def start_pipeline(
     repo_id: str | None = None, revision: str | None = None, detector: str | None = None
-) -> tuple[Pipeline, list[str]]:
-    """A pipeline, and one line for each thing about it that a visitor should know.
+) -> tuple[Pipeline, About]:
+    """A pipeline, and what a visitor should know of it.
 
     What is not named here is named by FER_MODEL_REPO (a folder will do), FER_MODEL_REVISION and
     FER_DETECTOR. Where the weights cannot be used the page runs on the bundled ones, where the
@@ -32,13 +72,12 @@ def start_pipeline(
 
     repo_id = repo_id or os.environ.get("FER_MODEL_REPO") or None
     revision = revision or os.environ.get("FER_MODEL_REVISION") or None
-    source = "bundled weights"
+    source = None
     classifier = None
     if repo_id is not None:
         try:
             classifier = load_classifier(repo_id, revision)
-            at = "" if Path(repo_id).is_dir() else f" at {revision or 'main'}"
-            source = f"weights of {repo_id}{at}"
+            source = repo_id
         except (HubError, ConfigError, InputError) as error:
             note(f"Using the bundled weights, because {error}")
     elif revision is not None:
@@ -46,10 +85,18 @@ def start_pipeline(
     if classifier is None:
         classifier = load_classifier()
     finder = _start_detector(detector, note)
-    recipe = classifier.config.recipe
-    status = f"Model: {source} ({recipe}). Face detector: {finder.title}."
-    log.info(status)
-    return Pipeline(finder, classifier), [status, *notes]
+    config = classifier.config
+    of_the_hub = source is not None and not Path(source).is_dir()
+    about = About(
+        recipe=config.recipe,
+        source=source,
+        revision=(revision or "main") if of_the_hub else None,
+        sha256=config.files.get(LITERT_NAME),
+        detector=finder.title,
+        notes=tuple(notes),
+    )
+    log.info("%s", about, extra={FIELDS: {"event": "start", **about.facts()}})
+    return Pipeline(finder, classifier), about
 
 
 def _start_detector(name: str | None, note: Callable[[str], None]) -> Detector:

@@ -21,10 +21,11 @@ from fer.web.icons import class_icon
 from fer.web.requests import (
     answer_error,
     decode_frame,
-    error_data,
     find_host,
     find_visitor,
+    refused_data,
 )
+from fer.web.traffic import traffic
 
 __all__ = ["build_live_tab", "make_live_frame"]
 
@@ -36,7 +37,6 @@ _SCRIPTS = ("overlay.js", "timeline.js", "pace.js", "live.js")
 _N_AT_WORK = 2
 _MAX_WAITING = 32
 _PATIENCE_S = 3.0
-_RETRY_AFTER_MS = 1000
 
 _REFUSALS = {
     "busy": "Many people are here right now. Trying again in a moment.",
@@ -83,13 +83,15 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
         return {**data, "timing_ms": timing | data["timing_ms"], "state": state.to_json()}
 
     async def live_frame(request: Any, visitor: object, host: str) -> dict[str, Any]:
-        try:
-            return await admission.run(
-                find_visitor(visitor, host), host, lambda waited: answer(request, waited)
-            )
-        except Refused as refusal:
-            more = {"retry_after_ms": _RETRY_AFTER_MS} if refusal.code == "busy" else {}
-            return error_data(refusal.code, _REFUSALS[refusal.code], **more)
+        with traffic.call("frame") as call:
+            try:
+                data = await admission.run(
+                    find_visitor(visitor, host), host, lambda waited: answer(request, waited)
+                )
+            except Refused as refusal:
+                data = refused_data(refusal, _REFUSALS)
+            call.take(data)
+        return data
 
     return live_frame
 

@@ -28,23 +28,27 @@ from fer.preprocess import resize
 from fer.serialize import to_dict, to_rows
 from fer.table import TableWriter, face_schema
 from fer.types import FrameResult
-from fer.web.admission import Admission, Refused
+from fer.web.admission import Admission, RateLimit, Refused, max_per_minute
 from fer.web.icons import class_icon
-from fer.web.photo.input import PhotoInput
+from fer.web.inputs import PhotoInput
 from fer.web.requests import (
     JPEG_URL,
     answer_error,
     decode_frame,
-    error_data,
     find_host,
     find_visitor,
+    refused_data,
 )
+from fer.web.traffic import traffic
+from fer.web.uploads import uploads
 
 __all__ = [
     "annotate_picture",
+    "answer_in_turn",
     "build_photo_tab",
     "build_picture_view",
     "make_explain_face",
+    "make_line",
     "show_picture",
 ]
 
@@ -56,6 +60,14 @@ _SHOWN_LONG_SIDE_PX = 2048
 # Four times the detail that the network sees; forty of them make 300 kB.
 _CROP_PX = 192
 _JPEG_QUALITY = 90
+# Two cores, two pictures at work.
+_N_PICTURES_AT_WORK = 2
+_MAX_PICTURES_WAITING = 64
+_PICTURE_PATIENCE_S = 60.0
+_PICTURE_REFUSALS = {
+    "busy": "Many pictures are looked at right now. Send this one again in a moment.",
+    "stale": "This picture waited too long. Send it again.",
+}
 # An explanation takes a quarter of a second of one core; the other is left to the stream.
 _N_AT_WORK = 1
 _MAX_WAITING = 32
@@ -66,6 +78,7 @@ _REFUSALS = {
 }
 
 ExplainFace = Callable[[Any, str], Awaitable[dict[str, Any]]]
+_Answer = tuple[str | None, dict[str, Any]]
 
 
 def _problem(error: Exception) -> dict[str, Any]:
@@ -128,7 +141,7 @@ def show_picture(pipeline: Pipeline, path: str | Path) -> dict[str, Any]:
         return _problem(error)
 
 
-def annotate_picture(pipeline: Pipeline, path: str | None) -> tuple[str | None, dict[str, Any]]:
+def annotate_picture(pipeline: Pipeline, path: str | None) -> _Answer:
     """Analyse a picture file for a program.
 
     Returns:
@@ -144,6 +157,39 @@ def annotate_picture(pipeline: Pipeline, path: str | None) -> tuple[str | None, 
         return file["path"], to_dict(result)
     except Exception as error:
         return None, _problem(error)
+
+
+def make_line() -> Admission[_Answer]:
+    """Where pictures wait for their turn."""
+    return Admission(
+        _N_PICTURES_AT_WORK,
+        _MAX_PICTURES_WAITING,
+        _PICTURE_PATIENCE_S,
+        rate=RateLimit(max_per_minute()),
+    )
+
+
+async def answer_in_turn(
+    line: Admission[_Answer],
+    request: gr.Request | None,
+    path: str | None,
+    call: Callable[[], _Answer],
+) -> _Answer:
+    """What `call()` answers when it is its turn, or None and why it was not called.
+
+    Args:
+        line: where it waits.
+        request: where it comes from.
+        path: of the picture; where a visitor sent it, it is gone afterwards.
+        call: gives a file and the answer's data.
+    """
+    with traffic.call("picture") as count, uploads.claim(path):
+        try:
+            answer = await line.run(object(), find_host(request), lambda _: call())
+        except Refused as refusal:
+            answer = None, refused_data(refusal, _PICTURE_REFUSALS)
+        count.take(answer[1])
+    return answer
 
 
 def _read_class(value: object, n_classes: int) -> int:
@@ -182,10 +228,15 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
 
     async def explain_face(request: Any, host: str) -> dict[str, Any]:
         visitor = request.get("visitor") if isinstance(request, dict) else None
-        try:
-            return await admission.run(find_visitor(visitor, host), host, lambda _: answer(request))
-        except Refused as refusal:
-            return error_data(refusal.code, _REFUSALS[refusal.code])
+        with traffic.call("explanation") as call:
+            try:
+                data = await admission.run(
+                    find_visitor(visitor, host), host, lambda _: answer(request)
+                )
+            except Refused as refusal:
+                data = refused_data(refusal, _REFUSALS)
+            call.take(data)
+        return data
 
     return explain_face
 
@@ -221,34 +272,37 @@ def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> 
     )
 
 
-def _build_endpoint(pipeline: Pipeline) -> None:
-    def predict_image(image: str | None) -> tuple[str | None, dict[str, Any]]:
+def _build_endpoint(pipeline: Pipeline, line: Admission[_Answer]) -> None:
+    async def predict_image(image: str | None, request: gr.Request | None = None) -> _Answer:
         """Find every face of a picture and the probabilities of its apparent expression.
 
         Each face has `box_xyxy` in pixels of the picture, `score`, `landmarks`, `label`,
-        `uncertain` and `probs`. The code of an error is "bad_image" or "internal".
+        `uncertain` and `probs`. The code of an error is "bad_image", "busy" (wait
+        `retry_after_ms`), "stale" or "internal".
 
         Args:
             image: a picture file of at most 64 megapixels; of an animation the first picture.
+            request: filled in by Gradio.
 
         Returns:
             annotated: a JPEG with a box and a label on each face; null after an error.
             data: `frame`, `class_names`, `faces`, `timing_ms`; or `error` {`code`, `message`}.
         """
         # Gradio shows one line of each to programs, so each is one line.
-        return annotate_picture(pipeline, image)
+        return await answer_in_turn(line, request, image, lambda: annotate_picture(pipeline, image))
 
     image = PhotoInput(type="filepath", label="image", visible=False)
     annotated = gr.Image(type="filepath", label="annotated", visible=False)
     data = gr.JSON(label="data", visible=False)
     gr.Button(visible=False).click(
-        predict_image, image, [annotated, data], api_name="predict_image", concurrency_limit=2
+        predict_image, image, [annotated, data], api_name="predict_image", concurrency_limit=None
     )
 
 
 def build_photo_tab(pipeline: Pipeline) -> None:
     """Upload, paste or shoot a picture; must be called inside a `gr.Blocks`."""
-    _build_endpoint(pipeline)
+    line = make_line()
+    _build_endpoint(pipeline, line)
     photo = PhotoInput(
         sources=["upload", "webcam", "clipboard"],
         type="filepath",
@@ -261,10 +315,14 @@ def build_photo_tab(pipeline: Pipeline) -> None:
     )
     view = build_picture_view(pipeline, "photo", "photo-input")
 
-    def show(image: str | None) -> Any:
-        # The view shows the picture, so the input is ready for the next one. Without one the
-        # visitor went from upload to camera.
-        return gr.skip() if image is None else (show_picture(pipeline, image), None)
+    async def show(image: str | None, request: gr.Request) -> Any:
+        if image is None:  # the visitor went from upload to camera
+            return gr.skip()
+        _, data = await answer_in_turn(
+            line, request, image, lambda: (None, show_picture(pipeline, image))
+        )
+        # The view shows a copy of the picture, so the input is ready for the next one.
+        return data, None
 
     photo.input(
         show,
@@ -272,7 +330,7 @@ def build_photo_tab(pipeline: Pipeline) -> None:
         [view, photo],
         api_visibility="private",
         show_progress_on=[view],
-        concurrency_limit=2,
+        concurrency_limit=None,
         trigger_mode="multiple",  # "once" would drop a picture that comes before the last answer
     )
 

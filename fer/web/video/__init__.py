@@ -4,10 +4,12 @@ import functools
 import html
 import json
 import logging
+import math
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,12 @@ from fer.errors import FerError, VideoError
 from fer.media import VIDEO_SUFFIXES, VideoInfo, probe_video
 from fer.pipeline import Pipeline
 from fer.video import Progress, VideoReport, analyse_video, check_duration
+from fer.web.admission import Admission, RateLimit, Refused, max_per_minute
 from fer.web.examples import list_examples
-from fer.web.requests import error_data
+from fer.web.inputs import Recorder, VideoInput
+from fer.web.requests import error_data, find_host
+from fer.web.traffic import traffic
+from fer.web.uploads import uploads
 from fer.web.video.report import clock, report_html
 
 __all__ = ["build_video_tab", "max_video_minutes"]
@@ -29,6 +35,10 @@ log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _MAX_MINUTES = 10.0
 _TICK_S = 0.5
+# Minutes of work each; a household's fifth is asked to come again.
+_MAX_WAITING = 32
+_MAX_A_HOST = 4
+_RETRY_AFTER_S = 60.0
 _RATES = [
     ("every frame, up to 30 a second", 30),
     ("15 a second", 15),
@@ -55,6 +65,21 @@ def max_video_minutes() -> float | None:
 def _max_duration_s() -> float | None:
     minutes = max_video_minutes()
     return None if minutes is None else 60 * minutes
+
+
+class _Failure(VideoError):
+    """A mistake of ours."""
+
+
+class _Busy(VideoError):
+    """Not let in; the upload is still there."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(
+            "Many videos are looked at right now, or many of them are yours. "
+            "Start again in a few minutes."
+        )
+        self.retry_after_ms = math.ceil(1000 * retry_after_s)
 
 
 class _Job:
@@ -93,12 +118,13 @@ class _Job:
             )
             self.outcome = report, files
         except FerError as error:
-            log.info("video refused: %s", ascii(str(error))[:300])
+            # Its message may hold the name of the visitor's file; refusals are counted.
+            log.debug("video refused")
             self.outcome = error
         except Exception:
             # A visitor gets a sentence, the log gets the trace.
             log.exception("video failed")
-            self.outcome = VideoError("This video could not be analysed.")
+            self.outcome = _Failure("This video could not be analysed.")
         finally:
             self.done.set()
             if self._stopped.is_set():
@@ -114,9 +140,43 @@ class _Job:
             self._folder.cleanup()
 
 
-def _follow(
-    pipeline: Pipeline, path: str, rate: float
-) -> Iterator[Progress | tuple[VideoReport, _Files] | FerError]:
+_Step = Progress | tuple[VideoReport, _Files] | FerError
+
+
+def _make_line() -> Admission[_Step]:
+    """Where videos wait for their turn, one after the other."""
+    return Admission(
+        n_at_work=1,
+        max_waiting=_MAX_WAITING,
+        patience_s=math.inf,
+        max_a_host=_MAX_A_HOST,
+        by_host=True,
+        rate=RateLimit(max_per_minute()),
+    )
+
+
+async def _follow_in_turn(
+    line: Admission[_Step], request: gr.Request | None, pipeline: Pipeline, path: str, rate: float
+) -> AsyncGenerator[_Step, None]:
+    """`_follow`, when it is its turn; or the error that it is not let in.
+
+    A visitor's upload is gone afterwards, but for one who cancels and may start again.
+    """
+    with traffic.call("video") as call, uploads.claim(path) as claim:
+        steps = line.steps(object(), find_host(request), lambda: _follow(pipeline, path, rate))
+        try:
+            async with aclosing(steps):
+                async for step in steps:
+                    if isinstance(step, FerError):
+                        call.outcome = "failed" if isinstance(step, _Failure) else "bad_video"
+                    yield step
+        except Refused as refusal:
+            call.outcome = refusal.code
+            claim.keep = True
+            yield _Busy(max(refusal.retry_after_s, _RETRY_AFTER_S))
+
+
+def _follow(pipeline: Pipeline, path: str, rate: float) -> Generator[_Step, None, None]:
     """Twice a second how far it is, at last what came of it. Closing it stops the work."""
     job = _Job(pipeline, path, rate)
     try:
@@ -164,37 +224,40 @@ def _done(report: VideoReport) -> str:
     return f"{report.n_looked_at} of {report.n_frames} frames were looked at."
 
 
-def _check(path: str | None) -> tuple[str, Any]:
+def _check(path: str | None) -> tuple[Any, Any]:
     """What an upload is, or why it cannot be used, before anybody waits for it."""
-    if path is None:
-        return "", gr.update(interactive=False)
+    if path is None:  # what was said of the last one stays
+        return gr.skip(), gr.update(interactive=False)
     try:
         info = probe_video(path)
         check_duration(info.name, info.duration_s, _max_duration_s())
     except FerError as error:
-        log.info("video refused: %s", ascii(str(error))[:300])
+        log.debug("video refused before work")
+        uploads.drop(path)
         return _error(str(error)), gr.update(interactive=False)
     return _message(_describe(info)), gr.update(interactive=True)
 
 
-def _build_endpoint(pipeline: Pipeline) -> None:
+def _build_endpoint(pipeline: Pipeline, line: Admission[_Step]) -> None:
     """`/predict_video`, whose components nobody sees."""
 
-    def predict_video(
+    async def predict_video(
         video: str | None,
         rate: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Iterator[Any]:
+        request: gr.Request | None = None,
+    ) -> AsyncIterator[Any]:
         """Follow the faces of a video: a copy with boxes, tables, and a report of each person.
 
         The report has `persons`, each with `track_id`, `seconds` in view, `shares` of the
         certain time by class, `uncertain_share` and `timeline`; and counts of the frames. The
-        code of an error is "bad_video".
+        code of an error is "bad_video" or "busy" (wait `retry_after_ms`).
 
         Args:
             video: a video file (mp4, webm, mov, avi, gif ...), not longer than the page allows.
             rate: how many frames a second are looked at, at most 30.
             progress: filled in by Gradio.
+            request: filled in by Gradio.
 
         Returns:
             annotated: an mp4 with boxes and the original sound; null after an error.
@@ -207,18 +270,22 @@ def _build_endpoint(pipeline: Pipeline) -> None:
         if video is None:
             yield *nothing, error_data("bad_video", "`video` must be a file. Received: None")
             return
-        for step in _follow(pipeline, video, rate):
-            if isinstance(step, Progress):
-                progress((step.n_frames, step.n_frames_total), unit="frames")
-                yield (gr.skip(),) * 4
-            elif isinstance(step, FerError):
-                yield *nothing, error_data("bad_video", str(step))
-            else:
-                report, files = step
-                yield files["mp4"], files["csv"], files["parquet"], report.to_dict()
+        async with aclosing(_follow_in_turn(line, request, pipeline, video, rate)) as steps:
+            async for step in steps:
+                if isinstance(step, Progress):
+                    progress((step.n_frames, step.n_frames_total), unit="frames")
+                    yield (gr.skip(),) * 4
+                elif isinstance(step, _Busy):
+                    more = {"retry_after_ms": step.retry_after_ms}
+                    yield *nothing, error_data("busy", str(step), **more)
+                elif isinstance(step, FerError):
+                    yield *nothing, error_data("bad_video", str(step))
+                else:
+                    report, files = step
+                    yield files["mp4"], files["csv"], files["parquet"], report.to_dict()
 
     with gr.Column(visible=False):
-        video = gr.File(label="Video")
+        video = VideoInput(label="Video")
         rate = gr.Number(_RATE, label="Frames looked at a second", minimum=0.1, maximum=30)
         outputs = [
             gr.Video(label="annotated"),
@@ -231,43 +298,49 @@ def _build_endpoint(pipeline: Pipeline) -> None:
             [video, rate],
             outputs,
             api_name="predict_video",
-            concurrency_limit=1,
-            concurrency_id="video",
+            concurrency_limit=None,
         )
 
 
 def build_video_tab(pipeline: Pipeline) -> None:
     """Upload or record a video; must be called inside a `gr.Blocks`."""
     # Gradio's own display of progress would say "Error" where a visitor cancels.
-    busy = gr.update(interactive=False), gr.update(interactive=True)
-    idle = gr.update(interactive=True), gr.update(interactive=False)
+    off, on = gr.update(interactive=False), gr.update(interactive=True)
+    # Start and stop button, upload, recording. What was analysed is no longer here.
+    busy, idle = (off, on), (on, off)
+    over = off, off, None, None
+    again = *idle, gr.skip(), gr.skip()
     empty = [gr.update(value=None, interactive=False)] * len(_TABLES)
+    line = _make_line()
 
-    def analyse(path: str | None, rate: float) -> Iterator[Any]:
+    async def analyse(path: str | None, rate: float, request: gr.Request) -> AsyncIterator[Any]:
         if path is None:
-            yield _error("Choose a video first."), None, "", *empty, *idle
+            yield _error("Choose a video first."), None, "", *empty, *over
             return
-        yield _message("Starting ..."), None, "", *empty, gr.skip(), gr.skip()
-        for step in _follow(pipeline, path, rate):
-            if isinstance(step, Progress):
-                yield _progress_html(step), *(gr.skip(),) * 7
-            elif isinstance(step, FerError):
-                yield _error(str(step)), None, "", *empty, *idle
-            else:
-                report, files = step
-                buttons = [gr.update(value=files[form], interactive=True) for form in _TABLES]
-                yield _message(_done(report)), files["mp4"], report_html(report), *buttons, *idle
+        yield _message("Waiting for its turn ..."), None, "", *empty, *(gr.skip(),) * 4
+        async with aclosing(_follow_in_turn(line, request, pipeline, path, rate)) as steps:
+            async for step in steps:
+                if isinstance(step, Progress):
+                    yield _progress_html(step), *(gr.skip(),) * 9
+                elif isinstance(step, FerError):
+                    after = again if isinstance(step, _Busy) else over
+                    yield _error(str(step)), None, "", *empty, *after
+                else:
+                    report, files = step
+                    tables = [gr.update(value=files[form], interactive=True) for form in _TABLES]
+                    shown = _message(_done(report)), files["mp4"], report_html(report)
+                    yield *shown, *tables, *over
 
     def cancel() -> tuple[Any, ...]:
         return _message("Cancelled."), *idle
 
     with gr.Row():
         with gr.Column(min_width=320):
-            upload = gr.File(
+            upload = VideoInput(
                 label="Video", file_types=list(VIDEO_SUFFIXES), height=150, elem_id="video-input"
             )
             with gr.Accordion("Record one with the camera", open=False):
-                recording = gr.Video(
+                recording = Recorder(
                     sources=["webcam"],
                     show_label=False,
                     include_audio=True,  # Gradio needs the program ffmpeg to leave it out
@@ -284,7 +357,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
             )
             with gr.Row():
                 start = gr.Button("Analyse", variant="primary", interactive=False, min_width=120)
-                stop = gr.Button("Cancel", variant="stop", interactive=False, min_width=120)
+                stop = gr.Button("Cancel", interactive=False, min_width=120)
             status = gr.HTML(elem_id="video-status")
         with gr.Column(min_width=320):
             result = gr.Video(
@@ -314,6 +387,9 @@ def build_video_tab(pipeline: Pipeline) -> None:
         api_visibility="private",
         show_progress="hidden",
     )
+    upload.clear(
+        lambda: "", None, status, api_visibility="private", show_progress="hidden", queue=False
+    )
     recording.stop_recording(
         lambda path: path, recording, upload, api_visibility="private", show_progress="hidden"
     )
@@ -336,11 +412,10 @@ def build_video_tab(pipeline: Pipeline) -> None:
     ).then(
         analyse,
         [upload, rate],
-        [status, result, report, *buttons, start, stop],
+        [status, result, report, *buttons, start, stop, upload, recording],
         api_visibility="private",
         show_progress="hidden",
-        concurrency_limit=1,
-        concurrency_id="video",
+        concurrency_limit=None,
     )
     stop.click(
         cancel,
@@ -350,4 +425,4 @@ def build_video_tab(pipeline: Pipeline) -> None:
         api_visibility="private",
         show_progress="hidden",
     )
-    _build_endpoint(pipeline)
+    _build_endpoint(pipeline, line)

@@ -1,0 +1,132 @@
+"""Whether the page can answer, and on what it runs: GET /health."""
+
+import importlib.metadata
+import logging
+import os
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from fer.pipeline import Pipeline
+from fer.web.start import About
+from fer.web.traffic import Traffic, traffic
+
+__all__ = ["Health", "memory_mb", "version"]
+
+log = logging.getLogger(__name__)
+
+_ROOT = Path(__file__).parents[2]
+_NAME = "fer-live"
+# An outcome is good for so long, so that nobody can keep the server busy by asking.
+_FRESH_S = 5.0
+_PATIENCE_S = 5.0
+_GRAY = 128
+_SIDE_PX = 96
+
+
+def version() -> str:
+    """The version of this package; "unknown" where it is neither installed nor a checkout."""
+    try:
+        project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        if project["name"] == _NAME:
+            return str(project["version"])
+    except (OSError, ValueError, KeyError):
+        pass
+    try:
+        return importlib.metadata.version(_NAME)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def memory_mb() -> float | None:
+    """Resident memory of this process in megabytes, None where the system does not tell."""
+    try:
+        n_pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return round(n_pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
+
+
+class Health:
+    """Asks the parts of a pipeline for an answer, one visitor of /health at a time.
+
+    Args:
+        pipeline: what is asked.
+        about: what it is made of.
+        counts: of the calls so far.
+    """
+
+    def __init__(self, pipeline: Pipeline, about: About, counts: Traffic = traffic) -> None:
+        self._pipeline = pipeline
+        self._about = about
+        self._counts = counts
+        self._version = version()
+        self._problem: str | None = None
+        self._checked_at = -np.inf
+        self._lock = anyio.Lock()
+        self._thread = anyio.CapacityLimiter(1)
+
+    @property
+    def route(self) -> Route:
+        """The route /health, for GET and HEAD: 200, or 503 with a `reason`."""
+        return Route("/health", self._answer, methods=["GET"])
+
+    async def _answer(self, _: Request) -> Response:
+        problem = await self.check()
+        status = {"status": "ok"} if problem is None else {"status": "error", "reason": problem}
+        return JSONResponse(
+            status | self.facts(), 200 if problem is None else 503, {"cache-control": "no-store"}
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What /health tells beside its status."""
+        return {
+            "version": self._version,
+            **self._about.facts(),
+            "uptime_s": round(self._counts.uptime_s, 1),
+            "memory_mb": memory_mb(),
+            "calls": self._counts.counts(),
+        }
+
+    async def check(self) -> str | None:
+        """Why the pipeline does not answer, None where it does; not older than some seconds."""
+        async with self._lock:
+            if time.monotonic() - self._checked_at > _FRESH_S:
+                before = self._problem
+                self._problem = await self._ask()
+                self._checked_at = time.monotonic()
+                if self._problem is not None and self._problem != before:
+                    log.error("health: %s", self._problem)
+            return self._problem
+
+    async def _ask(self) -> str | None:
+        with anyio.move_on_after(_PATIENCE_S):
+            # One that hangs is left behind; the next waits for its place in vain.
+            return await anyio.to_thread.run_sync(
+                self._try, abandon_on_cancel=True, limiter=self._thread
+            )
+        return f"no answer within {_PATIENCE_S:g} s"
+
+    def _try(self) -> str | None:
+        """An answer to a gray picture, which no visitor sent."""
+        gray = np.full((_SIDE_PX, _SIDE_PX, 3), _GRAY, np.uint8)
+        part = "detector"
+        try:
+            self._pipeline.detector(gray)
+            part = "classifier"
+            probs = self._pipeline.classifier([gray])
+        except Exception as error:
+            log.exception("health: the %s failed", part)
+            return f"the {part} raised {type(error).__name__}"
+        n_classes = len(self._pipeline.classifier.config.class_names)
+        if probs.shape != (1, n_classes) or not np.allclose(probs.sum(), 1, atol=1e-3):
+            return "the classifier gave no probabilities"
+        return None

@@ -1,0 +1,170 @@
+"""The log of the page: lines for a person, or JSON for a machine, and nothing of a visitor."""
+
+import json
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, TextIO
+
+__all__ = ["FIELDS", "JsonFormatter", "only_the_log", "set_up_logging"]
+
+# The name of the argument `extra` of a call of the log that holds what stands in the line.
+FIELDS = "fields"
+_TEXT = "%(levelname)s %(name)s: %(message)s"
+_FRAME = re.compile(r'\s+File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)')
+_N_FRAMES = 8
+
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+def _where(file: str, line: int | str | None, name: str) -> str:
+    """A place in the code, without the folders of this machine."""
+    parts = file.replace("\\", "/").split("/")
+    return f"{'/'.join(parts[-2:])}:{line} {name}"
+
+
+def _describe(exc_info: _ExcInfo) -> dict[str, Any] | None:
+    """Types and places of an error and its causes; a message may name a visitor's file."""
+    _, error, trace = exc_info
+    if error is None:
+        return None
+    frames = traceback.extract_tb(trace)[-_N_FRAMES:]
+    about: dict[str, Any] = {
+        "type": type(error).__name__,
+        "where": [_where(frame.filename, frame.lineno, frame.name) for frame in frames],
+    }
+    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if cause is not None:
+        about["cause"] = type(cause).__name__
+    return about
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: `time` (UTC), `level`, `logger`, `message`, then what it holds.
+
+    Of an error stand its `type` and `where` it came from, not its message.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= getattr(record, FIELDS, {})
+        if record.exc_info and (error := _describe(record.exc_info)):
+            line["error"] = error
+        return json.dumps(line, default=str)
+
+
+class _TextFormatter(logging.Formatter):
+    """Lines for a person at this machine; errors with their trace."""
+
+    def __init__(self) -> None:
+        super().__init__(_TEXT)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        fields = getattr(record, FIELDS, None)
+        return f"{text} {json.dumps(fields, default=str)}" if fields else text
+
+
+class _Stray:
+    """Stands in for `sys.stderr`: what does not come through the log becomes lines of it.
+
+    Gradio prints the traces of errors, whose messages may name a visitor's file, so of a trace
+    the type of the error and its last place are kept, of other text its length.
+    """
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._rest = ""
+        self._place: str | None = None
+        self._in_trace = False
+        self._log = logging.getLogger("stderr")
+
+    def write(self, text: str) -> int:
+        """Take text in; whole lines are passed on."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._take(line)
+        return len(text)
+
+    def _take(self, line: str) -> None:
+        if line.startswith("Traceback (most recent call last)"):
+            self._in_trace, self._place = True, None
+        elif self._in_trace and line[:1].isspace():
+            if found := _FRAME.match(line):
+                self._place = _where(found["file"], found["line"], found["name"])
+        elif self._in_trace:
+            self._in_trace = False
+            name = line.partition(":")[0].rpartition(".")[2]
+            error = {"type": name if name.isidentifier() else "?", "where": [self._place]}
+            self._log.error("an error was printed", extra={FIELDS: {"error": error}})
+        elif line.strip():
+            about = {"n_characters": len(line)}
+            self._log.warning("text was printed", extra={FIELDS: about})
+
+    def flush(self) -> None:
+        """Nothing waits but a line that is not complete."""
+
+    def isatty(self) -> bool:
+        """No terminal."""
+        return False
+
+    def fileno(self) -> int:
+        """Of the stream behind it, for what writes past Python."""
+        return self._stream.fileno()
+
+
+def set_up_logging() -> None:
+    """Send the log to standard error, as FER_LOG says: "json" or "text".
+
+    Where it says nothing, "json" on a Space and "text" elsewhere.
+    """
+    named = os.environ.get("FER_LOG") or ("json" if os.environ.get("SPACE_ID") else "text")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if named == "json" else _TextFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # It names each address that is asked.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if named not in ("json", "text"):
+        logging.getLogger(__name__).warning(
+            'FER_LOG must be "json" or "text". Received: %s', ascii(named)
+        )
+
+
+@contextmanager
+def only_the_log() -> Iterator[None]:
+    """While visitors are served: what others write to standard error goes through the log.
+
+    Where it is JSON; errors before the first visitor may say all that they have to say.
+    """
+    handlers = logging.getLogger().handlers
+    if not any(isinstance(handler.formatter, JsonFormatter) for handler in handlers):
+        yield
+        return
+    logging.captureWarnings(True)
+    # The server has handlers of its own.
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    before = sys.stderr
+    sys.stderr = _Stray(before)
+    try:
+        yield
+    finally:
+        sys.stderr = before
+        logging.captureWarnings(False)

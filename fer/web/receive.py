@@ -1,0 +1,70 @@
+"""The route by which files come in, in the place of Gradio's own.
+
+Gradio's keeps what it was sent when the sender hangs up, gives equal files of two visitors one
+place, and takes any number of them.
+"""
+
+from contextlib import ExitStack
+
+import anyio.to_thread
+from gradio.route_utils import upload_fn
+from gradio.routes import file_upload_statuses
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from fer.web.admission import UPLOAD_PATH, RateLimit, refusal
+from fer.web.traffic import Call, traffic
+from fer.web.uploads import Full, uploads
+
+__all__ = ["MAX_FILE_BYTES", "MAX_UPLOAD_BYTES", "upload_route"]
+
+MAX_FILE_BYTES = 200 << 20
+# The page sends one file at a time; beside it stand its name and type.
+MAX_UPLOAD_BYTES = MAX_FILE_BYTES + (64 << 10)
+# Until some of what lies here has been looked at.
+_FULL_FOR_S = 60.0
+
+
+def upload_route(rate: RateLimit) -> Route:
+    """A route that takes files as Gradio's clients send them, and answers with their paths.
+
+    Args:
+        rate: how often one host may send.
+    """
+
+    async def upload(request: Request) -> Response:
+        host = "" if request.client is None else request.client.host
+        with traffic.call("upload") as call:
+            if wait_s := rate.wait_s(host):
+                call.outcome = "busy"
+                return refusal(429, "busy", wait_s)
+            return await _receive(request, host, call)
+
+    return Route(UPLOAD_PATH, upload, methods=["POST"])
+
+
+async def _receive(request: Request, host: str, call: Call) -> Response:
+    length = request.headers.get("content-length", "")
+    n_bytes = min(int(length), MAX_UPLOAD_BYTES) if length.isdecimal() else MAX_UPLOAD_BYTES
+    upload_id = request.query_params.get("upload_id")
+    call.outcome = "bad_upload"
+    try:
+        with ExitStack() as stack:
+            room = uploads.room(host, n_bytes)
+            folder = await anyio.to_thread.run_sync(stack.enter_context, room)
+            # For the bar that the page shows, which asks by this id how far it is.
+            progress = file_upload_statuses if upload_id else None
+            paths, *_ = await upload_fn(
+                request, str(folder), MAX_FILE_BYTES, upload_id, True, progress
+            )
+    except Full:
+        call.outcome = "full"
+        return refusal(429, "busy", _FULL_FOR_S)
+    except MultiPartException as error:
+        return refusal(413 if "maximum allowed size" in error.message else 400, call.outcome)
+    except (ClientDisconnect, TypeError):
+        return refusal(400, call.outcome)
+    call.outcome = "answered"
+    return JSONResponse(paths)

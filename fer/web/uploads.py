@@ -1,0 +1,247 @@
+"""The files of visitors: where they lie, how many there may be, and when they go.
+
+The page has a temporary folder of its own. Each upload lies in a folder of its own below it,
+which goes when the answer is made; what is made of it is kept there for a while.
+"""
+
+import atexit
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["RESULT_AGE_S", "SWEEP_S", "Claim", "Full", "Uploads", "uploads"]
+
+log = logging.getLogger(__name__)
+
+# With a sweep a minute what is made of a file is gone within the hour, as the page says.
+RESULT_AGE_S = 3500.0
+SWEEP_S = 60.0
+# An upload that nobody asked an answer for, or whose answer was cancelled.
+_UPLOAD_AGE_S = 14 * 60.0
+# Where there is no room for another, what nobody works on goes when it is as old as this.
+_SHORT_AGE_S = 300.0
+_MAX_GB = 4.0
+# What stays free on the disk, for what is made of the uploads.
+_SPARE_BYTES = 1 << 30
+
+_VARIABLE = "GRADIO_TEMP_DIR"
+_PREFIX = "fer-page-"
+
+
+class Full(Exception):
+    """There is no room for an upload right now."""
+
+
+@dataclass(slots=True)
+class Claim:
+    """A call that works on an upload.
+
+    Attributes:
+        keep: whether the upload stays for another call.
+    """
+
+    keep: bool = False
+
+
+@dataclass(slots=True)
+class _Upload:
+    """What is known of one upload.
+
+    Attributes:
+        host: where it came from.
+        n_bytes: its size; while it comes, the most that it may have.
+        n_at_work: how many calls work on it, its own arrival included.
+        since: when it was last worked on, of the monotonic clock.
+    """
+
+    host: str
+    n_bytes: int
+    n_at_work: int = 1
+    since: float = field(default_factory=time.monotonic)
+
+
+def _max_folder_bytes() -> int:
+    """What the page keeps in its folder at most, from FER_MAX_TEMP_GB."""
+    named = os.environ.get("FER_MAX_TEMP_GB") or str(_MAX_GB)
+    try:
+        n_bytes = int(float(named) * 1e9)
+    except (ValueError, OverflowError):
+        n_bytes = 0
+    if n_bytes <= 0:
+        log.warning("FER_MAX_TEMP_GB must be a number over 0. Received: %s", ascii(named))
+        return int(_MAX_GB * 1e9)
+    return n_bytes
+
+
+class Uploads:
+    """The temporary folder of the page. For any number of threads.
+
+    Args:
+        folder: where everything lies; whatever is in it is the page's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._incoming = folder / "uploads"
+        self._lock = threading.Lock()
+        self._uploads: dict[Path, _Upload] = {}
+        self._own: frozenset[Path] = frozenset()
+
+    @contextmanager
+    def room(self, host: str, n_bytes: int) -> Iterator[Path]:
+        """A new folder for an upload, which is gone again where that fails.
+
+        Args:
+            host: where it comes from; one host gets at most half of all the room.
+            n_bytes: the most that it may have.
+
+        Raises:
+            Full: there is no room for it.
+        """
+        with self._lock:
+            self._make_room(host, n_bytes)
+            path = self._incoming / secrets.token_hex(16)
+            path.mkdir(parents=True, mode=0o700)
+            upload = self._uploads[path] = _Upload(host, n_bytes)
+        try:
+            yield path
+        except BaseException:
+            with self._lock:
+                self._remove(path)
+            raise
+        with self._lock:
+            upload.n_bytes = sum(size for _, size, _ in _files(path))
+            self._let_go(upload)
+
+    @contextmanager
+    def claim(self, path: str | Path | None) -> Iterator[Claim]:
+        """Work on the upload that a file belongs to: it goes at the end, with all it holds.
+
+        It stays for another try where the visitor cancels, and while another call works on it.
+        A file that no visitor sent is left alone.
+        """
+        claim = Claim()
+        where = None if path is None else self._folder_of(path)
+        with self._lock:
+            upload = None if where is None else self._uploads.get(where)
+            if upload is not None:
+                upload.n_at_work += 1
+        try:
+            yield claim
+        except BaseException as error:
+            claim.keep |= not isinstance(error, Exception)  # hung up or cancelled
+            raise
+        finally:
+            if where is not None and upload is not None:
+                with self._lock:
+                    self._let_go(upload)
+                    if not claim.keep and not upload.n_at_work:
+                        self._remove(where)
+
+    def drop(self, path: str | Path) -> None:
+        """Delete the upload that a file belongs to, unless a call works on it."""
+        with self.claim(path):
+            pass
+
+    def keep_own(self) -> None:
+        """What lies in the folder by now is the page's own, and stays while the page runs."""
+        self._own = frozenset(path for path, *_ in _files(self.folder))
+
+    def sweep(self) -> None:
+        """Delete what is too old."""
+        with self._lock:
+            self._sweep(RESULT_AGE_S, _UPLOAD_AGE_S)
+
+    def n_bytes(self) -> int:
+        """The size of all that is in the folder."""
+        return sum(size for _, size, _ in _files(self.folder))
+
+    def _folder_of(self, path: str | Path) -> Path | None:
+        full = Path(os.path.abspath(path))  # noqa: PTH100, which resolves no links
+        if not full.is_relative_to(self._incoming) or full == self._incoming:
+            return None
+        return self._incoming / full.relative_to(self._incoming).parts[0]
+
+    def _let_go(self, upload: _Upload) -> None:
+        upload.n_at_work -= 1
+        upload.since = time.monotonic()
+
+    def _remove(self, where: Path) -> None:
+        self._uploads.pop(where, None)
+        shutil.rmtree(where, ignore_errors=True)
+
+    def _make_room(self, host: str, n_bytes: int) -> None:
+        limit = _max_folder_bytes()
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for age_s in (RESULT_AGE_S, _SHORT_AGE_S):
+            mine = sum(one.n_bytes for one in self._uploads.values() if one.host == host)
+            theirs = sum(one.n_bytes for one in self._uploads.values())
+            results = sum(size for *_, size in self._results())
+            coming = sum(one.n_bytes for one in self._uploads.values() if one.n_at_work)
+            n_free = shutil.disk_usage(self.folder).free - _SPARE_BYTES
+            if (
+                2 * (mine + n_bytes) <= limit
+                and theirs + results + n_bytes <= limit
+                and coming + n_bytes <= n_free
+            ):
+                return
+            self._sweep(age_s, min(age_s, _UPLOAD_AGE_S))
+        raise Full
+
+    def _results(self) -> Iterator[tuple[Path, float, int]]:
+        """Files that the page made for visitors: path, age in seconds, size in bytes."""
+        now = time.time()
+        for path, size, changed in _files(self.folder):
+            if path not in self._own and not path.is_relative_to(self._incoming):
+                yield path, now - changed, size
+
+    def _sweep(self, result_age_s: float, upload_age_s: float) -> None:
+        now = time.monotonic()
+        for where, upload in list(self._uploads.items()):
+            if not upload.n_at_work and now - upload.since > upload_age_s:
+                self._remove(where)
+        for path, age_s, _ in list(self._results()):
+            if age_s > result_age_s:
+                path.unlink(missing_ok=True)
+                if path.parent != self.folder:
+                    with suppress(OSError):  # another file is in it
+                        path.parent.rmdir()
+
+
+def _files(folder: Path) -> list[tuple[Path, int, float]]:
+    """Path, size and time of change of all files below a folder, while others come and go."""
+    found = []
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root, name)
+            with suppress(OSError):
+                status = path.lstat()
+                found.append((path, status.st_size, status.st_ctime))
+    return found
+
+
+def _own_folder() -> Path:
+    """A folder that Gradio uses from now on, which is nobody else's; gone when the page ends.
+
+    It is made in the folder that GRADIO_TEMP_DIR names, or in the system's.
+    """
+    named = os.environ.get(_VARIABLE)
+    parent = Path(named) if named else Path(tempfile.gettempdir())
+    if parent.name.startswith(_PREFIX):  # that of the process which started this one
+        parent = parent.parent
+    folder = (parent / f"{_PREFIX}{secrets.token_hex(8)}").resolve()
+    os.environ[_VARIABLE] = str(folder)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+# One process serves one page. Gradio reads the variable when it is imported.
+uploads = Uploads(_own_folder())
