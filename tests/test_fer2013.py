@@ -1,14 +1,20 @@
-"""FER-2013's own file and FER+'s votes into one data set."""
+"""FER-2013's own file or a folder of its pictures, and FER+'s votes, into one data set."""
+
+import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fer.errors import InputError
 from tests.conftest import noise, shared
 
 pytest.importorskip("datasets")
 
-from train.data import load_rows, load_split
+import datasets
+from huggingface_hub import DatasetCard
+
+from train.data import CSV_CLASSES, load_rows, load_split
 from train.fer2013 import find_copies, prepare_fer2013
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
@@ -121,6 +127,185 @@ def test_files_that_do_not_belong_together_are_refused(files, tmp_path):
     with pytest.raises(InputError, match="48 x 48"):
         prepare_fer2013(csv, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# Three images of each class in training, two in each of the others, as fer2013.csv has them.
+FOLDER_USAGES = [*["Training"] * 49, *["PublicTest"] * 14, *["PrivateTest"] * 14]
+SPLIT_OF = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
+
+
+def picture(i):
+    """Image of row i; that of row 63, the first of test, is the one of row 5, mirrored."""
+    return scene(5)[:, ::-1] if i == 63 else scene(i)
+
+
+def write_folder(folder, name_of, split_of=SPLIT_OF.get, kind_of=CSV_CLASSES.__getitem__):
+    """A picture a row, of class i % 7, in folder/SPLIT/CLASS/NAME."""
+    for i, usage in enumerate(FOLDER_USAGES):
+        path = folder / split_of(usage) / kind_of(i % 7) / name_of(i, usage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture(i)).save(path)
+    return folder
+
+
+def write_agreeing_votes(path):
+    """Nine of ten votes for the label, but for every third row, which goes to contempt."""
+    columns = ["neutral", "happy", "surprise", "sad", "angry", "disgust", "fear"]
+    lines = [VOTES]
+    for i, usage in enumerate(FOLDER_USAGES):
+        votes = [0] * 10
+        votes[columns.index(CSV_CLASSES[i % 7]) if i % 3 else 7] = 9
+        votes[9] = 1
+        lines.append(f"{usage},fer{i:07}.png,{','.join(map(str, votes))}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def kaggle(usage):
+    return "train" if usage == "Training" else "test"
+
+
+def stored(target):
+    """(split, label, pixels) of all rows."""
+    return sorted(
+        (split, rows.features["label"].names[row["label"]], np.asarray(row["image"]).tobytes())
+        for split, rows in datasets.load_dataset(str(target)).items()
+        for row in rows
+    )
+
+
+def expected():
+    return sorted(
+        (SPLIT_OF[usage], CSV_CLASSES[i % 7], picture(i).tobytes())
+        for i, usage in enumerate(FOLDER_USAGES)
+    )
+
+
+def test_a_folder_whose_names_tell_the_split(tmp_path):
+    """Both test splits in one folder, as most copies have them; the numbers mean nothing."""
+    source = write_folder(
+        tmp_path / "archive", lambda i, usage: f"{usage}_{99 * i + 10_000_000}.png", kaggle
+    )
+    (source / "train" / "angry" / "Thumbs.db").write_bytes(b"no picture")
+    report = prepare_fer2013(source, tmp_path / "out")
+    assert report["images"].to_dict() == {"train": 49, "validation": 14, "test": 14}
+    assert report["twins"].to_dict() == {"train": 1, "validation": 0, "test": 1}
+    assert stored(tmp_path / "out") == expected()
+    assert "csv_row" not in load_rows(str(tmp_path / "out"), "test").column_names
+
+
+@pytest.mark.parametrize("name", ["fer{:07}.png", "{}.png"])
+def test_a_folder_whose_names_are_rows_takes_the_votes(name, tmp_path):
+    votes = write_agreeing_votes(tmp_path / "fer2013new.csv")
+    source = write_folder(tmp_path / "in" / "fer2013", lambda i, usage: name.format(i))
+    prepare_fer2013(tmp_path / "in", tmp_path / "out", votes)
+    csv = write_csv(tmp_path / "a.csv", [picture(i) for i in range(77)], FOLDER_USAGES)
+    prepare_fer2013(csv, tmp_path / "same", votes)
+    assert stored(tmp_path / "out") == stored(tmp_path / "same") == expected()
+    for split in ("train", "validation", "test"):
+        rows, same = (load_rows(str(tmp_path / name), split) for name in ("out", "same"))
+        for column in ("csv_row", "ferplus_votes", "cross_split_twin", "label"):
+            assert rows[column] == same[column]
+    assert source.is_dir()
+
+
+def test_a_folder_that_tells_nothing_gets_a_validation_split(tmp_path):
+    numbers = iter(range(99))
+    aliases = ("anger", "disgusted", "Fear", "happiness", "sad", "surprised", "neutral")
+    source = write_folder(
+        tmp_path / "in", lambda i, usage: f"im{next(numbers)}.png", kaggle, aliases.__getitem__
+    )
+    report = prepare_fer2013(source, tmp_path / "out")
+    assert report["images"].to_dict() == {"train": 42, "validation": 7, "test": 28}
+    splits = datasets.load_dataset(str(tmp_path / "out"))
+    assert splits["train"].features["label"].names == sorted(CSV_CLASSES)
+    assert sorted(splits["validation"]["label"]) == list(range(7))
+    card = DatasetCard.load(tmp_path / "out" / "README.md")
+    assert "a seventh of each class" in card.text
+    assert "cannot be compared" in " ".join(card.text.split())
+    with pytest.raises(InputError, match=r"named by their rows.*im\d+\.png.*fer2013\.csv itself"):
+        prepare_fer2013(source, tmp_path / "votes", write_agreeing_votes(tmp_path / "votes.csv"))
+
+
+def test_the_card_says_what_is_in_the_folder(files, tmp_path):
+    csv, votes = files
+    prepare_fer2013(csv, tmp_path / "out", votes)
+    card = DatasetCard.load(tmp_path / "out" / "README.md")
+    splits = {each["name"]: each["num_examples"] for each in card.data["dataset_info"]["splits"]}
+    assert splits == {"train": 28, "validation": 28, "test": 28}
+    assert "| test | 28 | 1 |" in card.text
+    streamed = datasets.load_dataset(str(tmp_path / "out"), split="test", streaming=True)
+    assert streamed.info.splits["test"].num_examples == 28
+    for column in streamed.features:
+        assert f"| `{column}` |" in card.text
+
+
+def test_pictures_saved_as_colour_jpeg_are_kept_as_they_are(tmp_path):
+    source = write_folder(tmp_path / "in", lambda i, usage: f"{usage}_{i}.png", kaggle)
+    path = source / "train" / "angry" / "Training_0.png"
+    Image.open(path).convert("RGB").save(path.with_suffix(".jpg"), quality=90)
+    path.unlink()
+    prepare_fer2013(source, tmp_path / "out")
+    rows = load_rows(str(tmp_path / "out"), "train").cast_column(
+        "image", datasets.Image(decode=False)
+    )
+    kept = {row["image"]["path"]: row["image"]["bytes"] for row in rows}
+    assert kept["Training_0.jpg"] == path.with_suffix(".jpg").read_bytes()
+
+
+def test_folders_that_are_not_fer2013_are_refused(tmp_path):
+    def check(match, change, name_of=lambda i, usage: f"{usage}_{i}.png", votes=None):
+        source = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        change(write_folder(source, name_of, kaggle))
+        with pytest.raises(InputError, match=match):
+            prepare_fer2013(source, tmp_path / "out", votes)
+        assert not (tmp_path / "out").exists()
+
+    def move(old, new):
+        return lambda folder: (folder / old).rename(folder / new)
+
+    def save(pixels):
+        return lambda folder: Image.fromarray(pixels).save(
+            folder / "train" / "sad" / "Training_4.png"
+        )
+
+    check("folders train and test.*'tests'", move("test", "tests"))
+    check("folders train and test.*'extra'", lambda folder: (folder / "extra").mkdir())
+    check("Received: calm", move("train/sad", "train/calm"))
+    check(
+        r"every class.*None in: \['sad'\]", lambda folder: shutil.rmtree(folder / "train" / "sad")
+    )
+    check("fit the folders", move("train/sad/Training_4.png", "test/sad/Training_4.png"))
+    check("fit the folders.*of split none", move("train/sad/Training_4.png", "train/sad/4.png"))
+    check(
+        r"Training_4\.png must be a picture",
+        lambda f: (f / "train/sad/Training_4.png").write_bytes(b"-"),
+    )
+    check(r"48 x 48.*20 x 30 in .*Training_4\.png", save(noise(30, 20)[..., 0]))
+    check(r"colours in .*Training_4\.png", save(noise(48, 48)))
+    votes = write_agreeing_votes(tmp_path / "votes.csv")
+    by_row = "fer{:07}.png".format
+    check(
+        "rows of.*fer0000777",
+        move("train/sad/fer0000004.png", "train/sad/fer0000777.png"),
+        lambda i, usage: by_row(i),
+        votes,
+    )
+    check(
+        r"fer0000004\.png, of split train, in test",
+        move("train/sad/fer0000004.png", "test/sad/fer0000004.png"),
+        lambda i, usage: by_row(i),
+        votes,
+    )
+    # Numbered through by class, which no number alone gives away.
+    order = sorted(range(49), key=lambda i: i % 7) + sorted(range(49, 77), key=lambda i: i % 7)
+    place = {row: number for number, row in enumerate(order)}
+    check(
+        r"agrees with \d+% of the labels",
+        lambda folder: None,
+        lambda i, usage: f"{place[i]}.png",
+        votes,
+    )
 
 
 @pytest.mark.slow

@@ -25,15 +25,19 @@ from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 
 __all__ = [
+    "CSV_CLASSES",
+    "CSV_SPLITS",
     "FERPLUS_COUNTS",
     "SPLITS",
     "Split",
     "dataset_name",
     "default_dataset",
+    "hold_out",
     "load_class_names",
     "load_fresh_rows",
     "load_rows",
     "load_split",
+    "majority_votes",
     "open_csv",
     "pin_dataset",
 ]
@@ -43,7 +47,7 @@ _LOCAL_COPY = Path("../shared/data/fer2013")
 # A seventh of each class for test, then a seventh of what is left for validation.
 _HELD_OUT = 7
 # The challenge's own names and order, https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge
-_CSV_SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
+CSV_SPLITS = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
 # Columns of FER+'s votes, https://github.com/microsoft/FERPlus
 FERPLUS_COUNTS = (
     "neutral",
@@ -64,7 +68,7 @@ _FERPLUS_COLUMNS = {
         ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear")
     )
 }
-_CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 _REPOSITORY = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@(.+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -237,6 +241,20 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
             for name, rows in source.items()
         }
     )
+    return hold_out(source, dataset)[split]
+
+
+def hold_out(source: datasets.DatasetDict, dataset: str) -> datasets.DatasetDict:
+    """`source`, with a test and a validation split from its training split where it has none.
+
+    Args:
+        source: splits with a ClassLabel column `label`; "train" is among them.
+        dataset: what errors call it.
+
+    Raises:
+        InputError: a class without a picture, or too few pictures to hold some out.
+    """
+    source = datasets.DatasetDict(source)
     labels = np.asarray(source["train"]["label"], np.int64)
     names = source["train"].features["label"].names
     counts = np.bincount(labels[labels >= 0], minlength=len(names))
@@ -256,7 +274,7 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
                     f"class to hold some out. Received: {found}"
                 ) from error
             source["train"], source[missing] = parts["train"], parts["test"]
-    return source[split]
+    return source
 
 
 def _open(dataset: str) -> datasets.DatasetDict:
@@ -297,10 +315,10 @@ def open_csv(path: Path) -> tuple[datasets.DatasetDict, pd.Series]:
             f"{path} must have columns `emotion` and `pixels`. Received: {list(table.columns)}"
         )
     usage = table["Usage"] if "Usage" in table.columns else pd.Series("Training", table.index)
-    unknown = set(usage) - set(_CSV_SPLITS)
+    unknown = set(usage) - set(CSV_SPLITS)
     if unknown:
-        raise InputError(f"`Usage` must be one of {list(_CSV_SPLITS)}. Received: {unknown}")
-    names = list(_CSV_CLASSES)
+        raise InputError(f"`Usage` must be one of {list(CSV_SPLITS)}. Received: {unknown}")
+    names = list(CSV_CLASSES)
     if not table["emotion"].isin(range(len(names))).all():
         raise InputError(
             f"`emotion` must be 0..{len(names) - 1}. Received: {sorted(set(table['emotion']))}"
@@ -312,7 +330,7 @@ def open_csv(path: Path) -> tuple[datasets.DatasetDict, pd.Series]:
         csv_row=datasets.Value("int32"),
     )
     splits = {}
-    for used, split in _CSV_SPLITS.items():
+    for used, split in CSV_SPLITS.items():
         rows = table[usage == used]
         if len(rows):
             splits[split] = datasets.Dataset.from_dict(
@@ -430,7 +448,7 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
         _votes(rows, class_names),
         class_names,
         digest.hexdigest(),
-        _majority(rows, class_names),
+        majority_votes(rows, class_names),
     )
 
 
@@ -457,8 +475,14 @@ def _votes(rows: datasets.Dataset, class_names: tuple[str, ...]) -> NDArray[np.f
     return votes
 
 
-def _majority(rows: datasets.Dataset, class_names: tuple[str, ...]) -> NDArray[np.int64] | None:
-    """Index of the class that won FER+'s vote; -1 where none of ours did, or not alone."""
+def majority_votes(
+    rows: datasets.Dataset, class_names: tuple[str, ...]
+) -> NDArray[np.int64] | None:
+    """Index of the class that won FER+'s vote for each image.
+
+    Returns:
+        (n,); -1 where none of `class_names` won, or not alone. None without votes.
+    """
     if "ferplus_votes" not in rows.column_names:
         return None
     counted = _counted(rows)
