@@ -23,15 +23,18 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 
 Dataset = Annotated[
     str | None,
-    typer.Option(help="Hub repository or local folder that `datasets` reads. [env: FER_DATASET]"),
+    typer.Option(
+        help="Data set of the Hub (USER/NAME, or USER/NAME@REVISION), local folder that `datasets` "
+        "reads, or fer2013.csv. [env: FER_DATASET]"
+    ),
 ]
 Results = Annotated[Path, typer.Option(help="Folder of the committed figures.")]
 
 
 def _dataset(named: str | None) -> str:
-    from train.data import default_dataset
+    from train.data import default_dataset, pin_dataset
 
-    return named or default_dataset()
+    return pin_dataset(named or default_dataset())
 
 
 def _checkpoint(name: str) -> Path:
@@ -163,16 +166,26 @@ def crop(
 
 @app.command()
 def fer2013(
-    csv: Annotated[Path, typer.Argument(help="fer2013.csv of the challenge.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="fer2013.csv of the challenge, or a folder of its pictures: train, test and "
+            "perhaps validation, a folder a class in each."
+        ),
+    ],
     target: Annotated[Path, typer.Argument(help="New folder for the data set.")],
     votes: Annotated[
-        Path | None, typer.Option(help="fer2013new.csv, the votes of FER+. [none]")
+        Path | None,
+        typer.Option(
+            help="fer2013new.csv, the votes of FER+; pictures of a folder must be named by their "
+            "rows of fer2013.csv. [none]"
+        ),
     ] = None,
 ) -> None:
     """Put FER-2013, FER+'s votes and marks of copies in training into one data set."""
     from train.fer2013 import prepare_fer2013
 
-    typer.echo(prepare_fer2013(csv, target, votes).to_string())
+    typer.echo(prepare_fer2013(source, target, votes).to_string())
 
 
 @app.command()
