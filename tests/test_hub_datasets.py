@@ -157,6 +157,20 @@ def test_without_the_hub_the_copy_at_that_commit_serves_and_no_other(hub, toys):
         load_rows(f"someone/cached@{'1' * 40}", "test")
 
 
+def test_the_card_names_data_set_and_commit_apart():
+    from train.card import _card_data
+
+    figures = {"top1": 50.0, "macro_f1": 0.5, "ece": 0.1}
+    report = {"recipe": "toy", "full": figures, "twin_free": figures}
+    for name, type_, revision in (
+        ("someone/fer2013@0123abc", "someone/fer2013", "0123abc"),
+        ("fer2013", "fer2013", None),
+    ):
+        results = _card_data(report | {"dataset": name}).eval_results
+        assert {each.dataset_type for each in results} == {type_}
+        assert {each.dataset_revision for each in results} == {revision}
+
+
 def run_python(*arguments, **environment):
     """Another process, because the client reads its environment when it is imported."""
     done = subprocess.run(

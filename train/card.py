@@ -112,6 +112,7 @@ def fill_figures(text: str, figures: str, mark: str = "figures") -> str:
 def _card_data(report: dict[str, Any]) -> ModelCardData:
     """Front matter. Metrics are fractions, as the Hub's own are."""
     results = []
+    dataset, _, revision = report["dataset"].partition("@")
     for part in ("full", "twin_free"):
         measures: list[tuple[str, str, float, dict[str, Any] | None]] = [
             ("accuracy", "Top-1", report[part]["top1"] / 100, None),
@@ -122,11 +123,12 @@ def _card_data(report: dict[str, Any]) -> ModelCardData:
             EvalResult(
                 task_type="image-classification",
                 task_name="Facial expression classification, single pass",
-                dataset_type=report["dataset"],
+                dataset_type=dataset,
                 dataset_name=f"FER-2013 test, {PARTS[part]}",
                 # Without it the Hub would take both parts for one.
                 dataset_config=part,
                 dataset_split="test",
+                dataset_revision=revision or None,
                 metric_type=kind,
                 metric_name=name,
                 metric_value=round(value, 4),
