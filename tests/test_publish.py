@@ -70,7 +70,8 @@ def test_a_space_holds_what_the_page_needs_and_nothing_else(space):
     weights = {name for name in space if name.startswith("fer/weights/")}
     assert weights == {"fer/weights/fer.json", "fer/weights/model.tflite"}
     rest = {name for name in space if name.startswith("fer/")} - weights
-    assert {name.rpartition(".")[2] for name in rest} == {"py", "css", "html", "js", "typed"}
+    assert {"fer/__init__.py", "fer/web/page.css", "fer/web/live/live.html"} <= rest
+    assert not {name for name in rest if name.endswith((".pyc", ".pyi", ".keras"))}
     for name in set(space) - {"README.md"}:
         assert space[name] == (ROOT / name).read_bytes()
 
@@ -344,6 +345,19 @@ def test_a_dry_run_asks_and_sends_nothing(hub, run, token, own):
 
 
 @pytest.mark.keras
+def test_a_plan_names_what_git_does_not_have(hub, run, token, monkeypatch):
+    listed = publish._list_git
+
+    def with_a_draft(root, *options):
+        return ["fer/draft.py"] if options else listed(root)
+
+    monkeypatch.setattr(publish, "_list_git", with_a_draft)
+    text = run("--space", SPACE, "--dry-run")
+    assert "Not in git, and so not in the Space: fer/draft.py\n" in text
+    assert "Not in git" not in run("--dry-run")
+
+
+@pytest.mark.keras
 @pytest.mark.parametrize("status", [401, 503])
 def test_a_dry_run_says_what_could_not_be_asked(hub, run, tmp_path, status):
     hub.fault = status
@@ -393,13 +407,14 @@ def test_what_was_published_comes_back_byte_for_byte(hub, run, token, own, tmp_p
 
 
 @pytest.mark.keras
-def test_a_space_runs_what_its_variables_name(hub, run, token, monkeypatch):
+def test_a_space_runs_what_its_variables_name(hub, run, token, own, monkeypatch):
     run("--space", SPACE)
     for name, value in hub.variables[SPACE_KEY].items():
         monkeypatch.setenv(name, value)
-    _, notes = start_pipeline(detector="slim")
-    assert len(notes) == 1
-    assert notes[0].startswith(f"Model: weights of {REPO} at {hub.commit(REPO)} (own).")
+    _, about = start_pipeline(detector="slim")
+    assert (about.source, about.revision, about.recipe) == (REPO, hub.commit(REPO), "own")
+    assert about.sha256 == ModelConfig.read(own).files["model.tflite"]
+    assert about.notes == ()
 
 
 @pytest.mark.keras

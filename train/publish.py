@@ -220,10 +220,10 @@ def _format_contents(
             ):
                 if expected not in (None, received):
                     raise ConfigError(
-                        f"{form.file} must have sha256 {expected}, as {source} says; a format "
-                        "that is converted here has it where the versions are those of "
-                        "requirements-train.txt, and `python -m train evaluate` measures this "
-                        f"one. Received: {received}"
+                        f"{form.file} must have sha256 {expected}, as {source} says. Received: "
+                        f"{received}. What is converted with the versions of "
+                        "requirements-train.txt has the same each time; `python -m train "
+                        "evaluate` measures it anew"
                     )
             contents[form.file] = content
     return contents
@@ -723,6 +723,8 @@ def publish(
     def fill_space(plan: _Plan, revision: str | None) -> _Plan:
         preload = not model_plan.private
         files = space_files(_ROOT, repo_id, revision, dataset_id, weights, preload)
+        if plan.files:  # else what was not in the plan could be sent
+            files = plan.files | {_README_NAME: files[_README_NAME]}
         variables = {"FER_MODEL_REPO": repo_id, "FER_MODEL_REVISION": revision}
         return replace(plan, files=files, variables=variables)
 
