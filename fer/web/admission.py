@@ -22,6 +22,7 @@ __all__ = [
     "BodyLimit",
     "RateLimit",
     "Refused",
+    "household",
     "max_per_minute",
     "refusal",
 ]
@@ -60,7 +61,7 @@ def max_per_minute() -> int | None:
     return int(named) or None
 
 
-def _household(host: str) -> str | None:
+def household(host: str) -> str | None:
     """What counts as one host: an IPv4 address, a home's IPv6 network; None for this machine."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
@@ -68,7 +69,7 @@ def _household(host: str) -> str | None:
         return host
     if address.version == 6:
         if address.ipv4_mapped is not None:
-            return _household(str(address.ipv4_mapped))
+            return household(str(address.ipv4_mapped))
         if not address.is_loopback:
             return str(ipaddress.ip_network((address, _IPV6_HOME_BITS), strict=False))
     return None if address.is_loopback else str(address)
@@ -90,14 +91,14 @@ class RateLimit:
 
     def wait_s(self, host: str) -> float:
         """Ask: 0 when the call is let in, else seconds until one would be."""
-        household = _household(host)
-        if self._per_minute is None or household is None:
+        home = household(host)
+        if self._per_minute is None or home is None:
             return 0.0
         now = time.monotonic()
-        quiet_at = max(now, self._quiet_at.get(household, now)) + 60 / self._per_minute
+        quiet_at = max(now, self._quiet_at.get(home, now)) + 60 / self._per_minute
         if quiet_at - now > 60:
             return quiet_at - now - 60
-        self._quiet_at[household] = quiet_at
+        self._quiet_at[home] = quiet_at
         if len(self._quiet_at) > _MAX_HOSTS:
             self._quiet_at = {name: at for name, at in self._quiet_at.items() if at > now}
         return 0.0
@@ -106,8 +107,8 @@ class RateLimit:
 class _Place:
     """A place in the line."""
 
-    def __init__(self, household: str | None) -> None:
-        self.household = household
+    def __init__(self, home: str | None) -> None:
+        self.home = home
         self.since = time.monotonic()
         self.called = anyio.Event()
         self.refusal: Refused | None = None
@@ -193,12 +194,12 @@ class Admission(Generic[T]):
         """A turn of `visitor`; as the target, the seconds that it waited."""
         if self._rate is not None and (wait_s := self._rate.wait_s(host)):
             raise Refused("busy", wait_s)
-        place = _Place(_household(host))
+        place = _Place(household(host))
         if self._n_free:
             self._n_free -= 1
         else:
             await self._wait(visitor, place)
-        self._last = place.household
+        self._last = place.home
         try:
             yield time.monotonic() - place.since
         finally:
@@ -207,8 +208,8 @@ class Admission(Generic[T]):
     async def _wait(self, visitor: Hashable, place: _Place) -> None:
         older = self._waiting.get(visitor)
         if older is None:
-            same = sum(other.household == place.household for other in self._waiting.values())
-            too_many = place.household is not None and same >= self._max_a_host
+            same = sum(other.home == place.home for other in self._waiting.values())
+            too_many = place.home is not None and same >= self._max_a_host
             if len(self._waiting) >= self._max_waiting or too_many:
                 raise Refused("busy")
         self._waiting[visitor] = place  # a dict keeps the older one's place
@@ -230,7 +231,7 @@ class Admission(Generic[T]):
         first = next(iter(self._waiting))
         if not self._by_host:
             return first
-        others = (name for name, one in self._waiting.items() if one.household != self._last)
+        others = (name for name, one in self._waiting.items() if one.home != self._last)
         return next(others, first)
 
     def _call_next(self) -> None:

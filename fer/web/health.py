@@ -72,7 +72,7 @@ class Health:
         self._problem: str | None = None
         self._checked_at = -np.inf
         self._lock = anyio.Lock()
-        self._thread = anyio.CapacityLimiter(1)
+        self._asking = False
 
     @property
     def route(self) -> Route:
@@ -108,11 +108,11 @@ class Health:
             return self._problem
 
     async def _ask(self) -> str | None:
-        with anyio.move_on_after(_PATIENCE_S):
-            # One that hangs is left behind; the next waits for its place in vain.
-            return await anyio.to_thread.run_sync(
-                self._try, abandon_on_cancel=True, limiter=self._thread
-            )
+        # A thread that hangs is left behind, but one alone.
+        if not self._asking:
+            self._asking = True
+            with anyio.move_on_after(_PATIENCE_S):
+                return await anyio.to_thread.run_sync(self._try, abandon_on_cancel=True)
         return f"no answer within {_PATIENCE_S:g} s"
 
     def _try(self) -> str | None:
@@ -126,6 +126,8 @@ class Health:
         except Exception as error:
             log.exception("health: the %s failed", part)
             return f"the {part} raised {type(error).__name__}"
+        finally:
+            self._asking = False
         n_classes = len(self._pipeline.classifier.config.class_names)
         if probs.shape != (1, n_classes) or not np.allclose(probs.sum(), 1, atol=1e-3):
             return "the classifier gave no probabilities"

@@ -19,6 +19,8 @@ FIELDS = "fields"
 _TEXT = "%(levelname)s %(name)s: %(message)s"
 _FRAME = re.compile(r'\s+File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)')
 _N_FRAMES = 8
+# Between the traces of an error and of its cause.
+_BETWEEN = ("The above exception was the", "During handling of the above exception")
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -112,7 +114,7 @@ class _Stray:
             name = line.partition(":")[0].rpartition(".")[2]
             error = {"type": name if name.isidentifier() else "?", "where": [self._place]}
             self._log.error("an error was printed", extra={FIELDS: {"error": error}})
-        elif line.strip():
+        elif line.strip() and not line.startswith(_BETWEEN):
             about = {"n_characters": len(line)}
             self._log.warning("text was printed", extra={FIELDS: about})
 

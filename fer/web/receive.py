@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fer.web.admission import UPLOAD_PATH, RateLimit, refusal
+from fer.web.admission import UPLOAD_PATH, RateLimit, household, refusal
 from fer.web.traffic import Call, traffic
 from fer.web.uploads import Full, uploads
 
@@ -52,7 +52,7 @@ async def _receive(request: Request, host: str, call: Call) -> Response:
     call.outcome = "bad_upload"
     try:
         with ExitStack() as stack:
-            room = uploads.room(host, n_bytes)
+            room = uploads.room(household(host) or host, n_bytes)
             folder = await anyio.to_thread.run_sync(stack.enter_context, room)
             # For the bar that the page shows, which asks by this id how far it is.
             progress = file_upload_statuses if upload_id else None

@@ -6,6 +6,7 @@ which goes when the answer is made; what is made of it is kept there for a while
 
 import atexit
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -181,7 +182,8 @@ class Uploads:
     def _make_room(self, host: str, n_bytes: int) -> None:
         limit = _max_folder_bytes()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for age_s in (RESULT_AGE_S, _SHORT_AGE_S):
+        for age_s in (math.inf, RESULT_AGE_S, _SHORT_AGE_S):
+            self._sweep(age_s, min(age_s, _UPLOAD_AGE_S))
             mine = sum(one.n_bytes for one in self._uploads.values() if one.host == host)
             theirs = sum(one.n_bytes for one in self._uploads.values())
             results = sum(size for *_, size in self._results())
@@ -193,7 +195,6 @@ class Uploads:
                 and coming + n_bytes <= n_free
             ):
                 return
-            self._sweep(age_s, min(age_s, _UPLOAD_AGE_S))
         raise Full
 
     def _results(self) -> Iterator[tuple[Path, float, int]]:

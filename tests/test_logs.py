@@ -1,0 +1,156 @@
+"""The log: JSON where strangers come, and nothing of them in it."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import traceback
+import warnings
+
+import pytest
+
+from fer.web.logs import FIELDS, JsonFormatter, only_the_log, set_up_logging
+from tests.conftest import ROOT
+
+SECRET = "holiday of the Quaggas.jpg"
+
+
+@pytest.fixture
+def lines(monkeypatch, capsys):
+    """Sets the log up with variables; gives what it wrote, line for line."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    monkeypatch.delenv("FER_LOG", raising=False)
+
+    def start(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        set_up_logging()
+        return lambda: capsys.readouterr().err.splitlines()
+
+    yield start
+    root.handlers[:], _ = before
+    root.setLevel(before[1])
+
+
+def crash():
+    try:
+        raise OSError(f"cannot open {SECRET}")
+    except OSError as error:
+        raise ValueError(f"{SECRET} is none") from error
+
+
+def test_a_line_for_a_machine(lines):
+    read = lines(FER_LOG="json")
+    about = {FIELDS: {"event": "start", "detector": "YuNet"}}
+    logging.getLogger("fer.web").info("started\nas %s", "asked", extra=about)
+    (line,) = map(json.loads, read())
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "level": "INFO",
+        "logger": "fer.web",
+        "message": "started\nas asked",
+        "event": "start",
+        "detector": "YuNet",
+    }
+
+
+def test_of_an_error_type_and_place_are_told_but_no_message(lines):
+    read = lines(FER_LOG="json")
+    try:
+        crash()
+    except ValueError:
+        logging.getLogger("fer.web").exception("picture failed")
+    (text,) = read()
+    assert "Quagga" not in text
+    error = json.loads(text)["error"]
+    assert error["type"] == "ValueError"
+    assert error["cause"] == "OSError"
+    assert error["where"][-1].startswith("tests/test_logs.py:")
+    assert error["where"][-1].endswith(" crash")
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_json"),
+    [
+        ({}, False),
+        ({"FER_LOG": "text"}, False),
+        ({"SPACE_ID": "someone/fer"}, True),
+        ({"SPACE_ID": "someone/fer", "FER_LOG": "text"}, False),
+        ({"FER_LOG": "json"}, True),
+    ],
+)
+def test_it_is_json_on_a_space_or_where_it_is_asked_for(lines, variables, is_json):
+    read = lines(**variables)
+    logging.getLogger("fer").warning("mind the gap", extra={FIELDS: {"n": 1}})
+    (text,) = read()
+    assert text.startswith("{") == is_json
+    assert is_json or text == 'WARNING fer: mind the gap {"n": 1}'
+
+
+def test_another_form_is_said(lines):
+    read = lines(FER_LOG="xml")
+    assert read() == ["""WARNING fer.web.logs: FER_LOG must be "json" or "text". Received: 'xml'"""]
+
+
+def test_what_others_print_while_visitors_are_served_is_told_by_its_kind(lines, caplog):
+    # The tests' Hub has a server of the same kind, which it keeps quiet.
+    caplog.set_level(logging.ERROR, logger="uvicorn.error")
+    read = lines(FER_LOG="json")
+    stderr = sys.stderr
+    logging.getLogger("uvicorn").addHandler(logging.StreamHandler())
+    with only_the_log():
+        try:
+            crash()
+        except ValueError:
+            traceback.print_exc()
+        print(SECRET, file=sys.stderr)
+        print(file=sys.stderr)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("deprecated", UserWarning, stacklevel=1)
+        logging.getLogger("uvicorn.error").error("of the server")
+    assert sys.stderr is stderr
+    texts = read()
+    assert "Quagga" not in "".join(texts)
+    found = list(map(json.loads, texts))
+    assert [line["message"].split(":")[0] for line in found][:2] == ["an error was printed"] * 2
+    assert [line["error"]["type"] for line in found[:2]] == ["OSError", "ValueError"]
+    assert found[1]["error"]["where"][0].endswith(" crash")
+    assert found[2]["message"] == "text was printed"
+    assert found[2]["n_characters"] == len(SECRET)
+    assert "deprecated" in found[3]["message"]
+    assert found[4] | {"time": 0} == {
+        "time": 0,
+        "level": "ERROR",
+        "logger": "uvicorn.error",
+        "message": "of the server",
+    }
+    assert len(found) == 5
+
+
+def test_for_a_person_others_may_print(lines):
+    read = lines()
+    with only_the_log():
+        print("as it is", file=sys.stderr)
+    assert read() == ["as it is"]
+
+
+def test_an_error_before_the_first_visitor_says_all():
+    code = "from fer.web.logs import set_up_logging; set_up_logging(); raise OSError('why')"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"FER_LOG": "json"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stderr.rstrip().endswith("OSError: why")
+
+
+def test_what_json_does_not_know_is_written_as_text():
+    record = logging.makeLogRecord({"msg": "x", FIELDS: {"path": ROOT}})
+    assert json.loads(JsonFormatter().format(record))["path"] == str(ROOT)

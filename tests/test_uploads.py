@@ -1,0 +1,224 @@
+"""What visitors sent: where it lies, and when it goes."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from fer.web import uploads as module
+from fer.web.uploads import Full, Uploads
+from tests.conftest import ROOT
+
+HERE = "192.0.2.1"
+KB = 1000
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Uploads(tmp_path / "page")
+
+
+def send(folder, n_bytes=KB, host=HERE, name="cat.jpg"):
+    """An upload, as the route takes it in; the path of its file."""
+    with folder.room(host, n_bytes) as path:
+        (path / "hash").mkdir()
+        file = path / "hash" / name
+        file.write_bytes(b"x" * n_bytes)
+    return file
+
+
+def later(folder, monkeypatch, seconds):
+    """Sweep as if it were later."""
+    now, clock = module.time.time(), module.time.monotonic()
+    monkeypatch.setattr(module.time, "time", lambda: now + seconds)
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock + seconds)
+    folder.sweep()
+    monkeypatch.undo()
+
+
+def files_in(folder):
+    return sorted(path.name for path in folder.folder.rglob("*") if path.is_file())
+
+
+def test_an_upload_is_gone_when_the_answer_is_made(folder):
+    file = send(folder)
+    with folder.claim(file):
+        assert file.exists()
+    assert list((folder.folder / "uploads").iterdir()) == []
+
+
+def test_equal_files_of_two_visitors_have_nothing_in_common(folder):
+    mine, theirs = send(folder), send(folder)
+    assert mine.name == theirs.name
+    folder.drop(mine)
+    assert not mine.exists()
+    assert theirs.exists()
+
+
+def test_it_is_gone_after_an_error_but_stays_for_who_cancels(folder):
+    file = send(folder)
+    with pytest.raises(ValueError, match="ours"), folder.claim(file):
+        raise ValueError("a mistake of ours")
+    assert not file.exists()
+    file = send(folder)
+    with pytest.raises(KeyboardInterrupt), folder.claim(file):
+        raise KeyboardInterrupt
+    assert file.exists()
+    with folder.claim(file) as claim:
+        claim.keep = True
+    assert file.exists()
+
+
+def test_the_last_of_two_calls_takes_it_away(folder):
+    file = send(folder)
+    with folder.claim(file):
+        with folder.claim(file):
+            pass
+        assert file.exists()
+    assert not file.exists()
+
+
+def test_what_no_visitor_sent_is_left_alone(folder, tmp_path):
+    other = tmp_path / "mine.jpg"
+    other.write_text("x")
+    result = folder.folder / "result.jpg"
+    result.parent.mkdir(parents=True, exist_ok=True)
+    result.write_text("x")
+    sent = send(folder)
+    for path in (None, other, result, folder.folder / "uploads", folder.folder / "uploads" / ".."):
+        with folder.claim(path):
+            pass
+    folder.drop(folder.folder / "uploads" / "unknown" / ".." / ".." / "result.jpg")
+    assert other.exists()
+    assert result.exists()
+    assert sent.exists()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_nothing_stays_of_an_upload_that_breaks_off(folder, error):
+    def break_off():
+        with folder.room(HERE, KB) as path:
+            (path / "tmp1234").write_bytes(b"x" * 10)
+            raise error
+
+    with pytest.raises(error):
+        break_off()
+    assert files_in(folder) == []
+    assert list((folder.folder / "uploads").iterdir()) == []
+
+
+def test_old_files_go_but_for_the_page_s_own_and_those_at_work(folder, monkeypatch):
+    folder.folder.mkdir(parents=True)
+    (folder.folder / "thumbnail").mkdir()
+    (folder.folder / "thumbnail" / "own.jpg").write_text("x")
+    folder.keep_own()
+    (folder.folder / "digest").mkdir()
+    (folder.folder / "digest" / "result.mp4").write_text("x")
+    (folder.folder / "tmpabcd").write_text("")
+    waiting, at_work = send(folder, name="waiting.mp4"), send(folder, name="working.mp4")
+    with folder.claim(at_work):
+        later(folder, monkeypatch, 10 * 60)
+        assert files_in(folder) == [
+            *("own.jpg", "result.mp4", "tmpabcd", "waiting.mp4", "working.mp4")
+        ]
+        later(folder, monkeypatch, 15 * 60)
+        assert not waiting.exists()
+        later(folder, monkeypatch, module.RESULT_AGE_S + 1)
+        assert files_in(folder) == ["own.jpg", "working.mp4"]
+        assert not (folder.folder / "digest").exists()
+    assert files_in(folder) == ["own.jpg"]
+
+
+def test_what_is_made_is_gone_within_the_hour_and_the_rest_within_a_quarter_of_it():
+    assert module.RESULT_AGE_S + module.SWEEP_S <= 3600
+    assert module._UPLOAD_AGE_S + module.SWEEP_S <= 900
+
+
+def test_one_host_gets_at_most_half_of_the_room(folder, monkeypatch):
+    monkeypatch.setenv("FER_MAX_TEMP_GB", "1e-5")  # 10 kB
+    send(folder, 3 * KB)
+    with pytest.raises(Full):
+        send(folder, 3 * KB)
+    send(folder, 3 * KB, host="192.0.2.2")
+    send(folder, 3 * KB, host="192.0.2.3")
+    with pytest.raises(Full):
+        send(folder, 3 * KB, host="192.0.2.4")
+
+
+def test_what_is_still_coming_counts_with_all_that_it_may_have(folder, monkeypatch):
+    monkeypatch.setenv("FER_MAX_TEMP_GB", "1e-5")
+    with folder.room(HERE, 4 * KB):
+        with folder.room("192.0.2.2", 4 * KB), pytest.raises(Full):
+            send(folder, 4 * KB, host="192.0.2.3")
+        send(folder, 4 * KB, host="192.0.2.3")
+
+
+def test_for_new_uploads_old_results_make_room(folder, monkeypatch):
+    monkeypatch.setenv("FER_MAX_TEMP_GB", "1e-5")
+    folder.folder.mkdir(parents=True)
+    (folder.folder / "digest").mkdir()
+    result = folder.folder / "digest" / "result.jpg"
+    result.write_bytes(b"x" * 9 * KB)
+    with pytest.raises(Full):
+        send(folder, 4 * KB)
+    now = module.time.time()
+    monkeypatch.setattr(module.time, "time", lambda: now + module._SHORT_AGE_S + 1)
+    send(folder, 4 * KB)
+    assert not result.exists()
+
+
+def test_a_full_disk_takes_nothing_more(folder, monkeypatch):
+    monkeypatch.setattr(module, "_SPARE_BYTES", 1 << 60)
+    with pytest.raises(Full):
+        send(folder)
+
+
+@pytest.mark.parametrize("named", ["none", "0", "-1", "inf", "nan"])
+def test_a_limit_that_is_none_is_said(named, monkeypatch, caplog):
+    monkeypatch.setenv("FER_MAX_TEMP_GB", named)
+    assert module._max_folder_bytes() == 4_000_000_000
+    assert "FER_MAX_TEMP_GB must be" in caplog.text
+
+
+def test_many_threads_send_and_work_at_once(folder):
+    problems = []
+
+    def visit():
+        try:
+            for _ in range(20):
+                file = send(folder)
+                with folder.claim(file):
+                    assert file.stat().st_size == KB
+                folder.sweep()
+        except Exception as error:
+            problems.append(error)
+
+    threads = [threading.Thread(target=visit) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert files_in(folder) == []
+
+
+def test_gradio_uses_a_folder_of_our_own_that_goes_with_the_process(tmp_path):
+    code = (
+        "import fer.web, os, pathlib; from gradio import mcp, utils\n"
+        "folder = pathlib.Path(utils.get_upload_folder()); folder.mkdir(); print(folder)\n"
+        "assert folder == fer.web.uploads.uploads.folder == pathlib.Path(mcp.DEFAULT_TEMP_DIR)\n"
+        "assert os.environ['GRADIO_TEMP_DIR'] == str(folder)\n"
+    )
+    named = {"GRADIO_TEMP_DIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | named,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.startswith(str(tmp_path / "fer-page-"))
+    assert list(tmp_path.iterdir()) == []
