@@ -1,3 +1,4 @@
+import re
 import zlib
 
 import numpy as np
@@ -116,6 +117,17 @@ def test_rendered_faces_lose_more_without_the_hot_area_than_without_the_cold_one
     assert (hot > cold).mean() > 0.7
 
 
+def points_in_the_readme(method):
+    """What README says that the hottest fifth costs, and any fifth where it says so."""
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    pattern = {
+        "occlusion": r"hottest fifth of a map's pixels costs FER-2013 validation faces (\d+) "
+        r"points of probability, the coldest fifth none, any fifth (\d+) ",
+        "cam": r'\(`method="cam"`\)[^.]* its hottest fifth costs (\d+) points\.',
+    }[method]
+    return [int(points) for points in re.search(pattern, text).groups()]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("method", "least"), [("occlusion", 0.35), ("cam", 0.0)])
 def test_fer2013_faces_lose_more_without_the_hot_area_than_without_the_cold_one(method, least):
@@ -128,3 +140,7 @@ def test_fer2013_faces_lose_more_without_the_hot_area_than_without_the_cold_one(
     print(f"{method}: hot {hot.mean():.3f}, cold {cold.mean():.3f}, chance {chance.mean():.3f}")
     difference = hot - cold
     assert difference.mean() - 2 * standard_error(difference) > least
+    measured = [round(100 * float(values.mean())) for values in (hot, chance)]
+    said = points_in_the_readme(method)
+    assert said == measured[: len(said)]
+    assert method == "cam" or cold.mean() <= 0
