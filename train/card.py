@@ -20,7 +20,14 @@ from train.recipes import NO_TWINS
 from train.report import PARTS, plot_names
 from train.robustness import CORRUPTIONS
 
-__all__ = ["fill_figures", "format_card", "format_figures", "format_reuse", "write_cards"]
+__all__ = [
+    "fill_figures",
+    "format_card",
+    "format_figures",
+    "format_reuse",
+    "read_report",
+    "write_cards",
+]
 
 _TEMPLATES = Path(__file__).parent
 _TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
@@ -366,6 +373,32 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
     return f"---\n{_card_data(report).to_yaml()}\n---\n\n{text}"
 
 
+def read_report(config: ModelConfig, weights: Path, results: Path) -> dict[str, Any]:
+    """What `train.evaluate.evaluate` wrote of these very weights.
+
+    Args:
+        config: of the weights.
+        weights: their folder.
+        results: where the report must stand, `RECIPE.json`.
+
+    Raises:
+        InputError: it does not, or is about other weights, or of an earlier version.
+    """
+    path = results / f"{config.recipe}.json"
+    advice = (
+        f"{path} must hold the figures of {weights / LITERT_NAME}: run "
+        f"`python -m train evaluate {weights} --results {results}` first. Received:"
+    )
+    if not path.is_file():
+        raise InputError(f"{advice} no such file")
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if report.get("sha256") != config.files[LITERT_NAME]:
+        raise InputError(f"{advice} figures of weights with sha256 {report.get('sha256')}")
+    if missing := {"coverage", "formats", "robustness", "twins_marked"} - set(report):
+        raise InputError(f"{advice} figures of an earlier version, without {sorted(missing)}")
+    return report
+
+
 def write_cards(results: Path, root: Path = Path()) -> None:
     """Write model_card.md, and README.md's figures and ways of use, for the bundled weights.
 
@@ -373,17 +406,7 @@ def write_cards(results: Path, root: Path = Path()) -> None:
         InputError: results/ holds none for these very weights.
     """
     config = ModelConfig.read(WEIGHTS_FOLDER)
-    path = results / f"{config.recipe}.json"
-    if not path.is_file():
-        raise InputError(f"{path} must exist: run `python -m train evaluate` first")
-    report = json.loads(path.read_text(encoding="utf-8"))
-    if missing := {"coverage", "formats", "robustness", "twins_marked"} - set(report):
-        raise InputError(
-            f"{path} must come from this version: run `python -m train evaluate` again. "
-            f"Received: no {sorted(missing)}"
-        )
-    if report["sha256"] != config.files[LITERT_NAME]:
-        raise InputError(f"{path} must be about the bundled weights. Received: another sha256")
+    report = read_report(config, WEIGHTS_FOLDER, results)
     (root / "model_card.md").write_text(format_card(report, config, results), encoding="utf-8")
     readme = root / "README.md"
     filled = fill_figures(readme.read_text(encoding="utf-8"), format_figures(report))

@@ -7,7 +7,6 @@ asks, and sends it as one commit.
 
 import hashlib
 import io
-import json
 import logging
 import re
 import shutil
@@ -38,6 +37,7 @@ from huggingface_hub.utils.sha import git_hash
 from fer.errors import ConfigError, FerError, HubError, InputError
 from fer.hub import KERAS_NAME, LITERT_NAME, WEIGHTS_FOLDER, load_folder
 from fer.types import CONFIG_NAME, ModelConfig
+from train.card import format_card, read_report
 from train.recipes import TRAINING_NAME
 
 __all__ = ["model_files", "publish", "space_files", "write_folder"]
@@ -140,23 +140,6 @@ def _version() -> str:
 # The model repository
 
 
-def _read_report(config: ModelConfig, weights: Path, results: Path) -> dict[str, Any]:
-    """What `train.evaluate.evaluate` wrote of these very weights."""
-    path = results / f"{config.recipe}.json"
-    advice = (
-        f"{path} must hold the figures of {weights / LITERT_NAME}: run "
-        f"`python -m train evaluate {weights} --results {results}` first. Received:"
-    )
-    if not path.is_file():
-        raise InputError(f"{advice} no such file")
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if report.get("sha256") != config.files[LITERT_NAME]:
-        raise InputError(f"{advice} figures of weights with sha256 {report.get('sha256')}")
-    if missing := {"class_names", "full", "formats"} - set(report):
-        raise InputError(f"{advice} figures of an earlier version, without {sorted(missing)}")
-    return report
-
-
 def _read_card(
     config: ModelConfig, report: dict[str, Any], results: Path, card: Path | None
 ) -> str:
@@ -178,8 +161,6 @@ def _read_card(
             f"of your own that names the sha256 of {LITERT_NAME}, {sha256}, and give it with "
             f"--card. Received: {n_images} test images of {report['class_names']}"
         )
-    from train.card import format_card
-
     return format_card(report, config, results)
 
 
@@ -261,7 +242,7 @@ def model_files(
         InputError: figures or card are missing or about other weights.
     """
     config = load_folder(weights).config
-    report = _read_report(config, weights, results)
+    report = read_report(config, weights, results)
     text = _read_card(config, report, results, card)
     shown = _result_names(text, config.recipe, results)
     contents = _format_contents(weights, config, report, tell)
