@@ -138,17 +138,20 @@ function drawTimeline(pen, bands, until, width, ink, end) {
     }
   });
   const bottom = Math.max(1, bands.length) * BAND_PX;
+  const endLeft = width - 2 - pen.measureText(end).width;
   pen.fillStyle = ink;
   pen.textAlign = "center";
   for (let ago = 0; ago <= SHOWN_S; ago += 15) {
     const x = xOf(until - ago);
+    const text = "-" + ago + " s";
     pen.globalAlpha = 0.35;
     pen.fillRect(x - 0.5, 2, 1, bottom - 4);
     pen.globalAlpha = 1;
-    pen.textAlign = ago === 0 ? "right" : "center";
-    pen.fillText(ago === 0 ? end : "-" + ago + " s", ago === 0 ? width - 2 : x, bottom + 8);
+    // On a phone the end has its clock where this one would be.
+    if (ago && x + pen.measureText(text).width / 2 < endLeft - 4) pen.fillText(text, x, bottom + 8);
   }
   pen.textAlign = "left";
+  pen.fillText(end, endLeft, bottom + 8);
 }
 
 // Rows without gaps, not closer than `least` seconds; a run of one is widened to be seen.

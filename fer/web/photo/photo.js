@@ -143,7 +143,8 @@ function layLabels() {
     const inner = box.getBoundingClientRect();
     box.classList.toggle("small", inner.width < SMALL_PX);
     box.classList.toggle("top", inner.top - outer.top < 32);
-    box.classList.toggle("right", inner.left - outer.left > 0.7 * outer.width);
+    const label = box.firstChild.offsetWidth;
+    box.classList.toggle("right", inner.left + label > outer.right - 4);
   }
 }
 
