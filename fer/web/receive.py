@@ -9,6 +9,7 @@ from contextlib import ExitStack
 import anyio.to_thread
 from gradio.route_utils import upload_fn
 from gradio.routes import file_upload_statuses
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -64,7 +65,7 @@ async def _receive(request: Request, host: str, call: Call) -> Response:
         return refusal(429, "busy", _FULL_FOR_S)
     except MultiPartException as error:
         return refusal(413 if "maximum allowed size" in error.message else 400, call.outcome)
-    except (ClientDisconnect, TypeError):
+    except (ClientDisconnect, HTTPException, TypeError):
         return refusal(400, call.outcome)
     call.outcome = "answered"
     return JSONResponse(paths)

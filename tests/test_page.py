@@ -1,0 +1,326 @@
+"""A page that runs: what stays of its visitors on disk and in the log, and how much they may."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from bench.visitor import data_url
+from fer import read_image
+from fer.web import page as module
+from fer.web import uploads
+from tests.conftest import ROOT, open_page
+from tests.test_web_video import write_clip
+
+FACE = ROOT / "examples" / "f_happy.png"
+# What Gradio and LiteRT say of themselves.
+GREETINGS = ("* Running on local URL", "* To create a public link", "INFO: Created TensorFlow Lite")
+
+
+@pytest.fixture
+def serve(start_app, hub, tmp_path):
+    """Starts the app with its temporary folder in `tmp_path`."""
+    hub.fault = 503
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+
+    def start(**environment):
+        app = start_app(GRADIO_TEMP_DIR=str(folder), **environment)
+        (app.folder,) = folder.glob("fer-page-*")
+        return app
+
+    return start
+
+
+def sent(app):
+    """What lies on disk of what was sent, after a moment."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        found = [path for path in (app.folder / "uploads").rglob("*") if path.is_file()]
+        if not found:
+            break
+        time.sleep(0.05)
+    return found
+
+
+def upload(app, content, name="cat.jpg", **headers):
+    url = app.url + "/gradio_api/upload"
+    names = {key.replace("_", "-"): value for key, value in headers.items()}
+    return httpx.post(url, files=[("files", (name, content))], headers=names, timeout=60)
+
+
+def call(app, api_name, *data, host="203.0.113.77"):
+    """The answer of an endpoint, as a program on another machine gets it."""
+    headers = {"x-forwarded-for": host}
+    url = f"{app.url}/gradio_api/call/{api_name}"
+    event = httpx.post(url, json={"data": list(data)}, headers=headers).json()["event_id"]
+    reply = httpx.get(f"{url}/{event}", headers=headers, timeout=120).text
+    kind, _, content = reply.strip().rpartition("\n\n")[2].partition("\n")
+    return kind.removeprefix("event: "), json.loads(content.removeprefix("data: "))
+
+
+def file_data(path):
+    return {"path": str(path), "meta": {"_type": "gradio.FileData"}}
+
+
+def lines_of(app):
+    return [line for line in app.log.splitlines() if line and not line.startswith(GREETINGS)]
+
+
+def numbers_in(data):
+    """The probabilities in an answer, as it writes them."""
+    if isinstance(data, dict):
+        return {n for value in data.values() for n in numbers_in(value)}
+    if isinstance(data, list):
+        return {n for value in data for n in numbers_in(value)}
+    return {repr(data)} if isinstance(data, float) and 0 < data < 1 else set()
+
+
+@pytest.mark.slow
+def test_nothing_of_a_visitor_is_in_the_log_or_stays_on_disk(serve, tmp_path):
+    app = serve(FER_LOG="json", FER_DETECTOR="slim")
+    host, mark = "203.0.113.77", "Quagga-7731"
+    url = data_url(read_image(FACE))
+    answers = []
+    kind, (live,) = call(app, "live_frame", url, None, 0.0)
+    assert (kind, len(live["faces"])) == ("complete", 1)
+    assert call(app, "live_frame", url[:-300], None, 0.0)[1][0]["error"]["code"] == "bad_frame"
+    answers.append(live)
+
+    def send(content, ending):
+        reply = upload(app, content, mark + ending, x_forwarded_for=host)
+        assert reply.status_code == 200
+        (path,) = reply.json()
+        assert Path(path).is_relative_to(app.folder)
+        assert Path(path).name == mark + ending
+        return path
+
+    picture = send(FACE.read_bytes(), ".png")
+    _, (annotated, data) = call(app, "predict_image", file_data(picture))
+    assert len(data["faces"]) == 1
+    assert Path(annotated["path"]).stat().st_size > 0
+    assert sent(app) == []
+    answers.append(data)
+    # What cannot be used goes as well, and so does what is asked for a second time.
+    for path in (send(b"Dear Sir or Madam", ".png"), picture):
+        _, (_, data) = call(app, "predict_image", file_data(path))
+        assert data["error"]["code"] == "bad_image"
+        assert sent(app) == []
+
+    clip = write_clip(tmp_path / "clip.mp4", 30)
+    video = send(clip.read_bytes(), ".mp4")
+    _, (made, table, _, report) = call(app, "predict_video", file_data(video), 10)
+    assert report["n_frames"] == 30
+    assert Path((made.get("video") or made)["path"]).stat().st_size > 0
+    assert mark in Path(table["path"]).read_text() or mark in table["orig_name"]
+    assert sent(app) == []
+    answers.append(report)
+    _, (*_, data) = call(app, "predict_video", file_data(send(b"Dear Madam", ".mp4")), 10)
+    assert data["error"]["code"] == "bad_video"
+    assert sent(app) == []
+
+    # A page that was open when the server began anew; somebody who tries other places.
+    for path in (
+        app.folder.parent / f"{mark}.png",
+        ROOT / "README.md",
+        "https://example.org/x.png",
+    ):
+        assert call(app, "predict_image", file_data(path))[0] == "error"
+
+    health = httpx.get(app.url + "/health").json()
+    calls = health["calls"]
+    assert calls["frame"]["answered"] == 1
+    assert calls["frame"]["refused"] == {"bad_frame": 1}
+    assert calls["picture"]["answered"] == 1
+    assert calls["picture"]["refused"] == {"bad_image": 2}
+    assert calls["video"]["answered"] == 1
+    assert calls["video"]["refused"] == {"bad_video": 1}
+    assert calls["upload"]["answered"] == 4
+    assert sum(kind["failed"] for kind in calls.values()) == 0
+
+    lines = lines_of(app)
+    found = [json.loads(line) for line in lines]
+    assert found[0]["event"] == "start"
+    assert {line["level"] for line in found[1:]} <= {"ERROR", "WARNING"}
+    assert {line["message"] for line in found[1:]} <= {"an error was printed"}
+    digits = numbers_in(answers)
+    assert len(digits) > 10
+    told = "\n".join(lines)
+    for secret in (mark, host, url[100:140], "README.md", *digits):
+        assert secret not in told, secret
+    assert mark not in json.dumps(health)
+    assert host not in json.dumps(health)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_what_the_tabs_were_given_is_gone_with_the_answer(chromium, serve, tmp_path):
+    app = serve()
+    page = open_page(chromium(), app.url, viewport={"width": 1280, "height": 900})
+    page.get_by_role("tab", name="Photo").click()
+    page.set_input_files("#photo-input input[type=file]", str(FACE))
+    page.wait_for_selector("#photo .count:has-text('1 face')", timeout=60_000)
+    assert sent(app) == []
+    # The view has all it needs: the picture, the face, its map, the files.
+    page.wait_for_selector("#photo .map[data-state=shown]", timeout=60_000)
+    assert page.evaluate("document.querySelector('#photo .sheet img').naturalWidth") > 100
+    with page.expect_download() as started:
+        page.click("#photo .annotated")
+    assert Path(started.value.path()).stat().st_size > 1000
+
+    page.get_by_role("tab", name="Video").click()
+    clip = write_clip(tmp_path / "clip.mp4", 30)
+    page.set_input_files("#video-input input[type=file]", str(clip))
+    page.wait_for_selector("#video-status .fer-message")
+    assert [path.name for path in sent(app)] == ["clip.mp4"]  # until it is analysed
+    page.get_by_role("button", name="Analyse").click()
+    page.wait_for_selector("#video-report .strip", timeout=60_000)
+    assert sent(app) == []
+    page.wait_for_function("document.querySelector('#video-result video')?.readyState >= 2")
+    page.wait_for_selector("#video-input input[type=file]", state="attached")  # for the next one
+    assert "frames were looked at" in page.inner_text("#video-status")
+    assert page.get_by_role("button", name="Analyse").is_disabled()
+    page.set_input_files("#video-input input[type=file]", str(clip))
+    page.wait_for_selector("#video-status .fer-message:has-text('no sound')")
+    page.get_by_role("button", name="Analyse").click()
+    page.wait_for_function("document.querySelector('#video-status').innerText.includes('looked')")
+    assert sent(app) == []
+    assert page.problems == []
+    assert "Traceback" not in app.log
+
+
+@pytest.mark.slow
+def test_who_sends_without_end_is_asked_to_wait_and_others_are_served(serve):
+    app = serve(FER_MAX_PER_MINUTE="5", FER_DETECTOR="slim")
+    greedy, other = {"x_forwarded_for": "203.0.113.7"}, {"x_forwarded_for": "203.0.113.8"}
+    content = FACE.read_bytes()
+    replies = [upload(app, content, **greedy) for _ in range(6)]
+    assert [reply.status_code for reply in replies] == [200] * 5 + [429]
+    assert 0 < int(replies[5].headers["retry-after"]) <= 12
+    assert replies[5].json()["error"]["code"] == "busy"
+    assert replies[5].json()["error"]["retry_after_ms"] <= 12_000
+    assert upload(app, content, **other).status_code == 200
+    assert [upload(app, content).status_code for _ in range(7)] == [200] * 7  # on this machine
+    # The examples' thumbnails could be asked about again and again without an upload.
+    (thumbnail, *_) = (
+        path for path in app.folder.rglob("image.jpeg") if "uploads" not in path.parts
+    )
+    answers = [
+        call(app, "predict_image", file_data(thumbnail), host="203.0.113.9")[1][1] for _ in range(6)
+    ]
+    assert all("faces" in answer for answer in answers[:5])
+    assert answers[5]["error"]["code"] == "busy"
+    assert 0 < answers[5]["error"]["retry_after_ms"] <= 12_000
+    assert thumbnail.exists()
+    assert "faces" in call(app, "predict_image", file_data(thumbnail), host="203.0.113.8")[1][1]
+
+
+@pytest.mark.slow
+def test_uploads_that_are_too_much_or_break_off_leave_nothing(serve):
+    app = serve(FER_MAX_TEMP_GB="0.02")  # of which a host gets 10 MB
+    before = sorted(app.folder.rglob("*"))
+    reply = upload(app, b"x" * 11_000_000)
+    assert reply.status_code == 429
+    assert reply.json()["error"]["code"] == "busy"
+    assert upload(app, b"x" * 210_000_000).status_code == 413
+    url = app.url + "/gradio_api/upload"
+    assert httpx.post(url, json={}).status_code == 400
+    assert httpx.post(url, data={"files": "x"}, files={"other": b"y"}).status_code == 400
+    # Who hangs up in the middle.
+    port = int(app.url.rpartition(":")[2])
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(
+                b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n"
+                b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+                b'Content-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+                + b"x"
+                * 1_000_000
+            )
+            time.sleep(0.2)
+    assert sent(app) == []
+    end = time.monotonic() + 5
+    while time.monotonic() < end and list((app.folder / "uploads").glob("*")):
+        time.sleep(0.05)
+    after = sorted(path for path in app.folder.rglob("*") if path != app.folder / "uploads")
+    assert after == before
+    assert "Traceback" not in app.log
+    assert httpx.get(app.url + "/health").json()["calls"]["upload"]["refused"] == {
+        "full": 1,
+        "bad_upload": 5,
+    }
+
+
+@pytest.mark.slow
+def test_told_to_end_it_leaves_nothing_behind(serve, tmp_path):
+    app = serve()
+    assert upload(app, b"x" * 1000).status_code == 200
+    assert [path.name for path in app.folder.rglob("cat.jpg")] == ["cat.jpg"]
+    os.kill(app.process.pid, signal.SIGTERM)
+    app.process.wait(15)
+    assert not app.folder.exists()
+    assert "Traceback" not in app.log
+
+
+class Launched(Exception):
+    """The page would be served now."""
+
+
+@pytest.mark.parametrize(("space", "trusted"), [("someone/fer", True), ("", False)])
+def test_the_proxies_of_a_space_are_trusted_to_say_who_asks(space, trusted, monkeypatch):
+    from uvicorn.middleware.proxy_headers import _TrustedHosts
+
+    def launch(**options):
+        raise Launched
+
+    # So that what is set here is taken back.
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
+    monkeypatch.delenv("FORWARDED_ALLOW_IPS")
+    monkeypatch.setenv("SPACE_ID", space)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    made = SimpleNamespace(
+        queue=lambda **_: None, launch=launch, health=SimpleNamespace(route=None)
+    )
+    with pytest.raises(Launched):
+        module.launch(made)
+    named = os.environ.get("FORWARDED_ALLOW_IPS")
+    assert (named is not None) == trusted
+    if trusted:
+        hosts = _TrustedHosts(named)
+        assert "10.16.3.80" in hosts
+        assert "203.0.113.7" not in hosts
+        # What a visitor writes into the header stands before what the proxy saw.
+        chain = "198.51.100.1, 203.0.113.7, 10.16.3.80"
+        assert hosts.get_trusted_client_address(chain)[0] == "203.0.113.7"
+
+
+def test_a_summary_is_a_line_and_silence_is_none(caplog, monkeypatch):
+    monkeypatch.setattr(module, "traffic", module.traffic.__class__())
+    caplog.set_level("INFO")
+    module._say_what_happened()
+    assert caplog.records == []
+    with module.traffic.call("frame"):
+        pass
+    module._say_what_happened()
+    (record,) = caplog.records
+    assert record.fields["event"] == "summary"
+    assert record.fields["frame"]["answered"] == 1
+    assert {"median_ms", "p95_ms"} <= set(record.fields["frame"])
+    assert record.fields["memory_mb"] > 10
+
+
+def test_the_page_says_how_long_files_stay():
+    # The sentences of the notice and the ages in fer/web/uploads.py.
+    assert "after a quarter of an hour where it is not" in " ".join(module._NOTICE.split())
+    assert "deleted within an hour" in " ".join(module._NOTICE.split())
+    assert uploads._UPLOAD_AGE_S <= 15 * 60
+    assert uploads.RESULT_AGE_S + uploads.SWEEP_S <= 3600
+    with contextlib.suppress(KeyError):
+        module._NOTICE.format(minutes="10 minutes")
