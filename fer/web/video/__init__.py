@@ -357,7 +357,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
             )
             with gr.Row():
                 start = gr.Button("Analyse", variant="primary", interactive=False, min_width=120)
-                stop = gr.Button("Cancel", interactive=False, min_width=120)
+                stop = gr.Button("Cancel", variant="stop", interactive=False, min_width=120)
             status = gr.HTML(elem_id="video-status")
         with gr.Column(min_width=320):
             result = gr.Video(
