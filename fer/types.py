@@ -182,7 +182,8 @@ class ModelConfig:
         temperature: logits are divided by this before softmax; fitted on validation.
         uncertain_below: a top probability under this is shown as uncertain.
         recipe: the training recipe.
-        dataset: the training data: a Hub repository, or the name of a local folder.
+        dataset: the training data: a Hub repository and its commit, "user/name@commit", or
+            the name of a local folder.
         dataset_sha256: digest of the decoded pixels and labels that were trained on.
         files: sha256 of each weight file by its name.
         version: of this format.

@@ -256,6 +256,14 @@ def test_a_mirror_of_the_hub_gives_the_same_rows_streamed_or_not(olah, toys, tmp
     pinned = [line.split() for line in out.splitlines()]
     assert pinned[0] == pinned[1] == [f"someone/toys@{second}", "12"]
     assert pinned[2][1] == "24"
+    for name, n_rows in (("someone/toys", 12), ("someone/toys@v1", 24)):
+        table = tmp_path / f"{n_rows}.csv"
+        source = ("hf://datasets/" + name, table, "--split", "test", "--detector", "slim")
+        code, _, said = run_python(
+            "-m", "fer", "folder", *source, HF_ENDPOINT=olah[1], HF_HOME=home
+        )
+        assert code == 0, said
+        assert len(table.read_text(encoding="utf-8").splitlines()) == 1 + n_rows
     code, _, said = run_python("-c", COUNT, "nobody/nothing", HF_ENDPOINT=olah[1], HF_HOME=home)
     assert code == 1
     assert "cannot have the data set nobody/nothing" in said.splitlines()[-1]

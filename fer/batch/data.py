@@ -64,10 +64,12 @@ class DataSet:
                 splits = datasets.load_dataset(where, streaming=True)
             else:
                 from huggingface_hub import HfApi
+                from huggingface_hub.constants import DEFAULT_REVISION
 
                 name, _, revision = where.removeprefix(HUB_PREFIX).partition("@")
-                # The same rows for a run that goes on tomorrow.
-                commit = HfApi().dataset_info(name, revision=revision or None).sha
+                # The same rows for a run that goes on tomorrow. The revision has its name, as
+                # mirrors of the Hub do not all know what is meant by none.
+                commit = HfApi().dataset_info(name, revision=revision or DEFAULT_REVISION).sha
                 where = f"{HUB_PREFIX}{name}@{commit}"
                 splits = datasets.load_dataset(name, revision=commit, streaming=True)
         except Exception as error:  # whatever the client's HTTP library raises
