@@ -18,20 +18,19 @@ from fer.detect import Detector
 from fer.errors import ImageError, InputError
 from fer.geometry import crop_side_px
 from fer.hub import load_detector
-from fer.image import read_image
+from fer.image import picture_suffixes, read_image
 from fer.types import ModelConfig
 
 __all__ = ["REPORT_NAME", "crop_folder"]
 
 REPORT_NAME = "crop_report.csv"
-_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 # A face with less than half of FER-2013's 48 pixels has nothing left to learn from.
 _MIN_FACE_PX = 24
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in _SUFFIXES and path.is_file():
+        if path.suffix.lower() in picture_suffixes() and path.is_file():
             yield path
 
 
