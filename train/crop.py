@@ -104,7 +104,8 @@ def crop_folder(
         raise InputError(f"{target} must not lie in {source}: its crops would be cropped again")
     pictures = list(_pictures(source))
     if not pictures:
-        raise InputError(f"{source} must hold pictures, {sorted(picture_suffixes())}. Received: none")
+        endings = ", ".join(sorted(picture_suffixes()))
+        raise InputError(f"{source} must hold pictures ({endings}). Received: none")
     load_detector(detector)  # fails here, once, rather than in every process
     work = partial(_crop_one, source=source, target=target, detector=detector, margin=margin)
     target.mkdir(parents=True, exist_ok=True)
