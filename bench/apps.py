@@ -28,6 +28,7 @@ __all__ = [
     "chromium_path",
     "cpu",
     "free_port",
+    "run_app",
     "serve",
     "write_camera",
 ]
@@ -75,19 +76,28 @@ class Server:
 @contextmanager
 def serve(*arguments: str, **environment: str) -> Iterator[Server]:
     """Run `python *arguments` from the root of the project as an app on a free port."""
+    with run_app([sys.executable, *arguments], ROOT, {**os.environ, **environment}) as server:
+        yield server
+
+
+@contextmanager
+def run_app(
+    command: list[str], folder: Path, environment: dict[str, str], path: str = "/config"
+) -> Iterator[Server]:
+    """Run a command in a folder as an app on a free port, from when `path` answers on."""
     port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env={**os.environ, **environment, "GRADIO_SERVER_PORT": str(port)},
+            command,
+            cwd=folder,
+            env={**environment, "GRADIO_SERVER_PORT": str(port)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
         try:
             url = f"http://127.0.0.1:{port}"
             server = Server(url, psutil.Process(process.pid), log.fileno())
-            _wait(server, process, 180)
+            _wait(server, process, path, 180)
             yield server
         finally:
             process.terminate()
@@ -98,14 +108,14 @@ def serve(*arguments: str, **environment: str) -> Iterator[Server]:
                 process.wait()
 
 
-def _wait(server: Server, process: subprocess.Popen[bytes], limit_s: float) -> None:
+def _wait(server: Server, process: subprocess.Popen[bytes], path: str, limit_s: float) -> None:
     end = time.monotonic() + limit_s
     while time.monotonic() < end and process.poll() is None:
         try:
-            with urllib.request.urlopen(server.url + "/config", timeout=5):
+            with urllib.request.urlopen(server.url + path, timeout=5):
                 return
         except OSError:
-            time.sleep(0.2)
+            time.sleep(0.05)
     raise RuntimeError(f"the app did not start:\n{server.log}")
 
 

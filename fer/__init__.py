@@ -50,3 +50,6 @@ __all__ = [
     "to_dict",
     "to_rows",
 ]
+
+# A Space runs this folder without installing it, so the version stands here, too.
+__version__ = "0.1.0"

@@ -1,10 +1,8 @@
 """Whether the page can answer, and on what it runs: GET /health."""
 
-import importlib.metadata
 import logging
 import os
 import time
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +13,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from fer import __version__
 from fer.pipeline import Pipeline
 from fer.web.start import About
 from fer.web.traffic import Traffic, traffic
 
-__all__ = ["Health", "memory_mb", "version"]
+__all__ = ["Health", "memory_mb"]
 
 log = logging.getLogger(__name__)
 
-_ROOT = Path(__file__).parents[2]
-_NAME = "fer-live"
 # An outcome is good for so long, so that nobody can keep the server busy by asking.
 _FRESH_S = 5.0
 _PATIENCE_S = 5.0
 _GRAY = 128
 _SIDE_PX = 96
-
-
-def version() -> str:
-    """The version of this package; "unknown" where it is neither installed nor a checkout."""
-    try:
-        project = tomllib.loads((_ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-        if project["name"] == _NAME:
-            return str(project["version"])
-    except (OSError, ValueError, KeyError):
-        pass
-    try:
-        return importlib.metadata.version(_NAME)
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def memory_mb() -> float | None:
@@ -68,7 +51,6 @@ class Health:
         self._pipeline = pipeline
         self._about = about
         self._counts = counts
-        self._version = version()
         self._problem: str | None = None
         self._checked_at = -np.inf
         self._lock = anyio.Lock()
@@ -89,7 +71,7 @@ class Health:
     def facts(self) -> dict[str, Any]:
         """What /health tells beside its status."""
         return {
-            "version": self._version,
+            "version": __version__,
             **self._about.facts(),
             "uptime_s": round(self._counts.uptime_s, 1),
             "memory_mb": memory_mb(),

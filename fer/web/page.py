@@ -110,6 +110,8 @@ def build_page(pipeline: Pipeline, about: About) -> gr.Blocks:
         limit = max_video_minutes()
         minutes = "of any length" if limit is None else f"{limit:g} minutes"
         gr.HTML(_NOTICE.format(minutes=minutes), elem_id="notice")
+    # On a Space Gradio adds the Hub's bar, with fonts that each visitor's browser gets at Google.
+    page.space_id = None
     page.health = Health(pipeline, about)
     return page
 
