@@ -1,10 +1,10 @@
-# make run | test | check | bench | bench-live | bench-soak | lock
+# make run | test | check | bench | bench-live | bench-soak | bench-space | canary | lock
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet -c requirements.lock
 
-.PHONY: train-env run test test-fast check bench bench-live bench-soak lock clean
+.PHONY: train-env run test test-fast check bench bench-live bench-soak bench-space canary lock clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py
@@ -18,7 +18,7 @@ test-fast: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -m "not keras and not browser and not slow"
 
 check: $(VENV)/dev.stamp
-	@rm -f fer/web/*.pyi  # Gradio writes them; they would hide the modules from mypy
+	@rm -f fer/web/*.pyi fer/web/*/*.pyi  # Gradio writes them; they would hide the modules from mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -41,6 +41,16 @@ bench-live: $(VENV)/dev.stamp
 # Eight visitors at once: eleven minutes.
 bench-soak: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.soak
+
+# The Space as its visitors get it: what it weighs, how soon it answers; three minutes.
+bench-space: $(VENV)/dev.stamp
+	$(BIN)/python -m bench.space
+
+# All tests with the newest of every package that is pinned, in an environment of its own; what
+# breaks here will break for users: half an hour. make canary TESTS="-m 'not browser'"
+canary:
+	bash tests/install_chromium.sh
+	$(PYTHON) tests/canary.py $(TESTS)
 
 # Exact versions of everything, for every platform, from the ranges' own pins.
 lock: $(VENV)/dev.stamp
