@@ -411,9 +411,9 @@ def camera(
 
     On this machine only by default.
     """
-    from fer.web import build_page, launch, start_pipeline
+    from fer.web import build_page, launch, set_up_logging, start_pipeline
 
-    logging.getLogger("fer").setLevel(logging.INFO)
+    set_up_logging()
     options = {} if browser else {"inbrowser": False}
     page = build_page(*start_pipeline(model, revision, detector))
     launch(page, server_name=host, server_port=port, **options)

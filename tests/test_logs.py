@@ -84,10 +84,11 @@ def test_of_an_error_type_and_place_are_told_but_no_message(lines):
 )
 def test_it_is_json_on_a_space_or_where_it_is_asked_for(lines, variables, is_json):
     read = lines(**variables)
-    logging.getLogger("fer").warning("mind the gap", extra={FIELDS: {"n": 1}})
-    (text,) = read()
-    assert text.startswith("{") == is_json
-    assert is_json or text == 'WARNING fer: mind the gap {"n": 1}'
+    logging.getLogger("fer").warning("summary", extra={FIELDS: {"event": "summary", "n": 1}})
+    logging.getLogger("fer").warning("all is said", extra={FIELDS: {"event": "start", "n": 1}})
+    texts = read()
+    assert [text.startswith("{") for text in texts] == [is_json] * 2
+    assert is_json or texts == ['WARNING fer: summary {"n": 1}', "WARNING fer: all is said"]
 
 
 def test_another_form_is_said(lines):

@@ -68,15 +68,21 @@ class JsonFormatter(logging.Formatter):
 
 
 class _TextFormatter(logging.Formatter):
-    """Lines for a person at this machine; errors with their trace."""
+    """Lines for a person at this machine; errors with their trace.
+
+    What a line holds stands in it where its message is no more than the name of an event.
+    """
 
     def __init__(self) -> None:
         super().__init__(_TEXT)
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        fields = getattr(record, FIELDS, None)
-        return f"{text} {json.dumps(fields, default=str)}" if fields else text
+        fields = getattr(record, FIELDS, {})
+        if fields.get("event") != record.getMessage():
+            return text
+        rest = {key: value for key, value in fields.items() if key != "event"}
+        return f"{text} {json.dumps(rest, default=str)}"
 
 
 class _Stray:
