@@ -225,16 +225,36 @@ def test_a_malformed_call_is_counted_but_other_crashes_are_seen():
         post("/gradio_api/queue/join", b"xxx")
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_nothing_is_fetched_from_other_addresses_for_a_visitor(method):
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("GET", "/gradio_api/file=https://example.org/large.bin"),
+        ("HEAD", "/gradio_api/file=http://example.org/large.bin"),
+        ("GET", "/gradio_api/deep_link?session_hash=abc"),
+        ("POST", "/gradio_api/process_recording"),
+    ],
+)
+def test_what_nothing_here_needs_is_not_offered(method, url):
     async def story():
         app = BodyLimit(echo, max_bytes=100, max_upload_bytes=100)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
-            url = "/gradio_api/file=https://example.org/large.bin"
             return await client.request(method, url)
 
     assert asyncio.run(story()).status_code == 403
+
+
+def test_files_come_by_the_route_of_uploads_only():
+    async def story():
+        app = BodyLimit(echo, max_bytes=1000, max_upload_bytes=1000)
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
+            return [
+                (await client.post("/gradio_api/" + path, files={"files": b"x"})).status_code
+                for path in ("upload", "component_server", "queue/join")
+            ]
+
+    assert asyncio.run(story()) == [200, 400, 400]
 
 
 def clock_at(monkeypatch, now):

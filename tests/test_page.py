@@ -80,7 +80,9 @@ def numbers_in(data):
         return {n for value in data.values() for n in numbers_in(value)}
     if isinstance(data, list):
         return {n for value in data for n in numbers_in(value)}
-    return {repr(data)} if isinstance(data, float) and 0 < data < 1 else set()
+    # A time of the log has three digits after its point.
+    text = repr(data)
+    return {text} if isinstance(data, float) and 0 < data < 1 and len(text) > 5 else set()
 
 
 @pytest.mark.slow

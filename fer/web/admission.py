@@ -265,7 +265,11 @@ class _TooLarge(Exception):
 # What Gradio's handlers raise on a call that lacks a part or has one of another type.
 _MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 UPLOAD_PATH = "/gradio_api/upload"
-_ELSEWHERE = "/gradio_api/file=http"
+# What Gradio offers beside, which nothing here needs: it fetches files of other addresses for
+# whoever asks, writes a visitor's answers to disk, and runs ffmpeg on what it is sent.
+_NOT_OFFERED = tuple(
+    f"/gradio_api/{name}" for name in ("file=http", "deep_link", "process_recording")
+)
 
 
 def _is_upload(scope: Any) -> bool:
@@ -280,8 +284,8 @@ class BodyLimit:
     """ASGI middleware: POST bodies are bounded, and malformed calls are counted, not traced.
 
     Gradio bounds each file of an upload, but not how many come at once; it reads a JSON body
-    of any length into memory, answers some malformed calls with a stack trace, and fetches
-    what lies at other addresses for whoever asks, which nothing here needs.
+    of any length into memory, keeps files that come with other calls where those break off, and
+    answers some malformed calls with a stack trace.
 
     Args:
         app: the application behind it.
@@ -297,13 +301,19 @@ class BodyLimit:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request."""
         path = scope.get("path", "").rstrip("/")
-        if scope["type"] == "http" and _ELSEWHERE in path:
-            await _refuse(403, "elsewhere", scope, receive, send)
+        if scope["type"] == "http" and any(name in path for name in _NOT_OFFERED):
+            await _refuse(403, "not_offered", scope, receive, send)
             return
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
-        max_bytes = self._max_upload_bytes if _is_upload(scope) else self._max_bytes
+        headers = dict(scope["headers"])
+        max_bytes = self._max_bytes
+        if _is_upload(scope):
+            max_bytes = self._max_upload_bytes
+        elif headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
+            await _refuse(400, "malformed", scope, receive, send)
+            return
         n_bytes = 0
         started = False
 
@@ -321,7 +331,7 @@ class BodyLimit:
             await send(message)
 
         try:
-            length = dict(scope["headers"]).get(b"content-length", b"0")
+            length = headers.get(b"content-length", b"0")
             if length.isdigit() and int(length) > max_bytes:
                 raise _TooLarge
             await self._app(scope, count, watch)
@@ -344,7 +354,7 @@ async def _refuse(status: int, code: str, scope: Any, receive: Any, send: Any) -
 
 _REFUSALS = {
     "busy": "Much is asked for right now. Try again in a moment.",
-    "elsewhere": "Files of other addresses are not fetched. Send the file itself.",
+    "not_offered": "This page does not offer that. Send files themselves, not their address.",
 }
 
 

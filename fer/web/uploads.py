@@ -107,11 +107,9 @@ class Uploads:
         Raises:
             Full: there is no room for it.
         """
-        with self._lock:
-            self._make_room(host, n_bytes)
-            path = self._incoming / secrets.token_hex(16)
-            path.mkdir(parents=True, mode=0o700)
-            upload = self._uploads[path] = _Upload(host, n_bytes)
+        path = self._incoming / secrets.token_hex(16)
+        upload = self._make_room(path, host, n_bytes)
+        path.mkdir(parents=True, mode=0o700)
         try:
             yield path
         except BaseException:
@@ -158,8 +156,9 @@ class Uploads:
 
     def sweep(self) -> None:
         """Delete what is too old."""
+        self._sweep_results(RESULT_AGE_S)
         with self._lock:
-            self._sweep(RESULT_AGE_S, _UPLOAD_AGE_S)
+            self._sweep_uploads(_UPLOAD_AGE_S)
 
     def n_bytes(self) -> int:
         """The size of all that is in the folder."""
@@ -179,42 +178,48 @@ class Uploads:
         self._uploads.pop(where, None)
         shutil.rmtree(where, ignore_errors=True)
 
-    def _make_room(self, host: str, n_bytes: int) -> None:
+    def _make_room(self, path: Path, host: str, n_bytes: int) -> _Upload:
         limit = _max_folder_bytes()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for age_s in (math.inf, RESULT_AGE_S, _SHORT_AGE_S):
-            self._sweep(age_s, min(age_s, _UPLOAD_AGE_S))
-            mine = sum(one.n_bytes for one in self._uploads.values() if one.host == host)
-            theirs = sum(one.n_bytes for one in self._uploads.values())
-            results = sum(size for *_, size in self._results())
-            coming = sum(one.n_bytes for one in self._uploads.values() if one.n_at_work)
+            made = self._sweep_results(age_s)
             n_free = shutil.disk_usage(self.folder).free - _SPARE_BYTES
-            if (
-                2 * (mine + n_bytes) <= limit
-                and theirs + results + n_bytes <= limit
-                and coming + n_bytes <= n_free
-            ):
-                return
+            with self._lock:
+                self._sweep_uploads(min(age_s, _UPLOAD_AGE_S))
+                known = self._uploads.values()
+                mine = sum(one.n_bytes for one in known if one.host == host)
+                sent = sum(one.n_bytes for one in known)
+                coming = sum(one.n_bytes for one in known if one.n_at_work)
+                if (
+                    2 * (mine + n_bytes) <= limit
+                    and sent + made + n_bytes <= limit
+                    and coming + n_bytes <= n_free
+                ):
+                    upload = self._uploads[path] = _Upload(host, n_bytes)
+                    return upload
         raise Full
 
-    def _results(self) -> Iterator[tuple[Path, float, int]]:
-        """Files that the page made for visitors: path, age in seconds, size in bytes."""
-        now = time.time()
-        for path, size, changed in _files(self.folder):
-            if path not in self._own and not path.is_relative_to(self._incoming):
-                yield path, now - changed, size
-
-    def _sweep(self, result_age_s: float, upload_age_s: float) -> None:
+    def _sweep_uploads(self, age_s: float) -> None:
         now = time.monotonic()
         for where, upload in list(self._uploads.items()):
-            if not upload.n_at_work and now - upload.since > upload_age_s:
+            if not upload.n_at_work and now - upload.since > age_s:
                 self._remove(where)
-        for path, age_s, _ in list(self._results()):
-            if age_s > result_age_s:
-                path.unlink(missing_ok=True)
-                if path.parent != self.folder:
-                    with suppress(OSError):  # another file is in it
-                        path.parent.rmdir()
+
+    def _sweep_results(self, age_s: float) -> int:
+        """Delete what was made for visitors longer ago; the bytes of what was made since."""
+        now = time.time()
+        n_bytes = 0
+        for path, size, changed in _files(self.folder):
+            if path in self._own or path.is_relative_to(self._incoming):
+                continue
+            if now - changed <= age_s:
+                n_bytes += size
+                continue
+            path.unlink(missing_ok=True)
+            if path.parent != self.folder:
+                with suppress(OSError):  # another file is in it
+                    path.parent.rmdir()
+        return n_bytes
 
 
 def _files(folder: Path) -> list[tuple[Path, int, float]]:

@@ -36,7 +36,7 @@ _HERE = Path(__file__).parent
 _MAX_MINUTES = 10.0
 _TICK_S = 0.5
 # Minutes of work each; a household's fifth is asked to come again.
-_MAX_WAITING = 32
+_MAX_WAITING = 16
 _MAX_A_HOST = 4
 _RETRY_AFTER_S = 60.0
 _RATES = [
