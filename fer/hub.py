@@ -143,11 +143,17 @@ def _final_errors() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> str:
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
-        text += (
-            ". A private repository needs a token that may read it: HF_TOKEN, or `hf auth login`"
-        )
+    """An error of the client in one line, with what can be done about it."""
+    from huggingface_hub import constants
+
+    text = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return f"{text}. A private repository needs a token: HF_TOKEN, or `hf auth login`"
+    if constants.is_offline_mode():
+        return f"{text}. HF_HUB_OFFLINE is set"
+    if status is None and type(error).__module__.startswith("httpx"):  # whichever it uses
+        return f"{constants.ENDPOINT} does not answer: {text}"
     return text
 
 
@@ -200,7 +206,7 @@ def load_classifier(repo_id: str | None = None, revision: str | None = None) -> 
     Raises:
         HubError: the repository was asked for and cannot be had.
         ConfigError: what came is not usable.
-        InputError: a revision without a repository.
+        InputError: neither a folder nor a name, or a revision without a repository.
     """
     folder = WEIGHTS_FOLDER if repo_id is None else Path(repo_id)
     if repo_id is None or folder.is_dir():
@@ -210,10 +216,11 @@ def load_classifier(repo_id: str | None = None, revision: str | None = None) -> 
                 f"Received: repo_id={repo_id!r}, revision={revision!r}"
             )
         return load_folder(folder)
+    _check_repo_id(repo_id)
     try:
         config_path = fetch(repo_id, CONFIG_NAME, revision)
     except HubError as error:
-        raise HubError(f"{error}. Nor is there a folder {repo_id}") from error
+        raise HubError(f"{error}. There is no folder {repo_id}, either") from error
     config = ModelConfig.read(config_path.parent)
     if LITERT_NAME not in config.files:
         raise ConfigError(
@@ -224,6 +231,19 @@ def load_classifier(repo_id: str | None = None, revision: str | None = None) -> 
     commit = config_path.parent.name
     model_path = fetch(repo_id, LITERT_NAME, commit, config.files[LITERT_NAME])
     return Classifier(litert_network(model_path.read_bytes()), config)
+
+
+def _check_repo_id(repo_id: str) -> None:
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError:
+        raise InputError(
+            f'the weights must be a folder with {CONFIG_NAME}, or "user/name" on the Hub. '
+            f"Received: {repo_id!r}, which is neither"
+        ) from None
 
 
 def _load_yunet() -> Detector:

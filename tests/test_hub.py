@@ -135,6 +135,19 @@ def test_as_long_as_the_hub_asks_for(model_repo, monkeypatch):
     assert pauses == [7]
 
 
+def test_a_hub_that_nobody_reaches_is_called_by_its_address(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setattr(
+        constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        "http://127.0.0.1:1/{repo_id}/{revision}/{filename}",
+    )
+    with pytest.raises(HubError, match=r"someone/fer.*main: http://127.0.0.1:1 does not answer"):
+        load_classifier(REPO)
+
+
 def test_a_hub_that_asks_for_an_hour_is_not_waited_for(model_repo, monkeypatch):
     pauses = []
     monkeypatch.setattr("fer.hub.time.sleep", pauses.append)
@@ -267,7 +280,7 @@ def test_the_clients_own_settings_are_heeded(model_repo, tmp_path):
 
 
 def test_unknown_repository_file_revision_and_impossible_names(model_repo):
-    with pytest.raises(HubError, match=r"nobody/nothing.*Nor is there a folder nobody/nothing"):
+    with pytest.raises(HubError, match=r"nobody/nothing.*no folder nobody/nothing, either"):
         load_classifier("nobody/nothing")
     with pytest.raises(HubError, match=r"other\.bin"):
         fetch(REPO, "other.bin", None)
@@ -275,8 +288,9 @@ def test_unknown_repository_file_revision_and_impossible_names(model_repo):
         load_classifier(REPO, "v9")
     with pytest.raises(HubError, match="not a name"):
         fetch("not a name at all", "x", None)
-    with pytest.raises(HubError, match=r"Nor is there a folder \./runs/mistyped"):
-        Pipeline.from_hub("./runs/mistyped")
+    for name in ("./runs/mistyped", "runs/of/mine/mistyped", "https://huggingface.co/mistyped"):
+        with pytest.raises(InputError, match=rf"a folder with fer.json, or .* Received: '{name}'"):
+            Pipeline.from_hub(name)
     assert not any("mistyped" in line for line in model_repo.requests)
 
 
