@@ -122,7 +122,7 @@ def points_in_the_readme(method):
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     pattern = {
         "occlusion": r"hottest fifth of a map's pixels costs FER-2013 validation faces (\d+) "
-        r"points of probability, the coldest fifth none, any fifth (\d+) ",
+        r"points of probability, the coldest fifth none, any fifth (\d+)\.",
         "cam": r'\(`method="cam"`\)[^.]* its hottest fifth costs (\d+) points\.',
     }[method]
     return [int(points) for points in re.search(pattern, text).groups()]

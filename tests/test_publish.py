@@ -59,6 +59,16 @@ def relative_links(files, name="README.md"):
 # The Space
 
 
+def test_the_readme_of_a_space_names_nothing_that_is_not_there(space):
+    text = re.sub(r"https?://\S+", "", space["README.md"].decode())
+    for missing in (
+        *("make ", ".venv", "python -m train", "pytest", "pip install .", "requirements-"),
+        *("train/", "tests/", "bench/", "results/", "pyproject", "model.keras", "unpublished"),
+    ):
+        lines = [line for line in text.splitlines() if missing in line]
+        assert not lines, missing
+
+
 def test_a_space_holds_what_the_page_needs_and_nothing_else(space):
     top = {name for name in space if "/" not in name}
     assert top == {"LICENSE", "README.md", "app.py", "requirements.txt"}

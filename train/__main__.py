@@ -301,6 +301,12 @@ def publish(
     """Publish weights in every format with their card, and the page as a Space, a commit each."""
     from train.publish import publish as send
 
+    def ask(question: str) -> bool:
+        try:
+            return yes or typer.confirm(question)
+        except typer.Abort:
+            raise InputError("somebody must answer, or --yes be given; nothing was sent") from None
+
     send(
         repo,
         space,
@@ -311,7 +317,7 @@ def publish(
         private=private,
         dry_run=dry_run,
         out=out,
-        confirm=lambda question: yes or typer.confirm(question),
+        confirm=ask,
         show=typer.echo,
         tell=lambda text: typer.echo(text, err=True),
     )

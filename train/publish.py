@@ -626,12 +626,11 @@ def _check_id(option: str, value: str | None) -> None:
         return
     try:
         validate_repo_id(value)
-        if "/" not in value:
-            raise HFValidationError("the name of its user or organization is missing")
-    except HFValidationError as error:
-        raise InputError(
-            f"`{option}` must be user/name, as the Hub has it. Received: {value!r} ({error})"
-        ) from error
+        if "/" in value:
+            return
+    except HFValidationError:
+        pass
+    raise InputError(f"`{option}` must be user/name, as the Hub has it. Received: {value!r}")
 
 
 def _begin(api: HfApi, kind: Kind, repo_id: str, private: bool, dry_run: bool) -> _Plan:
