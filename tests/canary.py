@@ -17,6 +17,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements-dev.txt"
 LOCK = ROOT / "requirements.lock"
+# What others allow, where pip is not told: Gradio names its bound in the extra `mcp`, which no
+# requirements file takes, because the extra wants an old pydantic as well. Gradio 6.31 serves no
+# tools with mcp 2.
+BOUNDS = {"mcp": "<2"}
 _PIN = re.compile(r"([\w.-]+)(\[[\w,.-]+\])?==([^\s;]+)(?:\s*;\s*(.+))?")
 
 
@@ -39,7 +43,8 @@ def pins(path):
 def newest(path):
     """The requirements of a file without their versions."""
     return [
-        name + extras + (f" ; {marker}" if marker else "") for name, extras, _, marker in pins(path)
+        name + extras + BOUNDS.get(name, "") + (f" ; {marker}" if marker else "")
+        for name, extras, _, marker in pins(path)
     ]
 
 
