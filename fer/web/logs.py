@@ -145,8 +145,9 @@ def set_up_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if named == "json" else _TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # It names each address that is asked.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # The clients of Gradio and of the Hub name each address that they ask.
+    for name in ("httpx", "httpx2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     if named not in ("json", "text"):
         logging.getLogger(__name__).warning(
             'FER_LOG must be "json" or "text". Received: %s', ascii(named)

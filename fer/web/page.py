@@ -62,12 +62,12 @@ _NOTICE = f"""
 looks in one picture. It cannot tell what someone feels, thinks or means, it is often wrong,
 and it is not equally good for everyone. Probabilities are calibrated on the data set of the
 model's training, not on your camera; when the best one is low the page says <i>uncertain</i>.</p>
-<p><b>Nothing is stored.</b> Camera frames are analysed in memory and dropped. A picture or video
+<p><b>Nothing is kept.</b> Camera frames are analysed in memory and dropped. A picture or video
 that you upload (at most {MAX_FILE_BYTES >> 20} MB; pictures {MAX_PIXELS // 1_000_000} megapixels,
-videos {{minutes}}) is deleted from the computer that runs this page when it has been analysed, or
-after a quarter of an hour where it is not. What is made of it stays there for you to look at and
-to download, in a temporary folder, and is deleted within an hour. Counts and times are logged; no
-picture, name, address or result is.</p>
+videos {{minutes}}) is deleted from the computer that runs this page as soon as it has been
+analysed, or after 15 minutes if it never is. What is made of it stays there for you to look at
+and to download, and is deleted within an hour. This program logs counts and times, and no picture, file
+name, address or result.</p>
 <p><b>Do not use it to judge people.</b> Inferring emotions at work or in education is
 forbidden in the EU (AI Act, Art. 5(1)(f)); people who are exposed to such a system must be
 told (Art. 50(3)).</p>
@@ -86,8 +86,9 @@ def build_page(pipeline: Pipeline, about: About) -> gr.Blocks:
     lines = [f'<p class="fer-status">{html.escape(str(about))}</p>']
     if about.notes:
         reasons = "".join(f"<p>{html.escape(text)}</p>" for text in about.notes)
-        summary = "Some parts could not be had; the page works without them."
-        lines.append(f'<details class="fer-note"><summary>{summary}</summary>{reasons}</details>')
+        instead = ". ".join(text.partition(", because ")[0] for text in about.notes)
+        summary = f"<summary>{html.escape(instead)}. Why?</summary>"
+        lines.append(f'<details class="fer-note">{summary}{reasons}</details>')
     head = _HEAD.format(
         title=_TITLE,
         n=len(names),
