@@ -1,6 +1,5 @@
 """A page that runs: what stays of its visitors on disk and in the log, and how much they may."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -14,12 +13,11 @@ import httpx
 import pytest
 
 from bench.visitor import data_url
-from fer import Pipeline, read_image
+from fer import read_image
 from fer.web import page as module
-from fer.web import uploads, video
-from fer.web.uploads import Uploads
-from tests.conftest import ROOT, make_classifier, open_page
-from tests.test_web_video import SlowDetector, write_clip
+from fer.web import uploads
+from tests.conftest import ROOT, open_page
+from tests.test_web_video import write_clip
 
 FACE = ROOT / "examples" / "f_happy.png"
 # What Gradio and LiteRT say of themselves.
@@ -273,44 +271,6 @@ def test_told_to_end_it_leaves_nothing_behind(serve, tmp_path):
     app.process.wait(15)
     assert not app.folder.exists()
     assert "Traceback" not in app.log
-
-
-def test_a_video_that_is_not_let_in_stays_for_another_try(tmp_path, monkeypatch):
-    monkeypatch.setattr(video, "_MAX_A_HOST", 0)
-    monkeypatch.setattr(video, "_TICK_S", 0.05)
-    monkeypatch.setattr(video, "uploads", Uploads(tmp_path / "page"))
-    detector = SlowDetector()
-    pipeline = Pipeline(detector, make_classifier())
-    request = SimpleNamespace(client=SimpleNamespace(host="203.0.113.5"))
-
-    def send(name):
-        with video.uploads.room("203.0.113.5", 1_000_000) as path:
-            return write_clip(path / name, 30)
-
-    async def story():
-        line = video._make_line()
-        first, second = send("first.mp4"), send("second.mp4")
-
-        async def follow(path):
-            return [
-                step async for step in video._follow_in_turn(line, request, pipeline, str(path), 10)
-            ]
-
-        at_work = asyncio.create_task(follow(first))
-        while detector.n_calls < 4:
-            await asyncio.sleep(0.01)
-        (refused,) = await follow(second)
-        assert refused.retry_after_ms >= 60_000
-        assert "Start again in a few minutes" in str(refused)
-        assert second.exists()
-        detector.go.set()
-        *_, (report, _) = await at_work
-        assert report.n_frames == 30
-        assert not first.exists()
-        *_, (report, _) = await follow(second)
-        assert not second.exists()
-
-    asyncio.run(story())
 
 
 class Launched(Exception):

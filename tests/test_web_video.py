@@ -1,7 +1,9 @@
+import asyncio
 import json
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -13,6 +15,7 @@ from fer.errors import VideoError
 from fer.media import VideoInfo
 from fer.video import Person, Progress, VideoReport
 from fer.web import video as tab
+from fer.web.uploads import Uploads
 from fer.web.video.report import clock, report_html
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
 
@@ -172,6 +175,44 @@ def test_who_leaves_stops_the_work(tmp_path, monkeypatch):
         time.sleep(0.02)
     assert threading.active_count() == before
     assert detector.n_calls < 50
+
+
+def test_a_video_that_is_not_let_in_stays_for_another_try(tmp_path, monkeypatch):
+    monkeypatch.setattr(tab, "_MAX_A_HOST", 0)
+    monkeypatch.setattr(tab, "_TICK_S", 0.05)
+    monkeypatch.setattr(tab, "uploads", Uploads(tmp_path / "page"))
+    detector = SlowDetector()
+    pipeline = Pipeline(detector, make_classifier())
+    request = SimpleNamespace(client=SimpleNamespace(host="203.0.113.5"))
+
+    def send(name):
+        with tab.uploads.room("203.0.113.5", 1_000_000) as path:
+            return write_clip(path / name, 30)
+
+    async def story():
+        line = tab._make_line()
+        first, second = send("first.mp4"), send("second.mp4")
+
+        async def follow(path):
+            return [
+                step async for step in tab._follow_in_turn(line, request, pipeline, str(path), 10)
+            ]
+
+        at_work = asyncio.create_task(follow(first))
+        while detector.n_calls < 4:
+            await asyncio.sleep(0.01)
+        (refused,) = await follow(second)
+        assert refused.retry_after_ms >= 60_000
+        assert "Start again in a few minutes" in str(refused)
+        assert second.exists()
+        detector.go.set()
+        *_, (report, _) = await at_work
+        assert report.n_frames == 30
+        assert not first.exists()
+        *_, (report, _) = await follow(second)
+        assert not second.exists()
+
+    asyncio.run(story())
 
 
 def test_a_mistake_is_a_sentence_without_details(tmp_path, caplog):
