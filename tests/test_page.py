@@ -322,7 +322,7 @@ def test_a_summary_is_a_line_and_silence_is_none(caplog, monkeypatch):
 
 def test_the_page_says_how_long_files_stay():
     # The sentences of the notice and the ages in fer/web/uploads.py.
-    assert "after a quarter of an hour where it is not" in " ".join(module._NOTICE.split())
+    assert "or after 15 minutes if it never is" in " ".join(module._NOTICE.split())
     assert "deleted within an hour" in " ".join(module._NOTICE.split())
     assert uploads._UPLOAD_AGE_S <= 15 * 60
     assert uploads.RESULT_AGE_S + uploads.SWEEP_S <= 3600
