@@ -66,8 +66,8 @@ model's training, not on your camera; when the best one is low the page says <i>
 that you upload (at most {MAX_FILE_BYTES >> 20} MB; pictures {MAX_PIXELS // 1_000_000} megapixels,
 videos {{minutes}}) is deleted from the computer that runs this page as soon as it has been
 analysed, or after 15 minutes if it never is. What is made of it stays there for you to look at
-and to download, and is deleted within an hour. This program logs counts and times, and no picture, file
-name, address or result.</p>
+and to download, and is deleted within an hour. This program logs counts and times, and no
+picture, file name, address or result.</p>
 <p><b>Do not use it to judge people.</b> Inferring emotions at work or in education is
 forbidden in the EU (AI Act, Art. 5(1)(f)); people who are exposed to such a system must be
 told (Art. 50(3)).</p>
