@@ -1,4 +1,4 @@
-"""README's section on speed, from results/live.csv, soak.csv, video.csv and folder.csv."""
+"""README's section on speed, from results/live.csv, soak.csv, video.csv, folder.csv, space.csv."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ MARK = "speed"
 
 
 def format_speed(results: Path) -> str:
-    """What the benches of visitors, of videos and of folders measured, as Markdown."""
-    parts = _visitors(results), _videos(results), _folders(results)
+    """What the benches of visitors, videos, folders and the Space measured, as Markdown."""
+    parts = _visitors(results), _videos(results), _folders(results), _space(results)
     return "\n\n".join(parts)
 
 
@@ -80,6 +80,17 @@ def _folders(results: Path) -> str:
             f"| {row['images_per_s'] * row['faces'] / row['images']:.0f} |"
         )
     return "\n".join(lines)
+
+
+def _space(results: Path) -> str:
+    rows = pd.read_csv(results / "space.csv")
+    first, later = rows["to the page, s"].iloc[0], rows["to the page, s"].iloc[1:]
+    return (
+        f"The Space: {rows['upload, MB'][0]:.0f} MB in {rows['files'][0]} files to upload, "
+        f"{rows['installed, MB'][0]:.0f} MB installed; the page answers {first:.1f} s after the "
+        f"first start, {later.median():.1f} s after later ones; memory "
+        f"{rows['memory, MB'].median():.0f} MB."
+    )
 
 
 def write_speed() -> None:

@@ -1,6 +1,6 @@
 """python -m bench.space: the Space as its visitors get it: what it weighs, how soon it answers.
 
-Writes results/space.csv. The packages come from PyPI, as on the Hub.
+Writes results/space.csv and README's line about it. The packages come from PyPI, as on the Hub.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import pandas as pd
 import yaml
 
 from bench.apps import ROOT, Server, cpu, run_app
+from bench.report import write_speed
 from bench.visitor import Visitor, data_url
 from fer.image import read_image
 from train.publish import space_files, write_folder
@@ -170,6 +171,7 @@ def main() -> None:
         table["gradio"] = front_matter(folder)["sdk_version"]
         table["machine"] = cpu()
     table.to_csv(ROOT / "results" / "space.csv", index=False)
+    write_speed()
     print(table.T.to_string(header=False))
 
 
