@@ -9,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fer.classify import Classifier, litert_network
@@ -57,7 +57,7 @@ def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None 
         sha256: what the file must hash to; when None, what the Hub says of it.
 
     Returns:
-        Its path, in a folder that is called by the commit.
+        Its path; the folder in which the repository's own paths begin is called by the commit.
 
     Raises:
         HubError: it cannot be had or has another hash; names repository, revision, reason.
@@ -67,13 +67,18 @@ def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None 
         path = _download(repo_id, filename, revision, where)
         if not _is_whole(path, sha256):
             log.warning("fetching %s again, because what came of it is damaged", where)
-            path = _download(repo_id, filename, path.parent.name, where, force=True)
+            path = _download(repo_id, filename, _commit(path, filename), where, force=True)
     except Exception as error:  # of the client, and of whichever HTTP library it uses
         raise HubError(f"cannot have {where}: {_reason(error)}") from error
     if not _is_whole(path, sha256):
         expected = f"sha256 {sha256}" if sha256 else f"the hash of its ETag, {path.resolve().name}"
         raise HubError(f"{where} must have {expected}. Received: sha256 {_sha256(path)}")
     return path
+
+
+def _commit(path: Path, filename: str) -> str:
+    """The commit that a file of the cache is of, which the folder of all its files is called by."""
+    return path.parents[len(PurePosixPath(filename).parts) - 1].name
 
 
 def _download(
@@ -93,7 +98,9 @@ def _download(
     cached: Path | None = None
     with contextlib.suppress(Exception):
         cached = download(local_files_only=True)
-    if cached is not None and (constants.is_offline_mode() or revision == cached.parent.name):
+    if cached is not None and (
+        constants.is_offline_mode() or revision == _commit(cached, filename)
+    ):
         return cached
     try:
         _ask(repo_id, filename, revision, _PAUSES_S if cached is None else ())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fer.errors import ConfigError, InputError
 
-__all__ = ["Faces", "FrameResult", "ModelConfig", "check_frame"]
+__all__ = ["Faces", "FrameResult", "ModelConfig", "check_frame", "parse_json"]
 
 CONFIG_NAME = "fer.json"
 CONFIG_VERSION = 1
@@ -36,6 +36,22 @@ def check_frame(frame: object) -> NDArray[np.uint8]:
     else:
         received = type(frame).__name__
     raise InputError(f"`frame` must be a uint8 RGB array (H, W, 3). Received: {received}")
+
+
+def parse_json(text: str | bytes, name: str, kind: type) -> Any:
+    """What `text` holds: an object (`kind` dict) or a list.
+
+    Raises:
+        ConfigError: it is no JSON, or something else; the message calls it `name`.
+    """
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} must be JSON. Received: {error}") from error
+    if not isinstance(value, kind):
+        wanted = "an object" if kind is dict else "a list"
+        raise ConfigError(f"{name} must be {wanted}. Received: {type(value).__name__}")
+    return value
 
 
 def _column(name: str, value: object, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
@@ -268,12 +284,7 @@ class ModelConfig:
         Raises:
             ConfigError: no JSON object, an unknown or missing key, an impossible value.
         """
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise ConfigError(f"{CONFIG_NAME} must be JSON. Received: {error}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"{CONFIG_NAME} must be an object. Received: {type(values).__name__}")
+        values = parse_json(text, CONFIG_NAME, dict)
         known = {item.name for item in fields(cls)}
         if unknown := sorted(set(values) - known):
             raise ConfigError(

@@ -382,3 +382,16 @@ def test_detectors_by_name(hub, monkeypatch):
     monkeypatch.setenv("FER_DETECTOR", "yunet")
     with pytest.raises(HubError):
         load_detector()
+
+
+def test_a_file_in_a_folder_is_kept_by_its_commit_and_mended_like_any_other(hub):
+    nested = "gallery/a/fer.json"
+    hub.files[REPO, nested] = b"whole"
+    commit = hub.commit(REPO)
+    hub.faults = [Fault(f"GET .*{nested}", content=b"spoil")]
+    path = fetch(REPO, nested, "main")
+    assert path.read_bytes() == b"whole"
+    assert path.parents[2].name == commit
+    hub.requests.clear()
+    assert fetch(REPO, nested, commit) == path
+    assert hub.requests == []
