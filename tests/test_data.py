@@ -149,3 +149,22 @@ def test_kaggles_folders_get_a_validation_split(tmp_path):
     make_folder(tmp_path / "one", n=1)
     with pytest.raises(InputError, match="hold some out"):
         load_rows(str(tmp_path / "one"), "train")
+
+
+def test_a_model_of_some_classes_gets_the_images_of_these(tmp_path):
+    from train.data import load_class_names, load_split
+
+    source = make_dataset(tmp_path / "three", n=12, classes=("a", "b", "c"))
+    whole = load_split(source, "test", make_config(class_names=("a", "b", "c")))
+    assert load_class_names(source, ("c", "a")) == ("a", "c")
+    part = load_split(source, "test", make_config(class_names=("a", "c")))
+    kept = whole.labels != 1
+    assert (part.images == whole.images[kept]).all()
+    assert part.labels.tolist() == [0, 1] * 4
+    assert (part.twin == whole.twin[kept]).all()
+    assert part.sha256 == whole.sha256
+    for wanted in (("c", "a"), ("a", "d")):
+        with pytest.raises(InputError, match="must have the classes"):
+            load_split(source, "test", make_config(class_names=wanted))
+    with pytest.raises(InputError, match=r"\['d'\]"):
+        load_class_names(source, ("a", "d"))

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ pytest.importorskip("datasets")
 pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
 
-from tests.toy_data import make_dataset, make_folder  # noqa: E402
+from tests.toy_data import make_dataset, make_folder, toy_recipe  # noqa: E402
 
 
 def test_unknown_recipes_are_named():
@@ -91,7 +92,9 @@ def test_a_run_goes_on_only_as_it_began(tmp_path):
     made_of = {"recipe": {"name": "a", "phases": ((1, 2),)}, "dataset_sha256": "00"}
     with pytest.raises(InputError, match="hold a run"):
         _begin(tmp_path / "run", made_of, True)
-    _begin(tmp_path / "run", made_of, False)
+    _begin(tmp_path / "run", made_of | {"dataset_sha256": "02"}, False)
+    _begin(tmp_path / "run", made_of, False)  # the first one had come to no epoch
+    (tmp_path / "run" / "log.csv").write_text("epoch,val_accuracy\n0,0.5\n")
     _begin(tmp_path / "run", made_of, True)
     with pytest.raises(InputError, match="resume"):
         _begin(tmp_path / "run", made_of, False)
@@ -132,7 +135,7 @@ def test_validation_leaves_the_batch_statistics_of_training_alone():
     from train.model import build_model
 
     keras.utils.set_random_seed(0)
-    model = build_model(2, 1, 32)
+    model = build_model(toy_recipe(), 2, 32)
     images = np.stack([noise(32, 32, seed=i)[..., :1] // 3 for i in range(12)])
     norm = model.layers[2].get_layer("bn_Conv1")
     before = np.array(keras.ops.convert_to_numpy(norm.moving_mean))
@@ -165,10 +168,11 @@ from train.recipes import Phase, Recipe
 
 jit = keras.backend.backend() == "jax"
 still = dict(flip=False, rotation=0, zoom=0, translation=0, brightness=0, contrast=0, erase=0)
+still |= dict(dropout=0)  # whose masks no two backends draw alike
 recipe = Recipe(name="two", phases=(Phase(64, 1),), warmup_epochs=0, learning_rate=1e-4, **still)
-network = build_model(3, 1, 64, init=sys.argv[1], fused=True)
+network = build_model(recipe, 3, 64, init=sys.argv[1], fused=True)
 trainer = build_trainer(network, build_geometry(recipe), Mix(0, 0, 0), build_photometry(recipe))
-trainer.compile(_optimizer(recipe, 100), TrainingLoss(np.ones(3, np.float32), 0.1),
+trainer.compile(_optimizer(recipe, recipe.phases, 100), TrainingLoss(np.ones(3, np.float32), 0.1),
                 metrics=[accuracy], jit_compile=jit)
 rng = np.random.default_rng(0)
 pixels = rng.uniform(0, 255, (16, 64, 64, 1)).astype(np.float32)
@@ -193,7 +197,7 @@ def test_two_steps_are_the_same_on_tensorflow_and_on_jax(tmp_path):
 
     pytest.importorskip("jax")
     keras.utils.set_random_seed(0)
-    build_model(3, 1, 64).save(tmp_path / "start.keras")
+    build_model(toy_recipe(), 3, 64).save(tmp_path / "start.keras")
     answers = {}
     for backend in ("tensorflow", "jax"):
         done = subprocess.run(
@@ -309,8 +313,6 @@ def test_an_interrupt_leaves_whole_epochs_and_says_how_to_go_on(tmp_path):
 
 @pytest.mark.slow
 def test_a_pupil_learns_from_teachers_of_any_size(tmp_path):
-    from dataclasses import replace
-
     import keras
 
     from fer.errors import InputError
@@ -320,8 +322,8 @@ def test_a_pupil_learns_from_teachers_of_any_size(tmp_path):
 
     source = make_dataset(tmp_path / "toy")
     teacher, other = tmp_path / "teacher.keras", tmp_path / "other.keras"
-    build_model(2, 1, 64).save(teacher)
-    build_model(2, 1, 48).save(other)
+    build_model(toy_recipe(), 2, 64).save(teacher)
+    build_model(toy_recipe(), 2, 48).save(other)
     recipe = replace(
         get_recipe("smoke"),
         mix=0.5,
@@ -341,11 +343,145 @@ def test_a_pupil_learns_from_teachers_of_any_size(tmp_path):
     assert saved.output_shape == (None, 2)
     kinds = {type(layer) for layer in saved.layers[2].layers}
     assert keras.layers.BatchNormalization in kinds
-    build_model(3, 1, 64).save(teacher)
+    build_model(toy_recipe(), 3, 64).save(teacher)
     with pytest.raises(InputError, match="2 classes"):
         fit(recipe, source, tmp_path / "other", init=None, teachers=[teacher])
     with pytest.raises(InputError, match="teacher"):
         fit(recipe, source, tmp_path / "none", init=None, teachers=[tmp_path / "no.keras"])
+
+
+def test_another_backbone_starts_from_what_there_is():
+    from train.recipes import get_recipe, with_backbone
+
+    smoke = get_recipe("smoke")
+    assert (smoke.backbone, smoke.init) == ("mobilenetv2", "imagenet")
+    assert with_backbone(smoke, "mobilenet") == replace(smoke, backbone="mobilenet")
+    assert with_backbone(smoke, "vit") == replace(smoke, backbone="vit", init="random")
+    with pytest.raises(InputError, match=r"one of .*'resnet'"):
+        with_backbone(smoke, "resnet")
+    with pytest.raises(InputError, match=r"not cut.*five-class-cut.*block_13"):
+        with_backbone(get_recipe("five-class-cut"), "mobilenet")
+    cut = get_recipe("five-class-cut")
+    assert with_backbone(cut, cut.backbone) == cut
+
+
+def test_a_recipe_takes_the_images_that_it_says():
+    from tests.test_evaluate import make_split
+    from train.fit import _chosen
+
+    split = make_split([0, 0, 0, 1, 1, 1], [False, True, False, False, True, False], "ab")
+    votes = np.array([[1, 0], [1, 0], [0, 9], [0, 2], [0, 0], [3, 1]], np.float32)
+    assert _chosen(toy_recipe(), split).tolist() == [0, 1, 2, 3, 4, 5]
+    assert _chosen(toy_recipe(clean=True), split).tolist() == [0, 1, 2, 3, 4, 5]
+    voted = replace(split, votes=votes)
+    assert _chosen(toy_recipe(clean=True), voted).tolist() == [0, 1, 3, 5]
+    assert _chosen(toy_recipe(clean=True, drop_twins=True), voted).tolist() == [0, 3, 5]
+    few = _chosen(toy_recipe(images_per_class=2), split)
+    assert split.labels[few].tolist() == [0, 0, 1, 1]
+    assert few.tolist() == _chosen(toy_recipe(images_per_class=2), split).tolist()
+    assert len(_chosen(toy_recipe(images_per_class=9), split)) == 6
+
+
+@pytest.mark.slow
+def test_frozen_layers_first_and_a_schedule_for_each_part(tmp_path):
+    """The head alone, then the upper half; broken off between them, it ends the same."""
+    import keras
+
+    from train.fit import fit
+    from train.model import build_model
+    from train.recipes import Phase
+
+    source = make_dataset(tmp_path / "toy", n=80, classes=("dark", "bright", "noisy"))
+    keras.utils.set_random_seed(1)
+    build_model(toy_recipe(), 3, 32).save(tmp_path / "start.keras")
+    recipe = toy_recipe(
+        classes=("noisy", "dark"),
+        images_per_class=20,
+        phases=(
+            Phase(32, 2, tuned=0.0, learning_rate=1e-3),
+            Phase(32, 3, tuned=0.5, learning_rate=1e-2),
+        ),
+        schedule="plateau",
+        correct_bias=False,
+        ema_momentum=0.5,
+    )
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    fit(recipe, source, whole, tmp_path / "start.keras")
+    record = json.loads((whole / "training.json").read_text())
+    assert record["images_seen"] == 5 * 40
+    assert set(record["class_bias"].values()) == {0.0}
+    rates = [row["learning_rate"] for row in record["log"]]
+    assert rates[0] == pytest.approx(1e-3)
+    assert rates[2] == pytest.approx(1e-2)
+    saved = keras.saving.load_model(whole / "model.keras", compile=False)
+    started = keras.saving.load_model(tmp_path / "start.keras", compile=False)
+    pairs = list(zip(saved.layers[2].weights, started.layers[2].weights, strict=True))
+    same = [bool((numbers(mine) == numbers(theirs)).all()) for mine, theirs in pairs]
+    assert same[0]
+    assert not same[-1]
+    assert saved.output_shape == (None, 2)
+
+    folder = broken / "backup"
+    folder.mkdir(parents=True)
+    for name in ("run.json", "best.weights.h5"):
+        (broken / name).write_bytes((whole / name).read_bytes())
+    lines = (whole / "log.csv").read_text().splitlines()
+    # Only the last two backups are kept, so this one is of the second phase.
+    (broken / "log.csv").write_text("\n".join(lines[:5]) + "\n")
+    (folder / "0004.weights.h5").write_bytes((whole / "backup" / "0004.weights.h5").read_bytes())
+    fit(recipe, source, broken, tmp_path / "start.keras", resume=True)
+    again = json.loads((broken / "training.json").read_text())["log"]
+    assert len(again) == 5
+    assert again[4]["loss"] == pytest.approx(record["log"][4]["loss"], abs=1e-3)
+    assert again[4]["learning_rate"] == pytest.approx(rates[4])
+
+
+def test_a_rate_that_falls_on_a_plateau_knows_the_epochs_before():
+    import keras
+
+    from train.fit import Plateau
+
+    def rates(earlier, later):
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        # What a backup holds: the rate before the last of the earlier epochs was judged.
+        model.compile(keras.optimizers.SGD(1.0), "mse")
+        plateau = Plateau(1.0, earlier)
+        plateau.set_model(model)
+        plateau.on_train_begin()
+        found = []
+        for epoch, accuracy in enumerate(later, len(earlier)):
+            plateau.on_epoch_end(epoch, {"val_accuracy": accuracy})
+            found.append(float(model.optimizer.learning_rate))
+        return found
+
+    accuracies = [0.5, 0.6, 0.55, 0.7, 0.7]
+    whole = rates([], accuracies)
+    assert whole == pytest.approx([1, 1, 0.3, 0.3, 0.09])
+    for done in range(5):
+        assert rates(accuracies[:done], accuracies[done:]) == pytest.approx(whole[done:])
+
+
+def test_impossible_recipes_are_refused():
+    from train.recipes import Phase
+
+    with pytest.raises(InputError, match="learning_rate"):
+        toy_recipe(phases=(Phase(32, 1, tuned=0.0), Phase(32, 1)))
+    with pytest.raises(InputError, match="tuned"):
+        Phase(32, 1, tuned=1.5)
+    with pytest.raises(InputError, match="backbone"):
+        toy_recipe(backbone="resnet")
+    with pytest.raises(InputError, match="schedule"):
+        toy_recipe(schedule="linear")
+    with pytest.raises(InputError, match="images_per_class"):
+        toy_recipe(images_per_class=0)
+    with pytest.raises(InputError, match="learning_rate"):
+        Phase(32, 1, learning_rate=0.0)
+    with pytest.raises(InputError, match="warmup_epochs"):
+        toy_recipe(warmup_epochs=1.0)
+    stages = toy_recipe(
+        phases=(Phase(32, 1, tuned=0.0), Phase(32, 2, learning_rate=1e-3), Phase(48, 1))
+    ).stages
+    assert [[phase.epochs for phase in stage] for stage in stages] == [[1], [2, 1]]
 
 
 @pytest.mark.slow

@@ -1,10 +1,16 @@
-"""Small data sets of every kind that training reads."""
+"""Small data sets of every kind that training reads, and a recipe for them."""
 
 import datasets
 import numpy as np
 from PIL import Image
 
 from tests.conftest import noise
+from train.recipes import Phase, Recipe
+
+
+def toy_recipe(**choices):
+    """One epoch at 32 pixels, without dropout."""
+    return Recipe(**{"name": "toy", "phases": (Phase(32, 1),), "dropout": 0.0, **choices})
 
 
 def make_dataset(folder, n=24, classes=("dark", "bright"), splits=("train", "validation", "test")):

@@ -67,6 +67,13 @@ def fit(
             'a .keras file of an earlier run, or "random". [the recipe\'s]',
         ),
     ] = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="mobilenetv2, mobilenet, cnn or vit (the last two start at random), where the "
+            "weights of the recipe's own cannot be had. [the recipe's]"
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on after the last whole epoch.")] = False,
     teacher: Annotated[
         list[str] | None,
@@ -84,25 +91,33 @@ def fit(
     ] = None,
 ) -> None:
     """Train RECIPE, select on validation, export. The test split stays shut."""
-    import keras
-
-    from train.export import export as write
-    from train.fit import fit as train
-    from train.recipes import NO_TWINS, get_recipe
+    from train.data import load_class_names
+    from train.recipes import NO_TWINS, get_recipe, with_backbone
 
     chosen = get_recipe(recipe)
     if drop_twins:
         chosen = replace(chosen, name=chosen.name + NO_TWINS, drop_twins=True)
+    if backbone is not None:
+        chosen = with_backbone(chosen, backbone)
     run = out or Path("runs") / chosen.name
     source = _dataset(dataset)
+    # What is wrong with it is said before TensorFlow has said what it finds.
+    load_class_names(source, chosen.classes)
     start = _start(init or chosen.init)
     teachers = [_checkpoint(name) for name in teacher or chosen.teachers]
     # Without the folders of this machine.
     words = ["python -m train fit", recipe, *(["--drop-twins"] if drop_twins else [])]
+    words += [f"--backbone {backbone}"] if backbone else []
     words += [f"--init {Path(init).name}"] if init else []
     words += [f"--teacher {Path(name).name}" for name in teacher or ()]
     words += ["--data-parallel"] if data_parallel else []
     command = " ".join(words)
+
+    import keras
+
+    from train.export import export as write
+    from train.fit import fit as train
+
     if data_parallel:
         if keras.backend.backend() != "jax":
             raise InputError(
@@ -195,12 +210,15 @@ def evaluate(
     ] = WEIGHTS_FOLDER,
     dataset: Dataset = None,
     results: Results = Path("results"),
+    robustness: Annotated[
+        bool, typer.Option(help="Corrupt the images as well, which takes most of the time.")
+    ] = True,
 ) -> None:
     """Measure MODEL on the test split, full and twin-free, and write results/."""
     from train.evaluate import evaluate as measure
     from train.evaluate import format_report
 
-    typer.echo(format_report(measure(model, _dataset(dataset), results)))
+    typer.echo(format_report(measure(model, _dataset(dataset), results, robustness)))
 
 
 @app.command()
@@ -250,11 +268,14 @@ def subgroups(
     detector: Annotated[
         str | None, typer.Option(help="auto, yunet, slim or haar. [env: FER_DETECTOR]")
     ] = None,
+    model: Annotated[
+        Path, typer.Option(help="Folder with fer.json and model.tflite.")
+    ] = WEIGHTS_FOLDER,
 ) -> None:
     """Measure how often the answer changes when only the person does."""
     from train.subgroups import measure_subgroups
 
-    report = measure_subgroups(results, pictures, detector)
+    report = measure_subgroups(results, pictures, detector, model)
     found, pictured = report["n_found"], report["n_pictures"]
     typer.echo(f"faces found {found} of {pictured}, accuracy {report['accuracy']} %")
     typer.echo(f"same answer for two people {report['consistency']} % of the time")
@@ -268,6 +289,14 @@ def card(results: Results = Path("results")) -> None:
     from train.card import write_cards
 
     write_cards(results)
+
+
+@app.command()
+def table(results: Results = Path("results")) -> None:
+    """Write the table of the family from RESULTS: there, for the page, and into ./README.md."""
+    from train.table import write_table
+
+    write_table(results)
 
 
 @app.command()

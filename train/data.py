@@ -8,6 +8,7 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from fer.hub import _reason
 from fer.image import image_to_frame
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
+from train.layouts import open_layout
 
 __all__ = [
     "CSV_CLASSES",
@@ -40,6 +42,7 @@ __all__ = [
     "majority_votes",
     "open_csv",
     "pin_dataset",
+    "select_classes",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -85,7 +88,7 @@ class Split:
         votes: (n, k) float32 FER+ votes for each class; None where the data set has no
             `ferplus_votes` column.
         class_names: from the data set's own ClassLabel, in its order.
-        sha256: digest of the stored pixels and labels.
+        sha256: digest of the stored pixels and labels, of images that are left out, too.
         majority: (n,) int64 index of the class with most of all FER+ votes; -1 where that
             is contempt, unknown, no face or a class that the data set lacks, or where two
             have as many. None where there are no votes.
@@ -216,7 +219,8 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
         dataset: a data set of the Hub, "USER/NAME" or "USER/NAME@REVISION" (commit, branch or
             tag; see `pin_dataset`), with "hf://datasets/" before it or not; a folder that
             `datasets.load_dataset` reads (Parquet files, or pictures in a folder a class,
-            with or without a folder a split above them); or a CSV file with `pixels` in the
+            with or without a folder a split above them); AffectNet or RAF-DB as they are
+            handed out, see `train.layouts.open_layout`; or a CSV file with `pixels` in the
             layout of fer2013.csv.
         split: "train", "validation" or "test". A test or validation split that `dataset`
             lacks is held out of its training split: every `_HELD_OUT`-th part of each
@@ -280,6 +284,8 @@ def hold_out(source: datasets.DatasetDict, dataset: str) -> datasets.DatasetDict
 def _open(dataset: str) -> datasets.DatasetDict:
     if _repository(dataset) is not None:
         return _open_pinned(dataset)
+    if (layout := open_layout(Path(dataset))) is not None:
+        return layout
     try:
         return datasets.load_dataset(dataset)
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
@@ -360,7 +366,8 @@ def _checked(rows: datasets.Dataset, what: str) -> datasets.Dataset:
     missing = {"image", "label"} - set(rows.column_names)
     if missing:
         raise InputError(
-            f"{what} must have columns `image` and `label`. Received: {rows.column_names}"
+            f"{what} must have columns `image` and `label`, or pictures in a folder a class, two "
+            f"of them at least. Received: {rows.column_names}"
         )
     if not isinstance(rows.features["image"], datasets.Image):
         raise InputError(f"`image` of {what} must be pictures. Received: {rows.features['image']}")
@@ -391,13 +398,51 @@ def load_fresh_rows(dataset: str, split: str) -> datasets.Dataset:
     return rows
 
 
-def load_class_names(dataset: str) -> tuple[str, ...]:
+def load_class_names(dataset: str, wanted: Collection[str] = ()) -> tuple[str, ...]:
     """The class names of `dataset` in the order of its labels.
 
+    Args:
+        dataset: see `load_rows`.
+        wanted: those to keep; all where there are none.
+
     Raises:
-        InputError: no training split, or no ClassLabel column `label`.
+        InputError: no training split, no ClassLabel column `label`, or one that is wanted is
+            not among its names.
     """
-    return tuple(load_rows(dataset, "train").features["label"].names)
+    names = tuple(load_rows(dataset, "train").features["label"].names)
+    if missing := sorted(set(wanted) - set(names)):
+        raise InputError(f"{dataset} must have the classes {missing}, too. Received: {names}")
+    return tuple(name for name in names if name in wanted or not wanted)
+
+
+def select_classes(
+    rows: datasets.Dataset, class_names: tuple[str, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which of `rows` show one of `class_names`, and which one.
+
+    Args:
+        rows: with a ClassLabel column `label`.
+        class_names: all classes of `rows` or some, in the order of its labels.
+
+    Returns:
+        (n,) the numbers of the rows, and (n,) int64 index into `class_names`.
+
+    Raises:
+        InputError: `rows` lacks a class, has them in another order, or a label has no name.
+    """
+    names = rows.features["label"].names
+    if tuple(name for name in names if name in class_names) != class_names:
+        raise InputError(
+            f"the data set must have the classes {class_names}. Received: {tuple(names)}"
+        )
+    labels = np.asarray(rows["label"], np.int64)
+    if not ((labels >= 0) & (labels < len(names))).all():
+        raise InputError(
+            f"labels must be 0..{len(names) - 1}. Received: {sorted(set(labels.tolist()))}"
+        )
+    kept = np.array([name in class_names for name in names])
+    index = np.flatnonzero(kept[labels])
+    return index, (np.cumsum(kept) - 1)[labels[index]]
 
 
 def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
@@ -406,27 +451,23 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
     Args:
         dataset: see `load_rows`.
         split: "train", "validation" or "test".
-        config: says the input that the model wants.
+        config: says the input that the model wants, and its classes: images of others are
+            left out.
 
     Raises:
-        InputError: split or column missing, an image that cannot be decoded, or a label
-            outside the class names.
+        InputError: split or column missing, an image that cannot be decoded, a label
+            outside the class names, or a class that `dataset` lacks.
         HubError: a data set of the Hub cannot be had.
     """
     rows = load_rows(dataset, split)
-    class_names = tuple(rows.features["label"].names)
-    if class_names != config.class_names:
-        raise InputError(
-            f"{dataset} must have the classes {config.class_names}. Received: {class_names}"
-        )
-    labels = np.asarray(rows["label"], np.int64)
-    if not ((labels >= 0) & (labels < len(class_names))).all():
-        raise InputError(
-            f"labels of {dataset}[{split}] must be 0..{len(class_names) - 1}. "
-            f"Received: {sorted(set(labels.tolist()))}"
-        )
+    try:
+        index, labels = select_classes(rows, config.class_names)
+    except InputError as error:
+        raise InputError(f"{dataset}[{split}]: {error}") from error
     digest = hashlib.sha256()
-    images = np.empty((len(rows), config.input_size, config.input_size, config.channels), np.uint8)
+    n_images = len(index)
+    places = dict(zip(index.tolist(), range(n_images), strict=True))
+    images = np.empty((n_images, config.input_size, config.input_size, config.channels), np.uint8)
     for i in range(len(rows)):
         try:
             pixels = image_to_frame(rows[i]["image"])
@@ -435,20 +476,23 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
                 f"{dataset}[{split}][{i}] must be a picture. Received: {error}"
             ) from error
         digest.update(pixels.tobytes())
-        images[i] = to_model_input([pixels], config)[0]
-    digest.update(labels.tobytes())
+        if i in places:
+            images[places[i]] = to_model_input([pixels], config)[0]
+    digest.update(np.asarray(rows["label"], np.int64).tobytes())
+    if n_images < len(rows):
+        rows = rows.select(index)
     if "cross_split_twin" in rows.column_names:
         twin = np.asarray(rows["cross_split_twin"], np.bool_)
     else:
-        twin = np.zeros(len(rows), np.bool_)
+        twin = np.zeros(n_images, np.bool_)
     return Split(
         images,
         labels,
         twin,
-        _votes(rows, class_names),
-        class_names,
+        _votes(rows, config.class_names),
+        config.class_names,
         digest.hexdigest(),
-        majority_votes(rows, class_names),
+        majority_votes(rows, config.class_names),
     )
 
 

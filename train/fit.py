@@ -28,10 +28,11 @@ from train.model import (
     build_model,
     build_trainer,
     correct_bias,
+    freeze,
     load_teacher,
     recalibrate_batch_norm,
 )
-from train.recipes import TRAINING_NAME, Phase, Recipe
+from train.recipes import PLATEAU_FACTOR, TRAINING_NAME, Phase, Recipe
 
 __all__ = ["Backup", "FreshStatistics", "fit", "stream_batches"]
 
@@ -100,9 +101,13 @@ class Backup(keras.callbacks.Callback):
         return max((n for n in self._files() if n <= n_logged), default=0)
 
     def restore(self, n_epochs: int) -> None:
-        """Load what `n_epochs` have left into the model; nothing for none."""
+        """Load what `n_epochs` have left into the model; nothing for none.
+
+        An optimizer gets its state where the model is compiled.
+        """
         if n_epochs:
-            self.model.optimizer.build(self.model.trainable_variables)
+            if self.model.compiled:
+                self.model.optimizer.build(self.model.trainable_variables)
             self.model.load_weights(self._files()[n_epochs])
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -207,14 +212,25 @@ def _figures(logs: dict[str, Any]) -> dict[str, str]:
     return {key: f"{float(value):.4g}" for key, value in logs.items()}
 
 
-def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    warmup = int(recipe.warmup_epochs * steps_per_epoch)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=recipe.epochs * steps_per_epoch - warmup,
-        warmup_target=recipe.learning_rate,
-        warmup_steps=warmup,
-    )
+def _peak(recipe: Recipe, stage: Sequence[Phase]) -> float:
+    """The highest learning rate of phases that share a schedule."""
+    own = stage[0].learning_rate
+    return recipe.learning_rate if own is None else own
+
+
+def _optimizer(
+    recipe: Recipe, stage: Sequence[Phase], steps_per_epoch: int
+) -> keras.optimizers.Optimizer:
+    peak = _peak(recipe, stage)
+    schedule: float | keras.optimizers.schedules.LearningRateSchedule = peak
+    if recipe.schedule == "cosine":
+        warmup = int(recipe.warmup_epochs * steps_per_epoch)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0,
+            decay_steps=sum(phase.epochs for phase in stage) * steps_per_epoch - warmup,
+            warmup_target=peak,
+            warmup_steps=warmup,
+        )
     optimizer = keras.optimizers.AdamW(
         schedule,
         weight_decay=recipe.weight_decay,
@@ -239,20 +255,34 @@ def _build(
     taught_by = [load_teacher(path, config.channels, n_classes) for path in teachers]
     keras.config.set_dtype_policy(recipe.precision)
     try:
-        network = build_model(
-            n_classes,
-            config.channels,
-            input_size=phase.input_size,
-            dropout=recipe.dropout,
-            init=init,
-            fused=True,
-        )
+        network = build_model(recipe, n_classes, phase.input_size, init, fused=True)
     finally:
         keras.config.set_dtype_policy("float32")
+    freeze(network, phase.tuned)
     mix = Mix(phase.augment * recipe.mix, recipe.mixup, recipe.cutmix)
     geometry = build_geometry(recipe, phase.augment)
     photometry = build_photometry(recipe, phase.augment)
     return network, build_trainer(network, geometry, mix, photometry, taught_by)
+
+
+class Plateau(keras.callbacks.ReduceLROnPlateau):
+    """`ReduceLROnPlateau` on the validation accuracy that knows the epochs before a kill.
+
+    Args:
+        peak: the rate that the schedule begins with.
+        earlier: the accuracies under this schedule so far.
+    """
+
+    def __init__(self, peak: float, earlier: list[float]) -> None:
+        super().__init__("val_accuracy", PLATEAU_FACTOR, patience=1, mode="max", min_delta=0.0)
+        self._peak, self._earlier = peak, earlier
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Go on where those epochs have led; a backup knows nothing of the last of them."""
+        super().on_train_begin(logs)
+        self.model.optimizer.learning_rate = self._peak
+        for epoch, value in enumerate(self._earlier):
+            self.on_epoch_end(epoch, {"val_accuracy": value})
 
 
 class Patience(keras.callbacks.EarlyStopping):
@@ -330,6 +360,19 @@ class _Data:
     sha256: str
 
 
+def _chosen(recipe: Recipe, train: Split) -> np.ndarray:
+    """Index of the training images that the recipe takes, each once."""
+    kept = ~train.twin if recipe.drop_twins else np.ones(len(train.labels), bool)
+    if recipe.clean and train.votes is not None:
+        kept &= train.votes[np.arange(len(train.labels)), train.labels] > 0
+    index = np.flatnonzero(kept)
+    if recipe.images_per_class is not None:
+        drawn = np.random.default_rng(recipe.seed).permutation(index)
+        of_class = (drawn[train.labels[drawn] == label] for label in np.unique(train.labels))
+        index = np.sort(np.concatenate([rows[: recipe.images_per_class] for rows in of_class]))
+    return index
+
+
 def _load(recipe: Recipe, dataset: str, config: ModelConfig) -> _Data:
     train, validation = (load_split(dataset, name, config) for name in ("train", "validation"))
     if recipe.drop_twins and not train.twin.any():
@@ -337,16 +380,16 @@ def _load(recipe: Recipe, dataset: str, config: ModelConfig) -> _Data:
             f"to leave out twins, a column `cross_split_twin` of {dataset}[train] must mark "
             "them. Received: none marked"
         )
-    kept = np.flatnonzero(~train.twin) if recipe.drop_twins else np.arange(len(train.labels))
+    kept = _chosen(recipe, train)
     fresh = np.flatnonzero(~validation.twin)
     counts = np.bincount(train.labels[kept], minlength=len(config.class_names))
     if not counts.all() or not len(fresh):
         raise InputError(
-            f"without twins {dataset} must keep images of every class in train and some in "
-            f"validation. Received: {counts.tolist()} and {len(fresh)}"
+            f"what {recipe.name} leaves of {dataset} must have images of every class in train and "
+            f"some in validation. Received: {counts.tolist()} and {len(fresh)}"
         )
-    if recipe.ferplus and train.votes is None:
-        log.warning("%s has no FER+ votes: the labels alone are the targets", dataset)
+    if (recipe.ferplus or recipe.clean) and train.votes is None:
+        log.warning("%s has no FER+ votes: the labels alone count", dataset)
     return _Data(
         config,
         train.rows(kept[repeats(train.labels[kept], recipe.balance, recipe.seed)]),
@@ -356,23 +399,44 @@ def _load(recipe: Recipe, dataset: str, config: ModelConfig) -> _Data:
     )
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What all phases of a run have in common.
+
+    Attributes:
+        recipe: what to do.
+        out: folder of the run.
+        init: see `train.model.build_model`.
+        teachers: .keras files to distil from.
+        bar: counts images.
+    """
+
+    recipe: Recipe
+    out: Path
+    init: Path | str | None
+    teachers: Sequence[Path]
+    bar: tqdm
+
+
 def _train_phase(
-    recipe: Recipe,
-    phase: Phase,
-    first_epoch: int,
-    data: _Data,
-    out: Path,
-    init: Path | str | None,
-    teachers: Sequence[Path],
-    bar: tqdm,
-) -> keras.Model:
+    run: _Run, phase: Phase, first_epoch: int, stage: Sequence[Phase], begun: int, data: _Data
+) -> keras.Model | None:
     """Train the epochs of `phase`, or those that are left of them.
 
+    Its schedule is that of `stage`, the phases that share it, of which the first one begins
+    with the epoch `begun`.
+
     Returns:
-        The network, after the last phase with the weights that were best on validation.
+        The network, after the last phase with the weights that were best on validation;
+        None where there was nothing left to do before it.
     """
+    recipe, out = run.recipe, run.out
     last_epoch = first_epoch + phase.epochs
     is_last = last_epoch == recipe.epochs
+    backup = Backup(out / _BACKUP_NAME)
+    done = backup.n_epochs(len(_read_log(out)))
+    if done >= last_epoch and not is_last:
+        return None
     n_devices = _n_devices()
     if recipe.batch_size % n_devices:
         raise InputError(
@@ -385,9 +449,14 @@ def _train_phase(
     )
     steps_per_epoch = -(-n_images // recipe.batch_size)
     onehot = soft_targets(validation, 0.0)
-    network, trainer = _build(recipe, phase, data.config, init, teachers)
+    network, trainer = _build(recipe, phase, data.config, run.init, run.teachers)
+    # What the last epoch of one phase leaves is what the next one starts from, so a
+    # resumed run takes the same way as an unbroken one.
+    backup.set_model(trainer)
+    if done == begun:  # an optimizer of its own: the weights alone go on
+        backup.restore(done)
     trainer.compile(
-        _optimizer(recipe, steps_per_epoch),
+        _optimizer(recipe, stage, steps_per_epoch),
         TrainingLoss(
             class_weights(data.train.labels, onehot.shape[1], recipe.class_weight),
             recipe.label_smoothing,
@@ -399,14 +468,12 @@ def _train_phase(
         # On a CPU XLA's depthwise convolutions are slower than TensorFlow's own.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    # What the last epoch of one phase leaves is what the next one starts from, so a
-    # resumed run takes the same way as an unbroken one.
-    backup = Backup(out / _BACKUP_NAME)
-    backup.set_model(trainer)
-    done = backup.n_epochs(len(_read_log(out)))
-    backup.restore(done)
+    if done > begun:
+        backup.restore(done)
     earlier = _accuracies(out, first_epoch, done)
     keepers: list[keras.callbacks.Callback] = []
+    if recipe.schedule == "plateau":
+        keepers.append(Plateau(_peak(recipe, stage), _accuracies(out, begun, done)))
     if is_last:
         keepers.append(_keeper(out, earlier))
     if is_last and recipe.patience is not None:
@@ -433,7 +500,7 @@ def _train_phase(
             EpochSeeds(recipe.seed),
             keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
             FreshStatistics(network, data.shown[:_N_RECALIBRATION_IMAGES_A_VALIDATION]),
-            Progress(bar, n_images, recipe.batch_size),
+            Progress(run.bar, n_images, recipe.batch_size),
             # A line in the log is an epoch of which all else is kept.
             *keepers,
             keras.callbacks.CSVLogger(str(out / _LOG_NAME), append=True),
@@ -453,14 +520,14 @@ def _begin(out: Path, made_of: dict[str, Any], resume: bool) -> None:
     """
     path = out / _RUN_NAME
     made_of = json.loads(json.dumps(made_of))
-    if not resume:
-        if path.exists():
-            raise InputError(f"{out} must be new, or --resume given. Received: a run is in it")
+    if resume and not path.is_file():
+        raise InputError(f"{out} must hold a run to resume. Received: no {_RUN_NAME} in it")
+    if not (out / _LOG_NAME).is_file():  # what failed before its first epoch ended left nothing
         out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(made_of, indent=2) + "\n", encoding="utf-8")
         return
-    if not path.is_file():
-        raise InputError(f"{out} must hold a run to resume. Received: no {_RUN_NAME} in it")
+    if not resume:
+        raise InputError(f"{out} must be new, or --resume given. Received: a run is in it")
     noted = json.loads(path.read_text(encoding="utf-8"))
     now, then = ({**each, **each["recipe"], "recipe": None} for each in (made_of, noted))
     if changed := sorted(key for key in now if now[key] != then.get(key)):
@@ -484,8 +551,8 @@ def fit(
 
     The weights kept are the running average after the epoch of the last phase with the
     best accuracy on those validation images that have no twin in the training split,
-    with fresh batch statistics and with the bias that those images ask for. The test split
-    is not opened.
+    with fresh batch statistics and, where the recipe says so, with the bias that those
+    images ask for. The test split is not opened.
 
     Args:
         recipe: what to do.
@@ -501,7 +568,7 @@ def fit(
             `resume` is off; or it holds none, or another one, and `resume` is on.
     """
     keras.utils.set_random_seed(recipe.seed)
-    class_names = load_class_names(dataset)
+    class_names = load_class_names(dataset, recipe.classes)
     config = ModelConfig(
         class_names=class_names,
         input_size=recipe.input_size,
@@ -512,25 +579,33 @@ def fit(
         recipe=recipe.name,
         dataset=dataset_name(dataset),
     )
-    first_epoch = 0
+    first_epoch, data = 0, None
     with tqdm(unit="img", smoothing=0.05, mininterval=1, dynamic_ncols=True) as bar:
-        for phase in recipe.phases:
-            data = _load(recipe, dataset, replace(config, input_size=phase.input_size))
-            if not first_epoch:
-                made_of = {
-                    "recipe": asdict(recipe),
-                    "dataset_sha256": data.sha256,
-                    "starts_from": _named(init),
-                    "taught_by": [_named(path) for path in teachers],
-                }
-                _begin(out, made_of, resume)
-            bar.total = recipe.epochs * len(data.train.labels)
-            network = _train_phase(recipe, phase, first_epoch, data, out, init, teachers, bar)
-            first_epoch += phase.epochs
-    served = build_model(len(class_names), config.channels, config.input_size, recipe.dropout)
+        run = _Run(recipe, out, init, teachers, bar)
+        for stage in recipe.stages:
+            begun = first_epoch
+            for phase in stage:
+                if data is None or data.config.input_size != phase.input_size:
+                    data = _load(recipe, dataset, replace(config, input_size=phase.input_size))
+                if not first_epoch:
+                    made_of = {
+                        "recipe": asdict(recipe),
+                        "dataset_sha256": data.sha256,
+                        "starts_from": _named(init),
+                        "taught_by": [_named(path) for path in teachers],
+                    }
+                    _begin(out, made_of, resume)
+                bar.total = recipe.epochs * len(data.train.labels)
+                network = _train_phase(run, phase, first_epoch, stage, begun, data)
+                first_epoch += phase.epochs
+    served = build_model(recipe, len(class_names), config.input_size)
     served.set_weights(network.get_weights())
+    freeze(served, recipe.phases[-1].tuned)
     recalibrate_batch_norm(served, data.shown[:_N_RECALIBRATION_IMAGES])
-    added = correct_bias(served, data.validation.images, data.validation.labels)
+    freeze(served, 1.0)
+    added = np.zeros(len(class_names), np.float32)
+    if recipe.correct_bias:
+        added = correct_bias(served, data.validation.images, data.validation.labels)
     served.save(out / KERAS_NAME)
     # Whoever compares figures must see which had more than the labels.
     extra = " with FER+ votes" if recipe.ferplus and data.train.votes is not None else ""

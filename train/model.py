@@ -1,6 +1,6 @@
-"""The network: MobileNetV2 with scaling inside, from pixels in 0..255 to logits."""
+"""The network: scaling, backbone and head, from pixels in 0..255 to logits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import InputError
+from train.backbones import APPLICATIONS, OWN_LAYERS, build_backbone
 from train.calibrate import fit_bias
+from train.recipes import Recipe
 
 __all__ = [
     "build_model",
     "build_trainer",
     "correct_bias",
+    "freeze",
     "load_teacher",
     "recalibrate_batch_norm",
 ]
@@ -22,6 +25,11 @@ __all__ = [
 # Keras leaves 0.999, with which the moving statistics lag for epochs at a few hundred
 # steps each.
 _BATCH_NORM_MOMENTUM = 0.99
+# Characters of a message that is not ours.
+_LONGEST = 300
+# Outside a compiled step every layer's output stays in memory until the last one has run:
+# those of 256 images of 224 pixels did not fit into 24 GB.
+_N_PIXELS_AT_ONCE = 256 * 96 * 96
 
 
 class FusedBatchNormalization(keras.layers.BatchNormalization):
@@ -53,54 +61,53 @@ def _fuse(layer: keras.layers.Layer) -> keras.layers.Layer:
     return kind.from_config(layer.get_config())
 
 
-def _backbone(
-    input_size: int | None, channels: int, source: keras.Model | None, fused: bool
-) -> keras.Model:
-    """MobileNetV2 1.0 without top, with the weights of `source`; for gray a stem is summed.
+def _start_from(backbone: keras.Model, source: keras.Model) -> None:
+    """Give every layer of `backbone` the weights of the layer of `source` with its name.
 
     A gray picture is an RGB picture with three equal channels, on which a kernel acts as
-    the sum of its three slices: so the summed stem computes exactly what the RGB stem
-    would.
+    the sum of its three slices: so a summed stem computes exactly what the RGB stem would.
+    Layers that are our own may be missing in `source`; they keep what they have.
     """
-    shape = (input_size, input_size, channels)
-    backbone = keras.applications.MobileNetV2(
-        include_top=False, weights=None, input_shape=shape, pooling="avg"
-    )
-    if fused:
-        backbone = keras.models.clone_model(backbone, clone_function=_fuse)
-    if source is None:
-        return backbone
-    theirs = [np.asarray(weight) for weight in source.weights]
-    if channels == 1 and theirs[0].shape[2] == 3:
-        theirs[0] = theirs[0].sum(axis=2, keepdims=True)
-    if [value.shape for value in theirs] != [tuple(mine.shape) for mine in backbone.weights]:
+    theirs = {layer.name: layer for layer in source.layers}
+    for layer in backbone.layers:
+        if not layer.weights or (layer.name not in theirs and OWN_LAYERS.match(layer.name)):
+            continue
+        values = theirs[layer.name].get_weights() if layer.name in theirs else []
+        wanted = [tuple(weight.shape) for weight in layer.weights]
+        if values and values[0].ndim == 4 and values[0].shape[2] == 3 and wanted[0][2] == 1:
+            values[0] = values[0].sum(axis=2, keepdims=True)
+        if [value.shape for value in values] != wanted:
+            raise InputError(
+                f"what a network starts from must be a {backbone.name} with as many channels, or "
+                f"RGB. Received: for its layer {layer.name} weights of the shapes "
+                f"{[value.shape for value in values]}, not {wanted}"
+            )
+        layer.set_weights(values)
+
+
+def _imagenet(kind: str, file: Path | str | None) -> keras.Model:
+    """Keras's ImageNet weights of a backbone without top, from `file` or downloaded."""
+    if kind not in APPLICATIONS:
         raise InputError(
-            f"a network must start from a MobileNetV2 1.0 with {channels} channels or RGB. "
-            f"Received: {len(theirs)} weights, the first one of shape {theirs[0].shape}"
+            f'a {kind} must start at "random" or from a .keras file, as --init says. '
+            f"Received: {file or 'imagenet'}"
         )
-    for mine, value in zip(backbone.weights, theirs, strict=True):
-        mine.assign(value)
-    return backbone
-
-
-def _imagenet(file: Path | str | None) -> keras.Model:
-    """Keras's ImageNet MobileNetV2 1.0 without top, from `file` or downloaded."""
     try:
-        model = keras.applications.MobileNetV2(
-            include_top=False, weights=None if file else "imagenet"
-        )
+        model = APPLICATIONS[kind](include_top=False, weights=None if file else "imagenet")
         if file:
             model.load_weights(file)
     except Exception as error:  # Keras raises a bare one where a download fails
+        reason = str(error).partition("\n")[0][:_LONGEST]  # a list of all weights may follow
         raise InputError(
-            "the ImageNet weights must come from Keras's download, or from a .weights.h5 file "
-            f"that FER_IMAGENET_WEIGHTS or --init names. Received: {file or 'no file'}: {error}"
+            f"the ImageNet weights of {kind} must come from Keras's download, or from a "
+            ".weights.h5 file that FER_IMAGENET_WEIGHTS or --init names. "
+            f"Received: {file or 'no file'}: {reason}"
         ) from error
     return model
 
 
 def _backbone_of(model: keras.Model) -> keras.Model:
-    """The MobileNetV2 inside a model of `build_model`.
+    """The backbone inside a model of `build_model`.
 
     Raises:
         InputError: there is none.
@@ -112,53 +119,100 @@ def _backbone_of(model: keras.Model) -> keras.Model:
 
 
 def build_model(
+    recipe: Recipe,
     n_classes: int,
-    channels: int,
     input_size: int | None = None,
-    dropout: float = 0.0,
     init: Path | str | None = None,
     fused: bool = False,
 ) -> keras.Model:
     """Build the classifier.
 
     Args:
+        recipe: says backbone, channels and head.
         n_classes: number of logits.
-        channels: 1 or 3.
         input_size: side in pixels; None for any multiple of 32.
-        dropout: rate before the last layer.
         init: "imagenet" (Keras downloads the weights), a .weights.h5 file of the same
-            weights, a .keras file of an earlier model of ours (with its last layer where
-            the number of classes is the same), or None for random ones.
+            weights, a .keras file of an earlier model of ours (with its head as far as the
+            layers are the same), or None for random ones.
         fused: batch normalisation that trains faster; for training only, a model to be
             saved has Keras's own layers alone.
 
     Returns:
-        A model from float32 (n, s, s, channels) in [0, 255] to logits (n, n_classes).
+        A model from float32 (n, s, s, c) in [0, 255] to logits (n, n_classes).
 
     Raises:
         InputError: `init` cannot be had, or is another network.
 
-    Source: Sandler et al. 2018, arXiv:1801.04381; scaling to [-1, 1] as in
-    `keras.applications.mobilenet_v2.preprocess_input`.
+    Source: scaling to [-1, 1] as in `keras.applications.mobilenet_v2.preprocess_input`.
     """
     earlier = _load_keras(init, "--init") if str(init).endswith(".keras") else None
+    backbone = build_backbone(recipe, input_size)
+    if fused:
+        backbone = keras.models.clone_model(backbone, clone_function=_fuse)
     if earlier is not None:
-        source = _backbone_of(earlier)
-    else:
-        source = None if init is None else _imagenet(None if init == "imagenet" else init)
-    backbone = _backbone(input_size, channels, source, fused)
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = _BATCH_NORM_MOMENTUM
-    pixels = keras.Input((input_size, input_size, channels), name="pixels")
+        _start_from(backbone, _backbone_of(earlier))
+    elif init is not None:
+        _start_from(backbone, _imagenet(recipe.backbone, None if init == "imagenet" else init))
+    pixels = keras.Input(backbone.input_shape[1:], name="pixels")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
-    x = backbone(x)
-    x = keras.layers.Dropout(dropout, name="dropout")(x)
+    x = _head(backbone(x), recipe)
     logits = keras.layers.Dense(n_classes, name="logits", dtype="float32")(x)
-    model = keras.Model(pixels, logits, name="fer_mobilenetv2")
-    if earlier is not None and earlier.output_shape[1] == n_classes:
-        model.layers[-1].set_weights(earlier.layers[-1].get_weights())
+    model = keras.Model(pixels, logits, name=f"fer_{recipe.backbone}")
+    for norm in _norms(model):
+        norm.momentum = _BATCH_NORM_MOMENTUM
+    if earlier is not None:
+        _continue_head(model, earlier)
     return model
+
+
+def _continue_head(model: keras.Model, earlier: keras.Model) -> None:
+    """Give the layers behind the backbone their earlier weights, up to the first that differs."""
+    theirs = {layer.name: layer.get_weights() for layer in earlier.layers}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model) or not layer.weights:
+            continue
+        values = theirs.get(layer.name, [])
+        if [value.shape for value in values] != [tuple(weight.shape) for weight in layer.weights]:
+            return
+        layer.set_weights(values)
+
+
+def _head(x: Any, recipe: Recipe) -> Any:
+    """Own convolutions, pooling and dense layers of a recipe: features (n, f)."""
+    for i, filters in enumerate(recipe.conv):
+        name = f"conv_{i + 1}"
+        x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
+        x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    for i, units in enumerate(recipe.dense):
+        x = keras.layers.Dropout(recipe.dropout, name=f"dropout_{i + 1}")(x)
+        x = keras.layers.Dense(units, "relu", name=f"dense_{i + 1}")(x)
+    return keras.layers.Dropout(recipe.dropout, name="dropout")(x)
+
+
+def _norms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
+    """The batch normalisations of a model and of the models in it."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _norms(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            yield layer
+
+
+def freeze(model: keras.Model, tuned: float) -> None:
+    """Let no more than the upper part of the backbone learn; the head always does.
+
+    A frozen batch normalisation keeps its statistics, too.
+
+    Args:
+        model: from `build_model`.
+        tuned: part of the backbone's layers, 0..1, counted from its output.
+    """
+    layers = _backbone_of(model).layers
+    first = round(len(layers) * (1 - tuned))
+    for i, layer in enumerate(layers):
+        layer.trainable = i >= first
 
 
 class _Teacher(keras.layers.Layer):
@@ -249,28 +303,30 @@ def build_trainer(
     return keras.Model([pixels, targets], joined, name="trainer")
 
 
+def _n_at_once(images: NDArray[np.uint8]) -> int:
+    return max(1, min(256, _N_PIXELS_AT_ONCE // (images.shape[1] * images.shape[2])))
+
+
 def recalibrate_batch_norm(
-    model: keras.Model, images: NDArray[np.uint8], batch_size: int = 256
+    model: keras.Model, images: NDArray[np.uint8], batch_size: int | None = None
 ) -> None:
     """Replace the moving statistics by the plain average over batches of `images`.
 
     Averaged weights have never been run in training, so the statistics that were
-    gathered belong to other weights than theirs.
+    gathered belong to other weights than theirs. Frozen layers keep what they have.
 
     Args:
         model: from `build_model`.
         images: (n, s, s, c) uint8 training images, as they will be served.
-        batch_size: images a batch; an incomplete last batch is left out unless it is the
-            only one.
+        batch_size: images a batch, by default as many as memory is kept for; an incomplete
+            last batch is left out unless it is the only one.
 
     Source: Izmailov et al. 2018, arXiv:1803.05407, section 3.
     """
-    norms = [
-        layer
-        for layer in _backbone_of(model).layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    batch_size = min(batch_size, len(images))
+    norms = [norm for norm in _norms(model) if norm.trainable]
+    if not norms:
+        return
+    batch_size = min(batch_size or _n_at_once(images), len(images))
     for i in range(len(images) // batch_size):
         for norm in norms:
             norm.momentum = i / (i + 1)
@@ -281,7 +337,10 @@ def recalibrate_batch_norm(
 
 
 def correct_bias(
-    model: keras.Model, images: NDArray[np.uint8], labels: NDArray[np.int64], batch_size: int = 256
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    batch_size: int | None = None,
 ) -> NDArray[np.float32]:
     """Add to the bias of the last layer what `train.calibrate.fit_bias` finds.
 
@@ -289,11 +348,12 @@ def correct_bias(
         model: from `build_model`.
         images: (n, s, s, c) uint8 validation images.
         labels: (n,) class indices.
-        batch_size: images a batch.
+        batch_size: images a batch, by default as many as memory is kept for.
 
     Returns:
         (k,) what was added to each logit.
     """
+    batch_size = batch_size or _n_at_once(images)
     logits = [
         keras.ops.convert_to_numpy(model(images[i : i + batch_size].astype(np.float32)))
         for i in range(0, len(images), batch_size)

@@ -1,6 +1,7 @@
 """Recipes: everything that decides what a training run yields, in one frozen place each."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -8,7 +9,9 @@ from fer.errors import InputError
 
 __all__ = [
     "CHECKPOINT_FOLDER",
+    "FAMILY",
     "NO_TWINS",
+    "PLATEAU_FACTOR",
     "RECIPES",
     "TRAINING_NAME",
     "Phase",
@@ -19,6 +22,10 @@ __all__ = [
 CHECKPOINT_FOLDER = Path(__file__).parent / "checkpoints"
 # The record of a run, beside its weights.
 TRAINING_NAME = "training.json"
+PLATEAU_FACTOR = 0.3
+# Those that ImageNet has no weights of.
+_FROM_NOTHING = ("cnn", "vit")
+BACKBONES = ("mobilenetv2", "mobilenet", *_FROM_NOTHING)
 # Ends the name of a recipe whose run left out the training images with a twin elsewhere.
 NO_TWINS = "-no-twins"
 
@@ -32,11 +39,18 @@ class Phase:
         epochs: number of passes over the training split.
         augment: factor on the strengths of the recipe's augmentation, and on the part of
             the images that are mixed.
+        tuned: part of the backbone's layers that learn, counted from its output; 0 trains
+            the head alone.
+        learning_rate: begins a schedule of its own, with this peak, which later phases
+            without one share; None goes on with the one before. The first phase has the
+            recipe's where it names none.
     """
 
     input_size: int
     epochs: int
     augment: float = 1.0
+    tuned: float = 1.0
+    learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         if self.input_size < 32:
@@ -46,6 +60,10 @@ class Phase:
                 "a phase must have epochs and an augmentation of at least 0. "
                 f"Received: {self.epochs} and {self.augment}"
             )
+        if not 0 <= self.tuned <= 1:
+            raise InputError(f"`tuned` must be 0..1. Received: {self.tuned}")
+        if self.learning_rate is not None and self.learning_rate <= 0:
+            raise InputError(f"`learning_rate` must be over 0. Received: {self.learning_rate}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,19 +72,33 @@ class Recipe:
 
     Attributes:
         name: as on the command line.
+        backbone: "mobilenetv2", "mobilenet" (the first version), "cnn" or "vit"; see
+            `train.backbones`.
+        cut: layer of the backbone after which it ends; None for all of it.
+        cbam: attention over channels and places behind each stage of MobileNetV2.
+        conv: filters of the head's own 3 x 3 convolutions, before pooling.
+        dense: units of the head's own dense layers, behind it.
         init: "imagenet", "random", or a .keras file in train/checkpoints.
         teachers: .keras files in train/checkpoints to distil from.
-        phases: trained in order, one learning-rate schedule over all of them. The last
-            one's `input_size` is the model's.
+        phases: trained in order; those without a `learning_rate` share the schedule of the
+            one before. The last one's `input_size` is the model's.
         batch_size: images a step.
-        learning_rate: peak of the cosine schedule.
-        warmup_epochs: linear warm-up at its beginning.
+        learning_rate: peak of the first schedule, where its phase names none.
+        schedule: "cosine", down to zero; or "plateau", which multiplies the rate by
+            `PLATEAU_FACTOR` after each epoch without a better validation accuracy.
+        warmup_epochs: linear warm-up at the beginning of a cosine.
         weight_decay: AdamW's, on kernels only.
         clip_norm: largest norm of all gradients together.
         patience: epochs of the last phase without a better validation accuracy after which
             the run ends; None for never.
         precision: "float32", or "mixed_bfloat16", which is faster where the processor
             computes in it.
+        classes: those to tell apart; images of others are left out, of validation and test,
+            too. All where there are none.
+        images_per_class: at most so many training images of each class, drawn at random;
+            None for all.
+        clean: leave out training images whose label none of FER+'s ten voters gave, where
+            the data set has their votes.
         drop_twins: leave out training images of which validation or test has a copy.
         balance: how far rare classes are repeated, from 0 (as the data has them) to 1 (as
             often as the commonest).
@@ -78,7 +110,8 @@ class Recipe:
         distill: part of the loss that compares with the teachers, where there are any.
         distill_temperature: of both sides of that comparison.
         ema_momentum: of the running average of the weights that is evaluated and kept.
-        dropout: before the last layer.
+        dropout: before each dense layer.
+        correct_bias: end with the bias of each class that validation asks for.
         flip, rotation, zoom, translation, shear, brightness, contrast: strength of the
             augmentation; rotation in turns, zoom, translation and shear in parts of the
             side, brightness in parts of the 0..255 range, contrast as a factor 1 +- c.
@@ -97,15 +130,24 @@ class Recipe:
 
     name: str
     phases: tuple[Phase, ...]
+    backbone: str = "mobilenetv2"
+    cut: str | None = None
+    cbam: bool = False
+    conv: tuple[int, ...] = ()
+    dense: tuple[int, ...] = ()
     init: str = "imagenet"
     teachers: tuple[str, ...] = ()
     batch_size: int = 32
     learning_rate: float = 7e-4
+    schedule: Literal["cosine", "plateau"] = "cosine"
     warmup_epochs: float = 0.5
     weight_decay: float = 0.05
     clip_norm: float = 1.0
     patience: int | None = None
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    classes: tuple[str, ...] = ()
+    images_per_class: int | None = None
+    clean: bool = False
     drop_twins: bool = False
     balance: float = 0.25
     class_weight: float = 0.0
@@ -116,6 +158,7 @@ class Recipe:
     distill_temperature: float = 2.0
     ema_momentum: float = 0.999
     dropout: float = 0.2
+    correct_bias: bool = True
     flip: bool = True
     rotation: float = 0.05
     zoom: float = 0.2
@@ -142,15 +185,48 @@ class Recipe:
                 raise InputError(f"`{name}` must be 0..1. Received: {getattr(self, name)}")
         if self.mix and not (self.mixup or self.cutmix):
             raise InputError("to `mix`, `mixup` or `cutmix` must be over 0. Received: neither")
+        if self.backbone not in BACKBONES:
+            raise InputError(f"`backbone` must be one of {BACKBONES}. Received: {self.backbone!r}")
+        if self.schedule not in ("cosine", "plateau"):
+            raise InputError(
+                f'`schedule` must be "cosine" or "plateau". Received: {self.schedule!r}'
+            )
+        if self.backbone != "mobilenetv2" and self.cbam:
+            raise InputError(f"`cbam` must go with mobilenetv2. Received: {self.backbone}")
         if self.precision not in ("float32", "mixed_bfloat16"):
             raise InputError(
                 f'`precision` must be "float32" or "mixed_bfloat16". Received: {self.precision!r}'
             )
+        if self.images_per_class is not None and self.images_per_class < 1:
+            raise InputError(
+                f"`images_per_class` must be at least 1. Received: {self.images_per_class}"
+            )
+        if self.warmup_epochs >= min(sum(p.epochs for p in stage) for stage in self.stages):
+            raise InputError(
+                "`warmup_epochs` must be fewer than the epochs of each schedule. "
+                f"Received: {self.warmup_epochs}"
+            )
+        for before, after in pairwise(self.phases):
+            if before.tuned != after.tuned and after.learning_rate is None:
+                raise InputError(
+                    "a phase that tunes other layers must have a `learning_rate`. "
+                    f"Received: {after}"
+                )
 
     @property
     def input_size(self) -> int:
         """Side of the finished model's input in pixels."""
         return self.phases[-1].input_size
+
+    @property
+    def stages(self) -> list[tuple[Phase, ...]]:
+        """The phases, together those that share a schedule."""
+        stages: list[list[Phase]] = []
+        for phase in self.phases:
+            if not stages or phase.learning_rate is not None:
+                stages.append([])
+            stages[-1].append(phase)
+        return [tuple(stage) for stage in stages]
 
     @property
     def epochs(self) -> int:
@@ -248,6 +324,250 @@ def mobilenet_v2_96_born_again() -> Recipe:
     )
 
 
+# The family (`FAMILY`): each reproduces a public system, or an idea that its author meant to try.
+# What it reports stands in `train.table`, what came of it here in results/README.md.
+
+# Labels as they are, images mirrored, turned and moved but not lit otherwise, nothing corrected.
+_PLAIN = Recipe(
+    name="plain",
+    phases=(Phase(64, 9),),
+    batch_size=64,
+    balance=0.0,
+    label_smoothing=0.0,
+    ema_momentum=0.998,
+    correct_bias=False,
+    brightness=0.0,
+    contrast=0.0,
+    erase=0.0,
+)
+# Few weights learn, for a short time.
+_FROZEN = replace(_PLAIN, weight_decay=0.0, ema_momentum=0.9)
+
+
+def frozen_then_top() -> Recipe:
+    """ImageNet features as they are, then the top layers with a tiny rate.
+
+    A Haar cascade cuts faces out of photographs (`python -m train crop PHOTOS FACES --detector
+    haar`, then `--dataset FACES`; those of FER-2013 are cropped already), which are enlarged to
+    the 224 pixels that the network was made for. A last layer behind Dropout(0.5) learns while
+    everything else is frozen; then the top fifth of the layers learns, too, at a rate of 1e-5.
+
+    What it taught us: features that tell dogs from cars hardly tell fear from surprise, and a
+    rate that is too small to harm them is too small to teach them. The 224 pixels cost five
+    times what 96 do and show nothing that 48 did not. Layers set free are normalised by 32
+    images at a time in training, by thousands in validation: the two curves part there.
+
+    Command: python -m train fit frozen-then-top
+    """
+    return replace(
+        _FROZEN,
+        name="frozen-then-top",
+        phases=(
+            Phase(224, 2, tuned=0.0, learning_rate=1e-3),
+            Phase(224, 1, tuned=0.2, learning_rate=1e-5),
+        ),
+        batch_size=32,
+        dropout=0.5,
+        rotation=0.03,
+        zoom=0.1,
+        translation=0.0,
+    )
+
+
+def five_class_cut() -> Recipe:
+    """A MobileNetV2 that ends early, convolutions of its own behind, five classes.
+
+    Training images whose label none of FER+'s ten voters gave are left out, and disgust and fear
+    with all their images. The network ends at block 13 of 16, and two convolutions take over.
+    They learn first, then the top 40 % of what is left of the network with them, at a reduced
+    rate, with rotation, zoom, shift, shear and mirror, class weights and early stopping.
+
+    What it taught us: five classes are the easier question, and networks that learned seven gain
+    as much as soon as they are asked for five, because fear, for which most others are taken, is
+    no longer among the answers. The cut saves nothing: the two convolutions weigh more than the
+    layers that they replace.
+
+    Command: python -m train fit five-class-cut
+    """
+    return replace(
+        _PLAIN,
+        name="five-class-cut",
+        phases=(
+            Phase(96, 1, tuned=0.0, learning_rate=1e-3),
+            Phase(96, 10, tuned=0.4, learning_rate=7e-4),
+        ),
+        cut="block_13_expand_relu",
+        conv=(256, 256),
+        classes=("neutral", "happy", "sad", "angry", "surprise"),
+        clean=True,
+        patience=3,
+        class_weight=0.5,
+        label_smoothing=0.1,
+        zoom=0.15,
+        translation=0.1,
+        shear=0.1,
+        correct_bias=True,
+    )
+
+
+def full_two_dense() -> Recipe:
+    """Every layer learns, two dense layers behind the pooling.
+
+    All of MobileNetV2 is unfrozen from the first step; global average pooling, two dense layers
+    with dropout and a last one follow. Labels as they are, no weights, no repeats. Accuracy,
+    confusion matrix, figures of each class and curves are those of `python -m train evaluate`.
+
+    What it taught us: where all layers learn, a few short epochs on small images do. But the
+    rarest class, disgust, is never answered: to a loss in which all images count the same, 436 of
+    28,709 are not worth a mistake elsewhere. Top-1 hardly shows it, macro F1 does.
+
+    Command: python -m train fit full-two-dense
+    """
+    return replace(_PLAIN, name="full-two-dense", dense=(256, 128), learning_rate=1e-3)
+
+
+def mobilenet_frozen() -> Recipe:
+    """MobileNet v1 as it is, a dense head, fewer than a thousand pictures.
+
+    A folder of posed faces in the manner of CK+ holds under 1,000 images, four fifths of them to
+    learn from; here 112 of each class of FER-2013 take their place. The network is frozen, a dense
+    layer with dropout learns, with turns of 40 degrees and a fifth of shift, shear and zoom. New
+    pictures go through a Haar cascade: `python -m fer image PHOTO --detector haar --model
+    runs/mobilenet-frozen/export`, or the page, which shows each crop with its answer.
+
+    What it taught us: so few pictures and features that were made for things are not enough for
+    faces that are not posed; no augmentation makes up for pictures that are not there.
+    Where Keras cannot download MobileNet's weights, `--backbone mobilenetv2` stands in.
+
+    Command: python -m train fit mobilenet-frozen
+    """
+    return replace(
+        _FROZEN,
+        name="mobilenet-frozen",
+        phases=(Phase(128, 20, tuned=0.0),),
+        backbone="mobilenet",
+        dense=(256,),
+        images_per_class=112,
+        batch_size=16,
+        learning_rate=2e-3,
+        dropout=0.3,
+        rotation=40 / 360,
+        translation=0.2,
+        shear=0.2,
+    )
+
+
+def upsampled() -> Recipe:
+    """Rare classes repeated, altered each time, until all are as frequent.
+
+    Disgust has one image where happy has sixteen, so its images come sixteen times, each time
+    mirrored, turned, moved and lit otherwise. A focal loss counts what is already right less.
+    The rate falls on a plateau, the best epoch is kept, the run ends early and can be resumed.
+    Class weights are asked for, too, and are 1 where all classes are equal.
+
+    What it taught us: a network learns how common a class is from how often it is shown. Shown
+    all as equally common it finds more of the rare ones and calls far more others so; "sad" is
+    not answered too often, disgust is. See "Stuck on sad?" for what cures either.
+
+    Command: python -m train fit upsampled
+    """
+    return Recipe(
+        name="upsampled",
+        phases=(Phase(64, 5),),
+        batch_size=64,
+        learning_rate=5e-4,
+        schedule="plateau",
+        patience=2,
+        ema_momentum=0.998,
+        balance=1.0,
+        class_weight=1.0,
+        focal=2.0,
+        label_smoothing=0.0,
+        erase=0.0,
+        correct_bias=False,
+    )
+
+
+def cnn_scratch() -> Recipe:
+    """A plain network for 48 pixels that has seen nothing but these faces.
+
+    Four blocks of two convolutions, pooling, one dense layer: nothing is borrowed. Half-strength
+    class weights and a focal loss make the rare classes count, images are mirrored, turned,
+    moved and lit otherwise.
+
+    What it taught us: 28,709 faces are enough to learn from nothing, and half the weights do as
+    well as networks that began with ImageNet and were trained as briefly: what those know of
+    things helps little with faces of 48 pixels.
+
+    Command: python -m train fit cnn-scratch
+    """
+    return Recipe(
+        name="cnn-scratch",
+        phases=(Phase(48, 10), Phase(48, 2, augment=0.5)),
+        backbone="cnn",
+        init="random",
+        batch_size=64,
+        learning_rate=1e-3,
+        ema_momentum=0.998,
+        balance=0.0,
+        class_weight=0.5,
+        focal=2.0,
+        dropout=0.3,
+        erase=0.0,
+        correct_bias=False,
+    )
+
+
+def cbam() -> Recipe:
+    """`mobilenetv2-64` with attention over channels and places behind each stage.
+
+    Two small gates behind each of six stages say which features count and where in the face,
+    from the mean and the maximum over the others. They start at 1, so that training begins with
+    the ImageNet network as it was. All else is `mobilenetv2-64`, so the difference between the
+    two rows is what attention buys.
+
+    What it taught us: on small faces, in so few epochs, attention buys nothing that could be told
+    from chance.
+
+    Command: python -m train fit cbam
+
+    Source: Woo et al. 2018, arXiv:1807.06521.
+    """
+    return replace(mobilenet_v2_64(), name="cbam", cbam=True)
+
+
+def vit_tiny() -> Recipe:
+    """A vision transformer of under a million weights, taught by a convolutional network.
+
+    Three convolutions make 36 tokens of 8 x 8 pixels, five blocks let them look at each other.
+    A transformer knows nothing of pictures beforehand and has too few faces here to find it out,
+    so `mobilenetv2-96-distilled` tells it what it sees in every altered image.
+
+    What it taught us: with a teacher a small transformer learns faces from nothing, but a
+    plain network of the same size learns them sooner: on 28,709 images that neighbours
+    belong together is worth more than looking everywhere.
+
+    Command: python -m train fit vit-tiny
+
+    Source: Touvron et al. 2020, arXiv:2012.12877 (a transformer taught by a network of
+    convolutions).
+    """
+    return Recipe(
+        name="vit-tiny",
+        phases=(Phase(48, 7), Phase(48, 2, augment=0.5)),
+        backbone="vit",
+        init="random",
+        teachers=("mobilenetv2-96-distilled.keras",),
+        batch_size=64,
+        learning_rate=1e-3,
+        warmup_epochs=1.0,
+        ema_momentum=0.998,
+        ferplus=0.35,
+        distill=0.7,
+        dropout=0.1,
+    )
+
+
 def smoke() -> Recipe:
     """A run of seconds that shows whether data, loop and export fit together.
 
@@ -261,8 +581,44 @@ RECIPES = {
     "mobilenetv2-96": mobilenet_v2_96,
     "mobilenetv2-96-distilled": mobilenet_v2_96_distilled,
     "mobilenetv2-96-born-again": mobilenet_v2_96_born_again,
+    "frozen-then-top": frozen_then_top,
+    "five-class-cut": five_class_cut,
+    "full-two-dense": full_two_dense,
+    "mobilenet-frozen": mobilenet_frozen,
+    "upsampled": upsampled,
+    "cnn-scratch": cnn_scratch,
+    "cbam": cbam,
+    "vit-tiny": vit_tiny,
     "smoke": smoke,
 }
+
+
+# Five public systems, a plain network, and two ideas that were still to be tried.
+FAMILY = (
+    "frozen-then-top",
+    "five-class-cut",
+    "full-two-dense",
+    "mobilenet-frozen",
+    "upsampled",
+    "cnn-scratch",
+    "cbam",
+    "vit-tiny",
+)
+
+
+def with_backbone(recipe: Recipe, backbone: str) -> Recipe:
+    """`recipe` on another backbone; "cnn" and "vit", which ImageNet has no weights of, at random.
+
+    Raises:
+        InputError: there is no such backbone, or the recipe names layers of its own.
+    """
+    if recipe.cut is not None and backbone != recipe.backbone:
+        raise InputError(
+            "another backbone must be for a recipe that is not cut. Received: "
+            f"{recipe.name}, which ends at {recipe.cut} of {recipe.backbone}"
+        )
+    init = "random" if backbone in _FROM_NOTHING else recipe.init
+    return replace(recipe, backbone=backbone, init=init)
 
 
 def get_recipe(name: str) -> Recipe:
