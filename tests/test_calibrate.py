@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fer.classify import softmax
-from train.calibrate import fit_bias, fit_temperature
+from train.calibrate import fit_bias, fit_temperature, match_shares
 
 
 def _draw(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -48,3 +48,34 @@ def test_answers_that_are_all_right_are_left_alone():
     labels = np.array([0] * 30 + [1] * 3)
     logits = 9 * np.eye(2, dtype=np.float32)[labels]
     assert np.abs(fit_bias(logits, labels)).max() < 0.01
+
+
+def test_answers_get_the_shares_of_the_labels():
+    logits, labels = _draw(4000)
+    skewed = logits + np.array([1.0, -0.5, 0.0, 0.3, -0.8], np.float32)
+    added = match_shares(skewed, labels)
+    assert added.mean() == pytest.approx(0, abs=1e-6)
+    wanted = np.bincount(labels, minlength=5)
+    before, after = (
+        np.abs(np.bincount(rows.argmax(axis=1), minlength=5) - wanted).sum()
+        for rows in (skewed, skewed + added)
+    )
+    assert before > 1000
+    assert after < 10
+
+
+def test_a_class_that_cannot_be_told_apart_makes_no_answers_worse():
+    logits, labels = _draw(4000)
+    logits[:, 4] = logits[:, 3] - 0.1
+    wanted = np.bincount(labels, minlength=5)
+    before, after = (
+        np.abs(np.bincount(rows.argmax(axis=1), minlength=5) - wanted).sum()
+        for rows in (logits, logits + match_shares(logits, labels))
+    )
+    assert after <= before
+
+
+def test_answers_that_have_the_right_shares_are_left_alone():
+    labels = np.array([0] * 30 + [1] * 3)
+    logits = np.eye(2, dtype=np.float32)[labels]
+    assert (match_shares(logits, labels) == 0).all()

@@ -93,10 +93,12 @@ def test_networks_of_other_sizes_colours_and_classes_have_class_maps(
     tmp_path, side, channels, n_classes, cells
 ):
     pytest.importorskip("tf2onnx")
+    from tests.toy_data import toy_recipe
     from train.export import convert
     from train.model import build_model
 
-    build_model(n_classes, channels, side).save(tmp_path / "model.keras")
+    recipe = toy_recipe(color_mode="gray" if channels == 1 else "rgb")
+    build_model(recipe, n_classes, side).save(tmp_path / "model.keras")
     network = litert_network(convert(tmp_path / "model.keras", "litert-float32"))
     pixels = np.random.default_rng(0).uniform(0, 255, (side, side, channels)).astype(np.float32)
     maps = network.class_maps(pixels)

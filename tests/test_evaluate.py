@@ -1,7 +1,9 @@
 """Figures of known cases, pictures, and one whole measurement."""
 
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image
 from fer.classify import softmax
 from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
-from tests.conftest import make_config, noise
+from tests.conftest import make_classifier, make_config, noise
 
 datasets = pytest.importorskip("datasets")
 pytest.importorskip("sklearn")
@@ -212,6 +214,65 @@ def test_weights_without_a_log_have_no_training_curves(tmp_path):
     assert not (tmp_path / "toy_training.png").exists()
 
 
+def make_split(labels, twin, names):
+    from train.data import Split
+
+    images = np.zeros((len(labels), 8, 8, 1), np.uint8)
+    return Split(images, np.array(labels), np.array(twin), None, tuple(names), "00")
+
+
+def test_asked_for_some_classes_a_model_may_not_give_the_others():
+    from train.evaluate import _on_classes
+
+    names = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+    split = make_split([0, 2, 3, 5, 6], [False, False, True, False, False], names)
+    logits = np.zeros((5, 7), np.float32)
+    logits[0, [0, 2]] = 1, 2  # fear would have been the answer
+    logits[1, 2] = 1  # not shown
+    logits[2, 5] = 1  # wrong, and a twin
+    logits[3, 5] = logits[4, 6] = 1
+    (row,) = _on_classes(split, logits)
+    assert row["class_names"] == ["angry", "happy", "neutral", "sad", "surprise"]
+    assert (row["n_images"], row["top1"], row["twin_free_top1"]) == (4, 75.0, 100.0)
+    assert _on_classes(make_split([0, 1], [False, False], ["dark", "bright"]), logits[:2, :2]) == []
+
+
+def test_shares_of_labels_probabilities_and_answers():
+    from train.evaluate import _shares
+
+    split = make_split([0, 0, 1, 1], [False] * 4, ["dark", "bright"])
+    classifier = make_classifier()
+    logits = np.array([[0, 1], [2, 0], [0, 1], [0, 3]], np.float32)
+    found = _shares(classifier, split, logits, np.array([0.75, -0.75], np.float32))
+    assert found["labels"] == {"dark": 50.0, "bright": 50.0}
+    assert found["answers"] == {"dark": 25.0, "bright": 75.0}
+    mean = softmax(logits, classifier.config.temperature).mean(axis=0)
+    assert found["probs"]["dark"] == pytest.approx(100 * mean[0], abs=0.01)
+    assert found["matched"]["bias"] == {"dark": 0.75, "bright": -0.75}
+    assert found["matched"]["top1"] == 75.0
+    assert found["matched"]["answers"] == {"dark": 75.0, "bright": 25.0}
+    # The toy network answers by brightness.
+    bright = replace(split, images=np.full((4, 8, 8, 1), 250, np.uint8))
+    assert (classifier.logits(bright.images).argmax(axis=1) == 1).all()
+    assert _shares(classifier, bright, logits, np.zeros(2))["scaled_twice"]["answers"] == {
+        "dark": 100.0,
+        "bright": 0.0,
+    }
+
+
+def test_what_is_kept_for_the_page_names_itself_alone(tmp_path):
+    from fer.gallery import Entry, check_config
+    from train.evaluate import _keep
+
+    config = make_config(recipe="x", files={"model.tflite": "00"})
+    _keep(tmp_path / "x", config, "model_int8.tflite", b"network")
+    sha256 = hashlib.sha256(b"network").hexdigest()
+    entry = Entry("x", "X", "An idea.", 70.0, len(config.class_names), sha256)
+    kept = ModelConfig.read(tmp_path / "x")
+    assert list(kept.files) == ["model_int8.tflite"]
+    assert check_config(kept, entry) == hashlib.sha256(b"network").hexdigest()
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """The bundled weights on a few pictures of noise, measured twice."""
@@ -266,6 +327,10 @@ def test_a_measurement_holds_what_the_card_is_made_of(measured):
     for rows in report["reliability"]["full"].values():
         assert sum(row["share"] for row in rows) == pytest.approx(1, abs=1e-3)
     assert report["ferplus"]["n_images"] == 9
+    assert report["validation"]["n_images"] == report["full"]["n_images"]
+    for part in ("labels", "probs", "answers"):
+        assert sum(report["shares"][part].values()) == pytest.approx(100, abs=0.1)
+    assert [len(row["class_names"]) for row in report["on_classes"]] == [5]
     formats = {row["format"]: row for row in report["formats"]}
     assert formats.keys() == FORMATS.keys()
     assert formats["litert-float32"]["sha256"] == report["sha256"]
@@ -290,7 +355,7 @@ def test_a_measurement_holds_what_the_card_is_made_of(measured):
 @pytest.mark.keras
 @pytest.mark.slow
 def test_a_folder_with_the_served_file_alone_is_measured(tmp_path, caplog):
-    from train.evaluate import evaluate
+    from train.evaluate import evaluate, format_report
 
     weights = tmp_path / "weights"
     weights.mkdir()
@@ -298,7 +363,10 @@ def test_a_folder_with_the_served_file_alone_is_measured(tmp_path, caplog):
         shutil.copy(WEIGHTS_FOLDER / name, weights)
     classes = ModelConfig.read(weights).class_names
     source = make_voted(tmp_path / "voted", [{"happy": 9}], classes)
-    report = evaluate(weights, source, tmp_path / "results")
+    report = evaluate(weights, source, tmp_path / "results", robustness=False)
+    assert report["robustness"] is None
+    assert not list((tmp_path / "results").glob("*_robustness.png"))
+    assert "corruption" not in format_report(report)
     assert [row["format"] for row in report["formats"]] == ["litert-float32"]
     assert "keras, litert-float16, litert-int8, onnx are not measured" in caplog.text
     assert report["training"] is None

@@ -75,19 +75,23 @@ def test_a_format_answers_as_keras_does_from_the_same_bytes_each_time(network_pa
 
 
 @pytest.mark.slow
-def test_int8_keeps_stem_and_first_block_in_float32(tmp_path):
+@pytest.mark.parametrize("cbam", [False, True])
+def test_int8_keeps_stem_first_block_and_gates_in_float32(tmp_path, cbam):
     from ai_edge_litert.interpreter import Interpreter
 
+    from tests.toy_data import toy_recipe
     from train.export import convert
     from train.model import build_model
 
-    build_model(2, 1, 32).save(tmp_path / "model.keras")
+    build_model(toy_recipe(cbam=cbam), 2, 32).save(tmp_path / "model.keras")
     content = convert(tmp_path / "model.keras", "litert-int8", images(8, side=32))
     kernels = {
         (tuple(map(int, each["shape"])), each["dtype"])
         for each in Interpreter(model_content=content).get_tensor_details()
-        if len(each["shape"]) == 4 and each["shape"][0] > 1
+        if len(each["shape"]) == 4
     }
+    places = {dtype for shape, dtype in kernels if shape == (1, 7, 7, 2)}
+    assert places == ({np.float32} if cbam else set())
     assert ((32, 3, 3, 1), np.float32) in kernels
     assert ((16, 1, 1, 32), np.float32) in kernels
     assert ((96, 1, 1, 16), np.int8) in kernels

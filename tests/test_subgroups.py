@@ -13,9 +13,11 @@ from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
 
 pd = pytest.importorskip("pandas")
 from train import render, subgroups  # noqa: E402
+from train.report import subgroup_files  # noqa: E402
 
 PICTURES = ROOT / "examples" / "subgroups"
 ATTRIBUTES = list(subgroups.ATTRIBUTES)
+SHIPPED = subgroup_files(load_classifier().config.recipe)
 CLASSES = ("happy", "sad")
 
 
@@ -63,6 +65,10 @@ def test_accuracy_is_the_share_of_rendered_expressions(figures):
     assert figures["by_expression"]["happy"]["accuracy"] == 75
     assert figures["by_group"]["skin"]["light"] == {"accuracy": 75.0, "n": 4}
     assert figures["by_group"]["age"] == {"25": {"accuracy": 71.43, "n": 7}}
+
+
+def test_answers_are_counted_whether_right_or_wrong(figures):
+    assert figures["answers"] == {"happy": 57.14, "sad": 42.86}
 
 
 def test_consistency_counts_all_pairs_of_one_expression(figures):
@@ -128,7 +134,7 @@ def measured(tmp_path, monkeypatch):
     detector = DimDetector(make_faces([4, 4, 28, 28]))
     classifier = make_classifier(files={"model.tflite": "00"})
     monkeypatch.setattr(subgroups, "load_detector", lambda name: detector)
-    monkeypatch.setattr(subgroups, "load_classifier", lambda: classifier)
+    monkeypatch.setattr(subgroups, "load_folder", lambda folder: classifier)
     return lambda: subgroups.measure_subgroups(tmp_path / "results", tmp_path, None)
 
 
@@ -137,19 +143,19 @@ def test_the_pipeline_answers_and_the_figures_are_written(measured, tmp_path):
     assert (report["n_pictures"], report["n_found"], report["accuracy"]) == (6, 5, 100)
     assert report["by_attribute"]["age"]["pairs"] == 4
     assert (report["recipe"], report["detector"]) == ("toy", "fake")
-    text = (tmp_path / "results" / "subgroups.json").read_text(encoding="utf-8")
+    text = (tmp_path / "results" / "toy_subgroups.json").read_text(encoding="utf-8")
     assert json.loads(text) == report
-    sheet = (tmp_path / "results" / "subgroups.png").read_bytes()
+    sheet = (tmp_path / "results" / "toy_subgroups.png").read_bytes()
     measured()
-    assert (tmp_path / "results" / "subgroups.json").read_text(encoding="utf-8") == text
-    assert (tmp_path / "results" / "subgroups.png").read_bytes() == sheet
+    assert (tmp_path / "results" / "toy_subgroups.json").read_text(encoding="utf-8") == text
+    assert (tmp_path / "results" / "toy_subgroups.png").read_bytes() == sheet
 
 
 def test_what_cannot_be_measured_is_said(measured, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"pictures\.csv must stand in"):
         subgroups.measure_subgroups(tmp_path, tmp_path / "nowhere", None)
     other = make_classifier(class_names=("dark", "sad"), files={"model.tflite": "00"})
-    monkeypatch.setattr(subgroups, "load_classifier", lambda: other)
+    monkeypatch.setattr(subgroups, "load_folder", lambda folder: other)
     with pytest.raises(InputError, match="'bright'"):
         measured()
 
@@ -201,7 +207,7 @@ def test_expressions_are_those_of_the_weights_and_made_of_known_action_units():
 
 
 def test_the_committed_figures_are_about_the_committed_pictures():
-    report = json.loads((ROOT / "results" / "subgroups.json").read_text(encoding="utf-8"))
+    report = json.loads((ROOT / "results" / SHIPPED[0]).read_text(encoding="utf-8"))
     assert set(report) == {
         "recipe",
         "sha256",
@@ -210,6 +216,7 @@ def test_the_committed_figures_are_about_the_committed_pictures():
         "detector",
         "accuracy",
         "consistency",
+        "answers",
         "by_attribute",
         "by_expression",
         "by_group",
@@ -223,7 +230,7 @@ def test_the_committed_figures_are_about_the_committed_pictures():
         assert {key: set(row) for key, row in report["by_group"][name].items()} == {
             value: {"accuracy", "n"} for value in values
         }
-    assert (ROOT / "results" / "subgroups.png").stat().st_size < 600_000
+    assert (ROOT / "results" / SHIPPED[1]).stat().st_size < 600_000
 
 
 @pytest.mark.slow

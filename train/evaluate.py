@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,16 @@ from tqdm import tqdm
 
 from fer.classify import Classifier, softmax
 from fer.errors import InputError
+from fer.gallery import INT8_NAME
 from fer.hub import KERAS_NAME, LITERT_NAME, load_folder
 from fer.image import image_to_frame
 from fer.preprocess import resize
-from fer.types import ModelConfig
-from train.data import Split, dataset_name, load_rows, load_split
+from fer.types import CONFIG_NAME, ModelConfig
+from train.calibrate import match_shares
+from train.data import Split, dataset_name, load_rows, load_split, select_classes
 from train.plots import write_plots
-from train.recipes import TRAINING_NAME
-from train.report import PARTS
+from train.recipes import FAMILY, RECIPES, TRAINING_NAME
+from train.report import MODELS_FOLDER, PARTS, load_json
 from train.robustness import CORRUPTIONS, Corruption, corrupt
 
 __all__ = [
@@ -233,12 +236,18 @@ def _ferplus(test: Split, logits: NDArray[np.float32]) -> dict[str, float] | Non
 
 
 def _formats(
-    folder: Path, dataset: str, config: ModelConfig, test: Split, logits: NDArray[np.float32]
+    folder: Path,
+    dataset: str,
+    config: ModelConfig,
+    test: Split,
+    logits: NDArray[np.float32],
+    int8_folder: Path | None,
 ) -> list[dict[str, Any]]:
     """Every format against the LiteRT file in `folder`, whose `logits` are given.
 
     What `folder` does not hold is converted from its model.keras, and left out where that
-    is not there or Keras runs on another backend than TensorFlow.
+    is not there or Keras runs on another backend than TensorFlow. The int8 file is kept in
+    `int8_folder`.
     """
     # They bring Keras and TensorFlow, which take seconds and which nothing else here needs.
     import keras
@@ -267,6 +276,8 @@ def _formats(
             scores = _scores(test.labels, predicted, n_classes)
             gap = np.abs(softmax(found, config.temperature) - probs).max()
             content = path.read_bytes()
+            if form.file == INT8_NAME and int8_folder is not None:
+                _keep(int8_folder, config, form.file, content)
             rows.append(
                 {
                     "format": form.name,
@@ -283,12 +294,88 @@ def _formats(
     return rows
 
 
-def _load_crops(dataset: str, detail_size: int) -> list[NDArray[np.uint8]]:
+def _load_crops(dataset: str, config: ModelConfig) -> list[NDArray[np.uint8]]:
     """The test pictures with as many pixels as the model sees, so that all fit in memory."""
-    return [
-        resize(image_to_frame(row["image"]), detail_size, detail_size)
-        for row in load_rows(dataset, "test")
-    ]
+    rows = load_rows(dataset, "test")
+    index, _ = select_classes(rows, config.class_names)
+    side = config.detail_size
+    return [resize(image_to_frame(row["image"]), side, side) for row in rows.select(index)]
+
+
+def _keep(folder: Path, config: ModelConfig, file: str, content: bytes) -> None:
+    """Write one file of a network, and a fer.json that names no other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file).write_bytes(content)
+    alone = replace(config, files={file: hashlib.sha256(content).hexdigest()})
+    (folder / CONFIG_NAME).write_text(alone.to_json(), encoding="utf-8")
+
+
+def _validate(classifier: Classifier, dataset: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
+    """The scores on the validation split, and `match_shares`'s bias (k,) for it."""
+    split = load_split(dataset, "validation", classifier.config)
+    logits, fresh = classifier.logits(split.images), ~split.twin
+    hit = logits.argmax(axis=1) == split.labels
+    scores = {
+        "n_images": len(split.labels),
+        **_scores(split.labels, logits.argmax(axis=1), len(split.class_names)),
+        "twin_free_top1": _percent(hit[fresh].mean()),
+    }
+    return scores, match_shares(logits[fresh], split.labels[fresh])
+
+
+def _shares(
+    classifier: Classifier, test: Split, logits: NDArray[np.float32], added: NDArray[np.float32]
+) -> dict[str, Any]:
+    """How often each class is the label, probable, and answered; and what changes that.
+
+    `matched` adds the bias (k,) that validation asks for; `scaled_twice` shows the network
+    pixels in 0..1, as programs do that scale for a network which scales by itself.
+    """
+    names = test.class_names
+
+    def shares(predicted: NDArray[np.int64]) -> dict[str, float]:
+        return {name: _percent((predicted == i).mean()) for i, name in enumerate(names)}
+
+    def answered(logits: NDArray[np.float32]) -> dict[str, Any]:
+        predicted = logits.argmax(axis=1)
+        return {**_scores(test.labels, predicted, len(names)), "answers": shares(predicted)}
+
+    mean_probs = softmax(logits, classifier.config.temperature).mean(axis=0)
+    # One image at a time is little memory, whatever the size.
+    dark = [classifier.network(image[None].astype(np.float32) / 255) for image in test.images]
+    return {
+        "labels": shares(test.labels),
+        "probs": {name: _percent(p) for name, p in zip(names, mean_probs, strict=True)},
+        "answers": shares(logits.argmax(axis=1)),
+        "matched": {
+            "bias": {name: round(float(b), 4) for name, b in zip(names, added, strict=True)},
+            **answered(logits + added),
+        },
+        "scaled_twice": answered(np.concatenate(dark)),
+    }
+
+
+def _on_classes(test: Split, logits: NDArray[np.float32]) -> list[dict[str, Any]]:
+    """The scores where only the classes of a recipe with fewer of them are shown and asked for."""
+    rows = []
+    for wanted in sorted({get().classes for get in RECIPES.values()} - {()}):
+        names = [name for name in test.class_names if name in wanted]
+        if len(names) != len(wanted) or len(names) == len(test.class_names):
+            continue
+        columns = [test.class_names.index(name) for name in names]
+        shown = np.isin(test.labels, columns)
+        labels = np.searchsorted(columns, test.labels[shown])
+        predicted = logits[shown][:, columns].argmax(axis=1)
+        fresh = ~test.twin[shown]
+        rows.append(
+            {
+                "class_names": names,
+                "n_images": int(shown.sum()),
+                **_scores(labels, predicted, len(names)),
+                "twin_free_top1": _percent((predicted == labels)[fresh].mean()),
+            }
+        )
+    return rows
 
 
 def _robustness(
@@ -314,39 +401,34 @@ def _robustness(
     return report | {"units": {corruption.name: corruption.unit for corruption in CORRUPTIONS}}
 
 
-def _training(folder: Path) -> dict[str, Any] | None:
-    """What `train.fit.fit` recorded of these weights' run."""
-    path = folder / TRAINING_NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
 def _check_same(path: Path, test_sha256: str) -> None:
     """Raise before figures on one test split replace those on another."""
-    if not path.is_file():
-        return
-    earlier = json.loads(path.read_text(encoding="utf-8"))["test_sha256"]
-    if earlier != test_sha256:
+    earlier = load_json(path)
+    if earlier is not None and earlier["test_sha256"] != test_sha256:
         raise InputError(
             f"{path} holds figures on another test split, so --results must name another "
             f"folder. Received: a test split with sha256 {test_sha256}"
         )
 
 
-def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
+def evaluate(folder: Path, dataset: str, results: Path, robustness: bool = True) -> dict[str, Any]:
     """Measure the LiteRT file in `folder` on the test split and write the figures.
 
     `full` is what the literature reports; `twin_free` leaves out the test images of which
     a copy stands in the training split. `flip` averages the logits of an image and its
     mirror image; everything else is a single pass. What is called uncalibrated has
     temperature 1. `formats` compares the files that the network is shipped in or can be
-    converted to, `robustness` what comes of ever worse crops.
+    converted to, `robustness` what comes of ever worse crops. `validation` is the split that
+    the epoch was chosen on, `shares` says how often each class is answered, and `on_classes`
+    keeps to the classes of recipes that tell fewer apart.
 
     Args:
         folder: with fer.json and model.tflite; model.keras, from which other formats are
             converted, and training.json where there are any.
         dataset: Hub repository or folder with the same classes.
         results: folder to write `<recipe>.json`, the plots of `train.plots` and the row of
-            `results.csv` in.
+            `results.csv` in, and for recipes of `train.recipes.FAMILY` the int8 file.
+        robustness: corrupt the test images as well, which takes most of the time.
 
     Returns:
         The content of the JSON file; percentages are 0..100.
@@ -391,6 +473,9 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
             config.uncertain_below,
         )
     probs = softmax(logits, config.temperature)
+    validation, added = _validate(classifier, dataset)
+    # The page compares those of the family.
+    shown = results / MODELS_FOLDER / config.recipe if config.recipe in FAMILY else None
     report |= {
         "coverage": {
             "full": coverage_curve(probs, test.labels),
@@ -398,12 +483,15 @@ def evaluate(folder: Path, dataset: str, results: Path) -> dict[str, Any]:
         },
         "reliability": {"full": _reliability(logits, test.labels, config.temperature)},
         "ferplus": _ferplus(test, logits),
-        "formats": _formats(folder, dataset, config, test, logits),
-        "robustness": _robustness(
-            classifier, _load_crops(dataset, config.detail_size), test.labels
-        ),
-        "training": _training(folder),
+        "validation": validation,
+        "shares": _shares(classifier, test, logits, added),
+        "on_classes": _on_classes(test, logits),
+        "formats": _formats(folder, dataset, config, test, logits, shown),
+        "robustness": None,
+        "training": load_json(folder / TRAINING_NAME),
     }
+    if robustness:
+        report["robustness"] = _robustness(classifier, _load_crops(dataset, config), test.labels)
     results.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     write_plots(report, results)
@@ -495,6 +583,8 @@ def format_report(report: dict[str, Any]) -> str:
             f"{row['format']:15}{row['bytes']:10}{row['top1']:8.2f}{row['top1_change']:+8.2f}"
             f"  {row['largest_prob_gap']:.1e}"
         )
+    if report["robustness"] is None:
+        return "\n".join(lines)
     lines += ["", "top-1 by strength of corruption"]
     for corruption in CORRUPTIONS:
         rows = report["robustness"][corruption.name]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fer.classify import Classifier, Network, keras_network, litert_network, softmax
 from fer.errors import ConfigError, InputError
+from fer.gallery import INT8_NAME
 from fer.hub import KERAS_NAME, LITERT_NAME
 from fer.types import CONFIG_NAME, ModelConfig
 from train.calibrate import fit_temperature
@@ -42,8 +43,9 @@ _UNCERTAIN_BELOW = 0.5
 # extremes, so what a few of them miss or add moves top-1 by up to 0.3 points either way.
 _CALIBRATION_IMAGES_A_CLASS = 71
 # Scaling, first convolution and first block: kept in float32 by int8. On validation they made
-# more than half of the difference from Keras, the second block no more than a tenth.
-_FLOAT_LAYERS = r"/(?:scale|Conv1|expanded_conv)[_/]"
+# more than half of the difference from Keras, the second block no more than a tenth. So are gates
+# of attention, which as integers made far more than that: what they are off by multiplies.
+_FLOAT_LAYERS = r"/(?:scale|Conv1|expanded_conv|conv1|conv_(?:dw|pw)_1|cbam)[_/]"
 # The newest that ONNX Runtime has read for years.
 _ONNX_OPSET = 18
 
@@ -74,7 +76,7 @@ FORMATS = {
         Format("keras", KERAS_NAME, 0.0),
         Format("litert-float32", LITERT_NAME, 1e-4),
         Format("litert-float16", "model_float16.tflite", 0.02),
-        Format("litert-int8", "model_int8.tflite", 0.15, top1_loss=0.5),
+        Format("litert-int8", INT8_NAME, 0.15, top1_loss=0.5),
         Format("onnx", "model.onnx", 1e-4),
     )
 }
@@ -132,8 +134,8 @@ def _to_float16(network: keras.Model) -> bytes:
 def _to_int8(network: keras.Model, calibration: NDArray[np.uint8]) -> bytes:
     """Integer kernels behind a few float32 ones; weights scaled for each channel.
 
-    The first layers have few weights, and what 256 levels lose there runs through all that
-    follow: they stay as they are.
+    The first layers and the gates of attention have few weights, and what 256 levels lose there
+    runs through all that follow: they stay as they are.
 
     Source: selective quantisation, https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/quantization_debugger
     """

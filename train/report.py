@@ -1,8 +1,24 @@
 """The shape of results/<recipe>.json, for what writes it and what reads it."""
 
+import json
+from pathlib import Path
 from typing import Any
 
-__all__ = ["PARTS", "plot_names"]
+from fer.errors import InputError
+from fer.gallery import INT8_NAME
+
+__all__ = [
+    "MODELS_FOLDER",
+    "PARTS",
+    "load_json",
+    "load_probe",
+    "plot_names",
+    "read_int8",
+    "subgroup_files",
+]
+
+# In results/: a folder a recipe with what the page compares.
+MODELS_FOLDER = "models"
 
 # What is measured of the test split, with a title for people.
 PARTS = {
@@ -26,3 +42,36 @@ def plot_names(report: dict[str, Any]) -> dict[str, str]:
     return {
         name: f"{report['recipe']}_{name}.png" for name, key in _DRAWN_FROM.items() if report[key]
     }
+
+
+def subgroup_files(recipe: str) -> tuple[str, str]:
+    """The files in results/ of a probe with rendered persons: figures, and pictures."""
+    return f"{recipe}_subgroups.json", f"{recipe}_subgroups.png"
+
+
+def load_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None where there is no file."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def load_probe(results: Path, report: dict[str, Any]) -> dict[str, Any] | None:
+    """The figures with rendered persons of the very weights of `report`; None without."""
+    probe = load_json(results / subgroup_files(report["recipe"])[0])
+    return probe if probe is not None and probe["sha256"] == report["sha256"] else None
+
+
+def read_int8(path: Path) -> dict[str, Any]:
+    """What the report in a file says of the int8 file: `top1`, `sha256` and more.
+
+    Raises:
+        InputError: there is no report, or it names no such file, or several.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["formats"]
+        (row,) = (row for row in rows if row["file"] == INT8_NAME)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} must name one {INT8_NAME}, as `python -m train evaluate` with TensorFlow "
+            f"writes it. Received: {error!r}"
+        ) from error
+    return dict(row)

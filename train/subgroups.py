@@ -12,11 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
 from fer.errors import InputError
-from fer.hub import LITERT_NAME, load_classifier, load_detector
+from fer.hub import LITERT_NAME, WEIGHTS_FOLDER, load_detector, load_folder
 from fer.image import read_image
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
 from train.render import PICTURES_NAME
+from train.report import subgroup_files
 
 __all__ = ["ATTRIBUTES", "measure_subgroups", "summarize"]
 
@@ -63,7 +64,8 @@ def summarize(answers: pd.DataFrame, class_names: Sequence[str]) -> dict[str, An
     Returns:
         n_pictures; n_found, the pictures with a face, which alone enter the rest; accuracy,
         the percentage of answers that are the rendered expression; consistency, the
-        percentage of pairs of one expression on two persons with the same answer;
+        percentage of pairs of one expression on two persons with the same answer; answers,
+        the percentage of them that each class is;
         by_attribute, the pairs whose persons differ in that attribute alone: how many, the
         percentage whose answers differ, and how much probability moves between classes on
         average (half the sum of absolute differences, 0..1); by_expression; by_group.
@@ -78,6 +80,7 @@ def summarize(answers: pd.DataFrame, class_names: Sequence[str]) -> dict[str, An
         "n_found": len(found),
         "accuracy": _percent(found["hit"]),
         "consistency": _percent(pairs["same"]),
+        "answers": {name: _percent(found["answer"] == name) for name in class_names},
         "by_attribute": {},
         "by_expression": {},
         "by_group": {},
@@ -151,13 +154,16 @@ def _draw_sheet(answers: pd.DataFrame, pictures: Path) -> Image.Image:
     return sheet.quantize(_COLORS, dither=Image.Dither.NONE)
 
 
-def measure_subgroups(results: Path, pictures: Path, detector: str | None) -> dict[str, Any]:
-    """Measure the bundled weights on the pictures of `train.render.render_people`.
+def measure_subgroups(
+    results: Path, pictures: Path, detector: str | None, model: Path = WEIGHTS_FOLDER
+) -> dict[str, Any]:
+    """Measure a model on the pictures of `train.render.render_people`.
 
     Args:
-        results: folder to write subgroups.json and subgroups.png in.
+        results: folder to write `<recipe>_subgroups.json` and `<recipe>_subgroups.png` in.
         pictures: folder with pictures.csv and what it names.
         detector: see `fer.hub.load_detector`.
+        model: folder with fer.json and model.tflite.
 
     Returns:
         The content of the JSON file: recipe, sha256, detector and what `summarize` returns.
@@ -166,12 +172,13 @@ def measure_subgroups(results: Path, pictures: Path, detector: str | None) -> di
         InputError: there is no pictures.csv, or the weights know other expressions.
         HubError: the detector asked for cannot be fetched.
         DetectorError: it cannot be built.
+        ConfigError: `model` is not usable.
     """
     path = pictures / PICTURES_NAME
     if not path.is_file():
         raise InputError(f"{PICTURES_NAME} must stand in {pictures}. Received: no such file")
     table = pd.read_csv(path)
-    pipeline = Pipeline(load_detector(detector), load_classifier())
+    pipeline = Pipeline(load_detector(detector), load_folder(model))
     config = pipeline.classifier.config
     if unknown := sorted(set(table["expression"]) - set(config.class_names)):
         raise InputError(
@@ -186,6 +193,7 @@ def measure_subgroups(results: Path, pictures: Path, detector: str | None) -> di
         **summarize(answers, config.class_names),
     }
     results.mkdir(parents=True, exist_ok=True)
-    (results / "subgroups.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    _draw_sheet(answers, pictures).save(results / "subgroups.png", optimize=True)
+    files = subgroup_files(config.recipe)
+    (results / files[0]).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    _draw_sheet(answers, pictures).save(results / files[1], optimize=True)
     return report
