@@ -19,6 +19,7 @@ from fer.types import ModelConfig
 from tests.conftest import ROOT, make_config
 
 card = pytest.importorskip("train.card")
+from train.report import subgroup_files  # noqa: E402
 
 NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CORRUPTIONS = ("blur", "noise", "jpeg", "brightness", "brighter", "contrast", "low_resolution")
@@ -203,7 +204,7 @@ def results(tmp_path):
         tmp_path / "speed.csv",
         [{"format": "onnx", "bytes": 1, "ms_per_face": 3.21, "machine": "a toaster"}],
     )
-    (tmp_path / "subgroups.json").write_text(json.dumps(make_subgroups()), encoding="utf-8")
+    (tmp_path / subgroup_files("toy")[0]).write_text(json.dumps(make_subgroups()), encoding="utf-8")
     return tmp_path
 
 
@@ -229,6 +230,12 @@ def test_the_committed_card_is_the_generated_one():
     report = json.loads((ROOT / "results" / f"{config.recipe}.json").read_text(encoding="utf-8"))
     text = card.format_card(report, config, ROOT / "results")
     assert (ROOT / "model_card.md").read_text(encoding="utf-8") == text
+
+
+def test_the_networks_that_are_published_beside_it_are_named_where_there_are_any(tmp_path):
+    assert "`gallery/`" not in make_text(make_report(), tmp_path)
+    (tmp_path / "models").mkdir()
+    assert "`gallery/`" in make_text(make_report(), tmp_path)
 
 
 def test_links_of_the_committed_card_lead_somewhere():
@@ -408,6 +415,23 @@ def test_other_runs(results):
     ]
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [{"backbone": "vit"}, {"cut": "block_6_expand"}, {"dense": [64]}, {"phases": [{"tuned": 0.4}]}],
+)
+def test_the_card_from_figures_is_about_a_whole_mobilenetv2(results, choices):
+    training = make_training()
+    training["recipe"] |= choices
+    with pytest.raises(InputError, match=r"whole MobileNetV2.*--card"):
+        make_text(make_report(training=training), results)
+    assert make_text(make_report(training=None), results)
+
+
+def test_a_report_without_corrupted_images_makes_no_card(results):
+    with pytest.raises(InputError, match="--no-robustness"):
+        make_text(make_report(robustness=None), results)
+
+
 def test_rendered_persons(results):
     report = make_report()
     text = section(make_text(report, results), "Rendered persons")
@@ -417,7 +441,7 @@ def test_rendered_persons(results):
     assert ["skin", "dark", "61", "39.9 %"] in rows(text)
     assert ["happy", "77.3 %", "91.9 %"] in rows(text)
     probe = make_subgroups() | {"sha256": "01" * 32}
-    (results / "subgroups.json").write_text(json.dumps(probe), encoding="utf-8")
+    (results / subgroup_files("toy")[0]).write_text(json.dumps(probe), encoding="utf-8")
     other = make_text(report, results)
     assert section(other, "Rendered persons").strip().startswith("Not measured, because")
     assert "**Rendered persons**" in section(other, "Not measured, because")

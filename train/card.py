@@ -4,7 +4,6 @@ The prose of the card and the layout of its tables stand in card_template.md, wh
 the published files in reuse_template.md.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from fer.errors import InputError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER
 from fer.types import ModelConfig
-from train.recipes import NO_TWINS
-from train.report import PARTS, plot_names
+from train.recipes import FAMILY, NO_TWINS
+from train.report import MODELS_FOLDER, PARTS, load_json, load_probe, plot_names, subgroup_files
 from train.robustness import CORRUPTIONS
 
 __all__ = [
@@ -26,6 +25,7 @@ __all__ = [
     "format_figures",
     "format_reuse",
     "read_report",
+    "render_template",
     "write_cards",
 ]
 
@@ -271,9 +271,9 @@ def _leak(results: Path, test_sha256: str) -> list[dict[str, Any]]:
     found = []
     for path in sorted(results.glob(f"*{NO_TWINS}.json")):
         whole = path.with_name(path.name.replace(NO_TWINS, ""))
-        if not whole.is_file():
+        seen, unseen = load_json(whole), load_json(path)
+        if seen is None or unseen is None:
             continue
-        seen, unseen = (json.loads(each.read_text(encoding="utf-8")) for each in (whole, path))
         tests = {each["test_sha256"] for each in (seen, unseen)}
         if tests == {test_sha256} and _made_of(seen) == _made_of(unseen) and seen["twins_marked"]:
             found.append(_pair(seen, unseen))
@@ -317,15 +317,8 @@ def _pair(seen: dict[str, Any], unseen: dict[str, Any]) -> dict[str, Any]:
     return {"runs": rows, "gaps": gaps, "n_twins": first["twins"]["n"]}
 
 
-def _subgroups(results: Path, sha256: str) -> dict[str, Any] | None:
-    path = results / "subgroups.json"
-    if not path.is_file():
-        return None
-    probe = json.loads(path.read_text(encoding="utf-8"))
-    return probe if probe["sha256"] == sha256 else None
-
-
-def _template(name: str) -> jinja2.Template:
+def render_template(name: str, **values: Any) -> str:
+    """A template of this folder as text; what it names and `values` lacks is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -334,12 +327,22 @@ def _template(name: str) -> jinja2.Template:
         keep_trailing_newline=True,
     )
     environment.filters["fixed"] = _fixed
-    return environment.get_template(name)
+    return environment.get_template(name).render(**values)
 
 
 def format_reuse(report: dict[str, Any]) -> str:
     """How a stranger uses the published files, as Markdown for README and card."""
-    return _template("reuse_template.md").render(report=report).strip()
+    return render_template("reuse_template.md", report=report).strip()
+
+
+def _is_plain(report: dict[str, Any]) -> bool:
+    """Whether what the card says of the network is true of the one in `report`."""
+    recipe = report["training"]["recipe"] if report["training"] else {}
+    return (
+        recipe.get("backbone", "mobilenetv2") == "mobilenetv2"
+        and not any(recipe.get(name) for name in ("cut", "cbam", "conv", "dense"))
+        and all(phase.get("tuned", 1.0) == 1.0 for phase in recipe.get("phases", ()))
+    )
 
 
 def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> str:
@@ -349,11 +352,27 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         report: what `train.evaluate.evaluate` wrote.
         config: of the weights that the report is about.
         results: folder of what was measured beside it: results.csv, contrast.csv,
-            framing.csv, speed.csv, subgroups.json and the reports of a run with twins and
-            one without, each of which may be missing.
+            framing.csv, speed.csv, the probe with rendered persons, and the reports of a run
+            with twins and one without, each of which may be missing.
+
+    Raises:
+        InputError: the report is one of `evaluate --no-robustness`, or about a network that
+            the words of the card do not fit.
     """
+    if not _is_plain(report):
+        raise InputError(
+            "the card that is written from figures is about a whole MobileNetV2 that learned with "
+            "all its layers. For another network write one of your own and publish it with --card. "
+            f"Received: figures of {report['recipe']}"
+        )
+    if report["robustness"] is None:
+        raise InputError(
+            "a card must have figures of corrupted images: run `python -m train evaluate` without "
+            f"--no-robustness. Received: figures of {report['recipe']} without them"
+        )
     training = report["training"]
-    text = _template("card_template.md").render(
+    text = render_template(
+        "card_template.md",
         report=report,
         config=config,
         titles=_TITLES,
@@ -363,12 +382,15 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         lowest=_lowest_recall(report),
         largest_drop=_largest_drop(report),
         training=training and training | _training(training),
-        runs=_read_rows(results / "results.csv"),
+        # Those of the family stand beside what their authors report, in results/README.md.
+        runs=[row for row in _read_rows(results / "results.csv") if row["recipe"] not in FAMILY],
         speed={row["format"]: row for row in _read_rows(results / "speed.csv")},
         contrast=_contrast(results, config.stretch_percentile),
         framing=_framing(results, config.crop_margin),
         leak=_leak(results, report["test_sha256"]),
-        subgroups=_subgroups(results, report["sha256"]),
+        has_gallery=(results / MODELS_FOLDER).is_dir(),
+        subgroups=load_probe(results, report),
+        subgroup_files=subgroup_files(report["recipe"]),
     )
     return f"---\n{_card_data(report).to_yaml()}\n---\n\n{text}"
 
@@ -389,9 +411,9 @@ def read_report(config: ModelConfig, weights: Path, results: Path) -> dict[str, 
         f"{path} must hold the figures of {weights / LITERT_NAME}: run "
         f"`python -m train evaluate {weights} --results {results}` first. Received:"
     )
-    if not path.is_file():
+    report = load_json(path)
+    if report is None:
         raise InputError(f"{advice} no such file")
-    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if report.get("sha256") != config.files[LITERT_NAME]:
         raise InputError(f"{advice} figures of weights with sha256 {report.get('sha256')}")
     if missing := {"coverage", "formats", "robustness", "twins_marked"} - set(report):

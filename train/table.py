@@ -1,0 +1,393 @@
+"""The family in one table: what each public system reports, what came of it here.
+
+results/README.md is made from family_template.md, README's table and the list of models that
+the page compares from the same figures.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fer.errors import InputError
+from fer.gallery import TABLE_NAME, Entry
+from fer.hub import WEIGHTS_FOLDER
+from fer.types import ModelConfig
+from train.card import fill_figures, read_report, render_template
+from train.recipes import FAMILY, RECIPES
+from train.report import MODELS_FOLDER, load_json, load_probe, plot_names, read_int8
+
+__all__ = [
+    "FLAGSHIP",
+    "SYSTEMS",
+    "System",
+    "collect_rows",
+    "format_family",
+    "format_table",
+    "sad_bias",
+    "write_table",
+]
+
+_BIAS_OF = ("upsampled", "full-two-dense")
+_WATCHED = "sad"
+# How the part of a docstring begins that only a run can bear out.
+_LESSON = "What it taught us:"
+# Learned seven classes with nothing but their labels, so it shows what asking for five is worth.
+_PLAIN = "full-two-dense"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """What a recipe of the family reproduces.
+
+    Attributes:
+        title: in a few words.
+        idea: in one sentence, for visitors of the page.
+        train, validation, test: top-1 in percent as its author reports it, None where not.
+        remark: what its author says beside figures.
+        differs: in what the run here is not the author's.
+    """
+
+    title: str
+    idea: str
+    train: float | None = None
+    validation: float | None = None
+    test: float | None = None
+    remark: str = ""
+    differs: str = ""
+
+
+SYSTEMS = {
+    "frozen-then-top": System(
+        title="Frozen, then the top",
+        idea="A network made for photographs of things, left as it is but for its last layers.",
+        validation=40.0,
+        differs="faces that are cropped already",
+    ),
+    "five-class-cut": System(
+        title="Five classes, cut early",
+        idea="A network that ends early, with layers of its own behind, for five classes.",
+        train=85.6,
+        validation=72.6,
+        test=72.8,
+        differs="validation and test are not cleaned",
+    ),
+    "full-two-dense": System(
+        title="All layers, two dense",
+        idea="Every layer learns from faces, with two dense layers behind.",
+        validation=61.8,
+        test=61.7,
+    ),
+    "mobilenet-frozen": System(
+        title="Frozen, few pictures",
+        idea="A frozen network, and fewer than a thousand pictures to learn from.",
+        remark="none",
+        differs="FER-2013 in the place of posed faces; Haar with OpenCV's usual settings",
+    ),
+    "upsampled": System(
+        title="Rare classes repeated",
+        idea="Rare expressions are repeated until all are equally frequent.",
+        remark='skewed toward "sad"',
+    ),
+    "cnn-scratch": System(
+        title="A small network from nothing",
+        idea="A plain network for 48 pixels that never saw anything but these faces.",
+        remark="work in progress",
+    ),
+    "cbam": System(
+        title="With attention",
+        idea="The network learns where to look and which features to trust.",
+        remark="planned",
+    ),
+    "vit-tiny": System(
+        title="A small transformer",
+        idea="Patches of the face look at each other; a larger model taught it.",
+        remark="planned",
+    ),
+}
+# The bundled weights, beside which the others stand.
+FLAGSHIP = System(
+    title="Taught by two models",
+    idea="Every layer learns, from votes of several people and from two earlier models.",
+)
+# What `cbam` is without its attention.
+_BASELINE = "mobilenetv2-64"
+
+
+def _read(results: Path, name: str) -> dict[str, Any] | None:
+    """A report with all that the table needs; None where there is none.
+
+    Raises:
+        InputError: it is of an earlier version, or of weights whose training is not recorded.
+    """
+    report = load_json(results / f"{name}.json")
+    if report is None:
+        return None
+    if missing := {key for key in ("training", "validation", "shares") if not report.get(key)}:
+        raise InputError(
+            f"{results / name}.json must be of weights that `fit` trained, and of this version: "
+            f"run `python -m train evaluate` again. Received: no {sorted(missing)}"
+        )
+    return report
+
+
+def _asked(report: dict[str, Any], class_names: list[str]) -> dict[str, Any]:
+    """Top-1 of a report where no other classes than these are shown and asked for."""
+    if class_names == report["class_names"]:
+        full, fresh = report["full"], report["twin_free"]
+        return {"top1": full["top1"], "twin_free_top1": fresh["top1"], "n_images": full["n_images"]}
+    for row in report["on_classes"]:
+        if row["class_names"] == class_names:
+            return dict(row)
+    raise InputError(
+        f"the figures of {report['recipe']} must have some for the classes {class_names}: run "
+        "`python -m train evaluate` again. Received: none"
+    )
+
+
+def _setting(report: dict[str, Any], usual_backbone: str) -> str:
+    """How much was trained on what, in a few words."""
+    recipe = report["training"]["recipe"]
+    sizes = dict.fromkeys(phase["input_size"] for phase in recipe["phases"])
+    parts = [
+        f"{len(report['training']['log'])} epochs at {' and '.join(map(str, sizes))} px",
+        f"{recipe['images_per_class']} images a class" if recipe["images_per_class"] else "",
+        "" if recipe["backbone"] == usual_backbone else f"{recipe['backbone']} instead",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def collect_rows(results: Path, flagship: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row a recipe of the family, in its order.
+
+    Args:
+        results: with the reports of `train.evaluate.evaluate`.
+        flagship: the report of the bundled weights.
+
+    Returns:
+        For each recipe its name, `system`, `idea` and `lesson` (its docstring), and with a
+        report also `report`, `flagship` (on the same classes), `setting` (how much was
+        trained on what), `minutes`, `command`, `plots`, and `reached`, whether it is at or
+        above every figure reported for validation and test; None where there is none.
+    """
+    rows = []
+    for name in FAMILY:
+        system = SYSTEMS[name]
+        row: dict[str, Any] = {
+            "recipe": name,
+            "system": system,
+            **_told(name),
+            "report": _read(results, name),
+        }
+        if (report := row["report"]) is not None:
+            training = report["training"]
+            compared = [
+                report[part]["top1"] >= wanted
+                for part, wanted in (("validation", system.validation), ("full", system.test))
+                if wanted is not None
+            ]
+            row |= {
+                "flagship": _asked(flagship, report["class_names"]),
+                "setting": _setting(report, RECIPES[name]().backbone),
+                "minutes": training["wall_time_s"] / 60,
+                "command": training["command"],
+                "reached": all(compared) if compared else None,
+                "plots": plot_names(report),
+            }
+        rows.append(row)
+    return rows
+
+
+def _told(name: str) -> dict[str, str]:
+    """The `idea` and the `lesson` of a recipe: its docstring without command, cut in two."""
+    parts = (inspect.getdoc(RECIPES[name]) or "").split("\n\n")
+    idea = [part for part in parts if not part.startswith(("Command:", _LESSON))]
+    lesson = [part for part in parts if part.startswith(_LESSON)]
+    return {"idea": "\n\n".join(idea), "lesson": "\n\n".join(lesson)}
+
+
+def _reported(system: System) -> str:
+    parts = [
+        f"{part} {value:g} %"
+        for part, value in (
+            ("train", system.train),
+            ("val.", system.validation),
+            ("test", system.test),
+        )
+        if value is not None
+    ]
+    return ", ".join(parts) or system.remark
+
+
+def format_table(rows: list[dict[str, Any]], base: str = "") -> str:
+    """The rows of `collect_rows` as a Markdown table.
+
+    Args:
+        rows: of `collect_rows`.
+        base: path of results/README.md from the document of the table; "" in itself.
+    """
+    lines = [
+        "| recipe | reported | here: val. (without twins) | here: test (without twins) "
+        "| flagship, same classes | training, minutes | setting here |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        system, report = row["system"], row["report"]
+        head = f"| [{row['recipe']}]({base}#{row['recipe']}) | {_reported(system)} |"
+        if report is None:
+            lines.append(f"{head} not run yet | - | - | - | {system.differs or '-'} |")
+            continue
+        flagship, validation = row["flagship"], report["validation"]
+        setting = "; ".join(part for part in (row["setting"], system.differs) if part)
+        lines.append(
+            f"{head} {validation['top1']:.1f} % ({validation['twin_free_top1']:.1f} %) "
+            f"| **{report['full']['top1']:.1f} %** ({report['twin_free']['top1']:.1f} %) "
+            f"| {flagship['top1']:.1f} % ({flagship['twin_free_top1']:.1f} %) "
+            f"| {row['minutes']:.0f} | {setting} |"
+        )
+    return "\n".join(lines)
+
+
+def sad_bias(report: dict[str, Any], probe: dict[str, Any] | None) -> dict[str, Any]:
+    """How often a model says "sad", against how often it is.
+
+    Args:
+        report: of `train.evaluate.evaluate`.
+        probe: of `train.subgroups.measure_subgroups`, for the same weights.
+
+    Returns:
+        `shares` of the report; `excess`, by how many points "sad" is answered more often than
+        it is the label; `distance`, the total variation distance between answers and labels
+        in points; `precision`, `recall` and `false_positives` of "sad", the last the
+        percentage of the images of other classes that are called sad; `matched`, top-1,
+        excess and distance with the bias that validation asks for; `stuck`, the answer given
+        most often to pixels that were scaled twice, with its percentage; `probe`, "sad" among
+        the answers on rendered persons (`answered`) and among what they show (`shown`), and
+        the `distance`, where there is a probe.
+    """
+    names = report["class_names"]
+    table = report["full"]["confusion_matrix"]
+    watched = names.index(_WATCHED)
+    n_watched = sum(table[watched])
+    called = sum(row[watched] for row in table) - table[watched][watched]
+    shares = report["shares"]
+    dark = shares["scaled_twice"]["answers"]
+    stuck = max(dark, key=lambda name: dark[name])
+    matched = shares["matched"]
+    return {
+        "recipe": report["recipe"],
+        "top1": report["full"]["top1"],
+        "shares": shares,
+        **_apart(shares["labels"], shares["answers"]),
+        "precision": report["full"]["classes"][_WATCHED]["precision"],
+        "recall": report["full"]["classes"][_WATCHED]["recall"],
+        "false_positives": 100 * called / (sum(map(sum, table)) - n_watched),
+        "matched": {
+            "top1": matched["top1"],
+            "macro_f1": matched["macro_f1"],
+            **_apart(shares["labels"], matched["answers"]),
+        },
+        "stuck": {"answer": stuck, "share": dark[stuck], "top1": shares["scaled_twice"]["top1"]},
+        "probe": None if probe is None else _probed(probe),
+    }
+
+
+def _apart(labels: dict[str, float], answers: dict[str, float]) -> dict[str, float]:
+    return {
+        "excess": answers[_WATCHED] - labels[_WATCHED],
+        "distance": sum(abs(answers[name] - share) for name, share in labels.items()) / 2,
+    }
+
+
+def _probed(probe: dict[str, Any]) -> dict[str, float]:
+    """The probe shows every expression equally often."""
+    shown = {name: 100 / len(probe["by_expression"]) for name in probe["by_expression"]}
+    answers = {name: probe["answers"].get(name, 0.0) for name in shown}
+    apart = _apart(shown, answers)["distance"]
+    return {"answered": answers[_WATCHED], "shown": shown[_WATCHED], "distance": apart}
+
+
+def _biases(results: Path, flagship: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for name in (*_BIAS_OF, flagship["recipe"]):
+        report = flagship if name == flagship["recipe"] else _read(results, name)
+        if report is not None:
+            yield sad_bias(report, load_probe(results, report))
+
+
+def _easier(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Top-1 of `_PLAIN` on all classes, and on those of the recipe with fewer of them."""
+    reports = {row["recipe"]: row["report"] for row in rows if row["report"] is not None}
+    fewer = [report for report in reports.values() if report["training"]["recipe"]["classes"]]
+    if _PLAIN not in reports or not fewer:
+        return None
+    plain = reports[_PLAIN]
+    five = _asked(plain, fewer[0]["class_names"])
+    return {"recipe": _PLAIN, "seven": plain["full"]["top1"], "five": five["top1"]}
+
+
+def _entries(results: Path, rows: list[dict[str, Any]], flagship: dict[str, Any]) -> list[Entry]:
+    """What the page says of each model that it compares, the flagship last."""
+    entries = []
+    for row in rows:
+        if (report := row["report"]) is None:
+            continue
+        # The page asks the int8 file, so that file's figures are shown.
+        shown = read_int8(results / f"{row['recipe']}.json")
+        entries.append(_entry(row["system"], report, shown["top1"], shown["sha256"]))
+    top1 = flagship["full"]["top1"]
+    return [*entries, _entry(FLAGSHIP, flagship, top1, flagship["sha256"])]
+
+
+def _entry(system: System, report: dict[str, Any], top1: float, sha256: str) -> Entry:
+    return Entry(
+        recipe=report["recipe"],
+        title=system.title,
+        idea=system.idea,
+        top1=top1,
+        n_classes=len(report["class_names"]),
+        sha256=sha256,
+    )
+
+
+def format_family(results: Path, flagship: dict[str, Any]) -> str:
+    """results/README.md as text.
+
+    Args:
+        results: with the reports of the family.
+        flagship: the report of the bundled weights.
+    """
+    rows = collect_rows(results, flagship)
+    return render_template(
+        "family_template.md",
+        rows=rows,
+        table=format_table(rows),
+        flagship=flagship,
+        baseline=load_json(results / f"{_BASELINE}.json"),
+        easier=_easier(rows),
+        biases={row["recipe"]: row for row in _biases(results, flagship)},
+    )
+
+
+def write_table(results: Path, root: Path = Path()) -> None:
+    """Write results/README.md, results/models/models.json and README's table.
+
+    Raises:
+        InputError: `results` lacks figures of the bundled weights, or some that the table
+            needs, or README has no marks.
+    """
+    config = ModelConfig.read(WEIGHTS_FOLDER)
+    read_report(config, WEIGHTS_FOLDER, results)
+    flagship = _read(results, config.recipe)
+    assert flagship is not None  # just read
+    rows = collect_rows(results, flagship)
+    readme = root / "README.md"
+    table = format_table(rows, base="results/README.md")
+    filled = fill_figures(readme.read_text(encoding="utf-8"), table, "recipes")
+    entries = [asdict(entry) for entry in _entries(results, rows, flagship)]
+    (results / "README.md").write_text(format_family(results, flagship), encoding="utf-8")
+    models = results / MODELS_FOLDER
+    models.mkdir(exist_ok=True)
+    (models / TABLE_NAME).write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
+    readme.write_text(filled, encoding="utf-8")
