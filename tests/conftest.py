@@ -24,8 +24,8 @@ os.environ.update(
     TF_ENABLE_ONEDNN_OPTS="0",
 )
 for name in (
-    *("FER_DETECTOR", "FER_EXAMPLES_DIR", "FER_MAX_VIDEO_MINUTES", "FER_MCP", "FER_MODEL_REPO"),
-    *("FER_MODEL_REVISION", "FER_YUNET_PATH"),
+    *("FER_DETECTOR", "FER_EXAMPLES_DIR", "FER_GALLERY_DIR", "FER_MAX_VIDEO_MINUTES", "FER_MCP"),
+    *("FER_MODEL_REPO", "FER_MODEL_REVISION", "FER_YUNET_PATH"),
 ):
     os.environ.pop(name, None)
 
@@ -193,3 +193,21 @@ def open_page(browser, url, script=None, **context):
     page.goto(url)
     page.wait_for_selector("#live .start", timeout=60_000)
     return page
+
+
+@contextlib.contextmanager
+def visits(browser, url, tab, **usual):
+    """A function that opens a page at one of its tabs; at the end none may have had an error."""
+    pages = []
+
+    def visit(path="", **context):
+        options = {"viewport": {"width": 1280, "height": 900}, **usual, **context}
+        page = open_page(browser, url + path, **options)
+        page.get_by_role("tab", name=tab).click()
+        pages.append(page)
+        return page
+
+    yield visit
+    for page in pages:
+        assert page.problems == []
+        page.context.close()

@@ -57,8 +57,8 @@ def test_app_py_is_short_and_touches_no_pixels():
 def test_modules_import_upwards_only():
     order = [
         *("errors", "types", "pool", "geometry", "preprocess", "image", "media", "table"),
-        *("detect", "crop", "classify", "hub", "track", "pipeline", "explain", "annotate"),
-        *("serialize", "video", "batch", "web", "__main__"),
+        *("detect", "crop", "classify", "hub", "track", "pipeline", "gallery", "explain"),
+        *("annotate", "serialize", "video", "batch", "web", "__main__"),
     ]
     files = {name: [ROOT / "fer" / f"{name}.py"] for name in order}
     files |= {name: list((ROOT / "fer" / name).rglob("*.py")) for name in ("batch", "web")}

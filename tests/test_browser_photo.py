@@ -13,7 +13,7 @@ from bench.apps import serve
 from fer.hub import load_classifier
 from fer.image import read_image
 from fer.preprocess import resize
-from tests.conftest import ROOT, open_page, shared
+from tests.conftest import ROOT, open_page, shared, visits
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -72,19 +72,8 @@ def group(tmp_path_factory):
 
 @pytest.fixture
 def visit(browser, app):
-    pages = []
-
-    def go(path="", **context):
-        options = {"viewport": {"width": 1280, "height": 900}, "accept_downloads": True}
-        page = open_page(browser, app.url + path, script=MEDDLE, **(options | context))
-        page.get_by_role("tab", name="Photo").click()
-        pages.append(page)
-        return page
-
-    yield go
-    for page in pages:
-        assert page.problems == []
-        page.context.close()
+    with visits(browser, app.url, "Photo", script=MEDDLE, accept_downloads=True) as visit:
+        yield visit
 
 
 def give(page, path, n_faces):

@@ -17,6 +17,7 @@ from huggingface_hub import HfApi, ModelCard, SpaceCard, hf_hub_download
 from typer.testing import CliRunner
 
 from fer.errors import ConfigError, HubError, InputError
+from fer.gallery import bundled_sha256
 from fer.hub import WEIGHTS_FOLDER, load_classifier
 from fer.types import ModelConfig
 from fer.web import start_pipeline
@@ -225,12 +226,15 @@ def test_a_folder_is_written_where_nothing_is(tmp_path):
 # than their hashes count.
 
 
+# Other weights than those that ship, which answer like them.
+OWN_MODEL = (WEIGHTS_FOLDER / "model.tflite").read_bytes() + b"\0"
+OWN_SHA256 = hashlib.sha256(OWN_MODEL).hexdigest()
+
+
 def make_weights(folder, recipe="own"):
     """A serving folder, its figures and a card that names it."""
     folder.mkdir(parents=True)
-    # Other weights than those that ship, which answer like them.
-    model = (WEIGHTS_FOLDER / "model.tflite").read_bytes() + b"\0"
-    (folder / "model.tflite").write_bytes(model)
+    (folder / "model.tflite").write_bytes(OWN_MODEL)
     with zipfile.ZipFile(folder / "model.keras", "w") as archive:
         for name in ("config.json", "metadata.json", "model.weights.h5"):
             archive.writestr(name, f"{name} of {recipe}")
@@ -334,6 +338,134 @@ def test_what_a_model_repository_holds(own):
     assert f'`load("{REPO}")`' in card.text
     assert ", code, " in card.text
     assert {link for link in relative_links(files) if link not in files} == set()
+
+
+# The models of other recipes
+
+OF_A_MODEL = ("fer.json", "model_int8.tflite")
+
+
+def add_gallery(results, names=("five", "plain")):
+    """What `python -m train` writes of them: a table, folders, and one report.
+
+    The table ends with the weights of `make_weights` and the bundled ones, which have no folder.
+    """
+    folder = results / "models"
+    line = {"idea": "Something.", "top1": None, "n_classes": 7}
+    lines = []
+    for name in names:
+        (folder / name).mkdir(parents=True)
+        content = f"int8 of {name}".encode()
+        (folder / name / "model_int8.tflite").write_bytes(content)
+        (folder / name / "model.tflite").write_bytes(b"not for the gallery")
+        sha256 = hashlib.sha256(content).hexdigest()
+        lines.append({"recipe": name, "title": name, **line, "sha256": sha256})
+        files = {"model_int8.tflite": sha256, "model.tflite": "0" * 64}
+        config = replace(ModelConfig.read(WEIGHTS_FOLDER), recipe=name, files=files)
+        (folder / name / "fer.json").write_text(config.to_json(), encoding="utf-8")
+    for name, sha256 in (("own", OWN_SHA256), ("bundled", bundled_sha256())):
+        lines.append({"recipe": name, "title": name, **line, "sha256": sha256})
+    (folder / "models.json").write_text(json.dumps(lines), encoding="utf-8")
+    rows = [
+        {"file": "model.keras", "sha256": "1"},
+        {"file": "model_int8.tflite", "sha256": lines[0]["sha256"]},
+    ]
+    (results / f"{names[0]}.json").write_text(json.dumps({"formats": rows}), encoding="utf-8")
+    return folder
+
+
+def test_without_models_of_other_recipes_there_is_no_gallery(tmp_path):
+    assert publish._gallery_files(tmp_path, OWN_SHA256) == {}
+
+
+def test_a_gallery_holds_what_the_page_reads_and_nothing_else(tmp_path):
+    folder = add_gallery(tmp_path)
+    (folder / "stray").mkdir()
+    (folder / "stray" / "fer.json").write_text("{}")
+    files = publish._gallery_files(tmp_path, OWN_SHA256)
+    assert list(files) == [
+        "gallery/models.json",
+        *(f"gallery/{name}/{file}" for name in ("five", "plain") for file in OF_A_MODEL),
+    ]
+    assert files["gallery/models.json"] == (folder / "models.json").read_bytes()
+    for name in ("five", "plain"):
+        config = ModelConfig.from_json(files[f"gallery/{name}/fer.json"].decode())
+        content = files[f"gallery/{name}/model_int8.tflite"]
+        assert content == f"int8 of {name}".encode()
+        assert config.files == {"model_int8.tflite": hashlib.sha256(content).hexdigest()}
+        assert replace(config, files={}) == replace(ModelConfig.read(folder / name), files={})
+
+
+def test_a_recipe_of_the_name_of_the_published_one_is_in_the_gallery(tmp_path):
+    """Of other weights, which the page loads."""
+    add_gallery(tmp_path, ("five", "own-again"))
+    table = tmp_path / "models" / "models.json"
+    table.write_text(table.read_text().replace('"own"', '"mine"').replace("own-again", "own"))
+    (tmp_path / "models" / "own-again").rename(tmp_path / "models" / "own")
+    files = publish._gallery_files(tmp_path, OWN_SHA256)
+    assert files["gallery/own/model_int8.tflite"] == b"int8 of own-again"
+
+
+def test_a_gallery_is_published_as_it_was_measured_or_not_at_all(tmp_path):
+    folder = add_gallery(tmp_path)
+
+    def refused(error, match):
+        with pytest.raises(error, match=match):
+            publish._gallery_files(tmp_path, OWN_SHA256)
+
+    report = tmp_path / "five.json"
+    written = report.read_text()
+    report.write_text(re.sub(r'"[0-9a-f]{64}"', f'"{"ab" * 32}"', written))
+    refused(ConfigError, r"five/model_int8\.tflite must have sha256 abab.*five\.json says")
+    for text in ("{", "[]", "{}", '{"formats": null}', '{"formats": []}'):
+        report.write_text(text)
+        refused(InputError, r"five\.json must name one model_int8\.tflite, as .*evaluate")
+    report.write_text(written)
+    content = folder / "plain" / "model_int8.tflite"
+    content.write_bytes(b"another one")
+    refused(ConfigError, r"plain/model_int8\.tflite must have sha256 .*fer\.json says")
+    content.unlink()
+    refused(InputError, r"plain/model_int8\.tflite must be a file")
+    (folder / "plain" / "fer.json").unlink()
+    refused(ConfigError, r"fer\.json must stand in .*plain")
+    table = (folder / "models.json").read_text()
+    (folder / "models.json").write_text(table.replace("sha256", "sha"))
+    refused(ConfigError, r"models\.json must hold objects of .*sha256")
+    (folder / "models.json").write_text("{}")
+    refused(ConfigError, r"models\.json must be a list")
+    (folder / "models.json").unlink()
+    refused(InputError, r"models\.json must be a file")
+
+
+@pytest.mark.keras
+def test_a_gallery_goes_to_the_hub_and_comes_back_to_the_page(hub, run, token, own, monkeypatch):
+    from fer import gallery
+
+    folder = add_gallery(own.parent / "results")
+    text = run("--space", SPACE, "--dry-run")
+    model, space = text.split(f"Space {SPACE}:")
+    for name in ("gallery/models.json", "gallery/five/fer.json", "gallery/five/model_int8.tflite"):
+        assert re.search(rf"^  add +[\d,]+  {name}$", model, re.M)
+    assert "gallery" not in re.sub(r"fer/gallery\.py", "", space)
+    run()
+    assert hub.files[REPO, "gallery/plain/model_int8.tflite"] == b"int8 of plain"
+
+    def litert_network(content):
+        assert content.startswith(b"int8 of ")
+        return lambda pixels: np.zeros((len(pixels), 7), np.float32)
+
+    monkeypatch.setattr(gallery, "litert_network", litert_network)
+    models = gallery.Gallery(REPO, hub.commit(REPO), OWN_SHA256).load()
+    assert [model.entry.recipe for model in models.models] == ["five", "plain", "bundled"]
+    assert models.flagship.recipe == "own"
+    assert models.missing == ()
+    commits = list(hub.commits)
+    run()
+    assert hub.commits == commits
+    # What is not shown any more goes.
+    shutil.rmtree(folder)
+    run()
+    assert not [name for name in of(hub, REPO) if name.startswith("gallery/")]
 
 
 @pytest.mark.keras

@@ -35,10 +35,20 @@ from huggingface_hub.utils import validate_repo_id
 from huggingface_hub.utils.sha import git_hash
 
 from fer.errors import ConfigError, FerError, HubError, InputError
+from fer.gallery import (
+    HUB_FOLDER,
+    INT8_NAME,
+    TABLE_NAME,
+    Entry,
+    bundled_sha256,
+    check_config,
+    read_table,
+)
 from fer.hub import KERAS_NAME, LITERT_NAME, WEIGHTS_FOLDER, load_folder
 from fer.types import CONFIG_NAME, ModelConfig
 from train.card import format_card, read_report
 from train.recipes import TRAINING_NAME
+from train.report import MODELS_FOLDER, read_int8
 
 __all__ = ["model_files", "publish", "space_files", "write_folder"]
 
@@ -216,6 +226,50 @@ def _keras_layout(content: bytes) -> Files:
         return {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
 
 
+def _gallery_files(results: Path, flagship: str) -> Files:
+    """The models of other recipes, which the page shows; nothing without them.
+
+    Args:
+        results: folder that they are in.
+        flagship: sha256 of the model.tflite that is published.
+
+    Raises:
+        ConfigError: a model is not usable, or not the one that was measured.
+        InputError: a file is missing.
+    """
+    folder = results / MODELS_FOLDER
+    if not folder.is_dir():
+        return {}
+    table = _read(folder / TABLE_NAME)
+    files = {TABLE_NAME: table}
+    at_hand = {flagship, bundled_sha256()}  # the page has them without a folder here
+    for entry in read_table(table):
+        if entry.sha256 in at_hand:
+            continue
+        contents = _gallery_model(folder / entry.recipe, entry, results)
+        files |= {f"{entry.recipe}/{name}": content for name, content in contents.items()}
+    return {f"{HUB_FOLDER}/{name}": content for name, content in files.items()}
+
+
+def _gallery_model(folder: Path, entry: Entry, results: Path) -> Files:
+    """Configuration and network of one of them."""
+    config = ModelConfig.read(folder)
+    content = _read(folder / INT8_NAME)
+    sources = [(str(folder / CONFIG_NAME), check_config(config, entry))]
+    report = results / f"{entry.recipe}.json"
+    if report.is_file():
+        sources.append((str(report), read_int8(report)["sha256"]))
+    received = hashlib.sha256(content).hexdigest()
+    for source, expected in sources:
+        if expected != received:
+            raise ConfigError(
+                f"{folder / INT8_NAME} must have sha256 {expected}, as {source} says. Received: "
+                f"{received}. `python -m train evaluate` writes both anew"
+            )
+    only = replace(config, files={INT8_NAME: received})
+    return {CONFIG_NAME: only.to_json().encode(), INT8_NAME: content}
+
+
 def model_files(
     repo_id: str,
     weights: Path = WEIGHTS_FOLDER,
@@ -230,15 +284,16 @@ def model_files(
         repo_id: its name, which the card's examples get.
         weights: folder with fer.json, model.tflite and model.keras; formats that it lacks
             are converted from the last.
-        results: folder where `train.evaluate.evaluate` wrote the figures of these weights.
+        results: folder where `train.evaluate.evaluate` wrote the figures of these weights,
+            and in `models` what `fer.gallery` shows beside them, where there is such.
         dataset_id: data set of the Hub that they were trained on, for the metadata.
         card: the model card, which must name the sha256 of model.tflite. When None,
             model_card.md, or, where that is about other weights, one from `results`.
         tell: told what takes long.
 
     Raises:
-        ConfigError: the weights are not usable, or a format is not the one that was
-            measured.
+        ConfigError: the weights are not usable, or a format, or a model to show beside
+            them, is not the one that was measured.
         InputError: figures or card are missing or about other weights.
     """
     config = load_folder(weights).config
@@ -253,6 +308,7 @@ def model_files(
         **contents,
         **_keras_layout(contents[KERAS_NAME]),
         **{f"{_RESULTS}/{name}": _read(results / name) for name in shown},
+        **_gallery_files(results, hashes[LITERT_NAME]),
     }
     for path in (_ROOT / _CITATION, weights / TRAINING_NAME):
         if path.is_file():

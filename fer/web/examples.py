@@ -1,8 +1,9 @@
-"""The Examples tab: click a picture, see the result."""
+"""The Examples tab: click a picture, see the result, and what other models make of it."""
 
 import csv
 import logging
 import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import FerError
+from fer.gallery import find_gallery
+from fer.hub import LITERT_NAME
 from fer.image import picture_suffixes, read_image
 from fer.media import VIDEO_SUFFIXES
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
+from fer.web.compare import build_comparison
 from fer.web.photo import answer_in_turn, build_picture_view, make_line, show_picture
 
 __all__ = ["EXAMPLES_FOLDER", "Example", "build_examples_tab", "list_examples", "list_folder"]
@@ -129,18 +133,20 @@ def build_examples_tab(pipeline: Pipeline) -> None:
 
     line = make_line()
 
-    async def show_example(event: gr.SelectData, request: gr.Request) -> dict[str, Any]:
+    async def show_example(event: gr.SelectData, request: gr.Request) -> tuple[dict[str, Any], int]:
         path = pictures[event.index][0].path
         _, data = await answer_in_turn(
             line, request, None, lambda: (None, show_picture(pipeline, path))
         )
-        return data
+        return data, event.index
 
+    others = find_gallery(pipeline.classifier.config.files.get(LITERT_NAME, ""))
     gr.Markdown(
         "Click a picture. The people are rendered, not real; the captions say which expression "
         "was set, and age and tone on the Monk Skin Tone scale. The model, which learned from "
         "photographs, often takes the expression for another. The astronaut is Eileen Collins "
         "(NASA)."
+        + (" Below the result stands what other models make of the same face." if others else "")
     )
     with gr.Row():
         with gr.Column(min_width=320):
@@ -158,11 +164,34 @@ def build_examples_tab(pipeline: Pipeline) -> None:
             )
         with gr.Column(min_width=320):
             view = build_picture_view(pipeline, "example")
-    gallery.select(
+    if others is not None:
+        compared, compare = build_comparison(pipeline, others, line, "example")
+    chosen = gr.Number(visible=False, precision=0)
+    picked = gallery.select(
         show_example,
         None,
-        view,
+        [view, chosen],
         api_visibility="private",
         show_progress_on=[view],
         concurrency_limit=None,
-    ).then(None, None, None, js=_LOOK, api_visibility="private")
+    )
+    picked.then(None, None, None, js=_LOOK, api_visibility="private")
+    if others is None:
+        return
+
+    async def compare_example(index: int | None, request: gr.Request) -> AsyncIterator[str]:
+        if index is None or not 0 <= index < len(pictures):
+            return
+        example = pictures[index][0]
+        async for text in compare(example.path, example.caption, request):
+            yield text
+
+    picked.then(
+        compare_example,
+        chosen,
+        compared,
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_limit=None,
+        trigger_mode="always_last",  # the picture that was clicked last is the one that is shown
+    )
