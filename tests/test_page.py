@@ -1,6 +1,8 @@
 """A page that runs: what stays of its visitors on disk and in the log, and how much they may."""
 
+import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -13,10 +15,11 @@ import httpx
 import pytest
 
 from bench.visitor import data_url
-from fer import read_image
+from fer import Pipeline, read_image
 from fer.web import page as module
 from fer.web import uploads
-from tests.conftest import ROOT, open_page
+from fer.web.start import About
+from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, open_page
 from tests.test_web_video import write_clip
 
 FACE = ROOT / "examples" / "f_happy.png"
@@ -272,6 +275,41 @@ def test_told_to_end_it_leaves_nothing_behind(serve, tmp_path):
     app.process.wait(120)
     assert not app.folder.exists()
     assert "Traceback" not in app.log
+
+
+def open_loops():
+    """Event loops that nobody runs and nobody closed."""
+    gc.collect()
+    loops = [one for one in gc.get_objects() if isinstance(one, asyncio.BaseEventLoop)]
+    return [loop for loop in loops if not loop.is_running() and not loop.is_closed()]
+
+
+def test_no_event_loop_is_left_open(monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    before = open_loops()
+    pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())
+    page = module.build_page(pipeline, About("toy", None, None, None, "fake"))
+    try:
+        module.launch(page, prevent_thread_lock=True, quiet=True)
+        assert httpx.get(page.local_url + "health").status_code == 200
+        assert [loop for loop in open_loops() if loop not in before] == []
+    finally:
+        page.close()
+
+
+@pytest.mark.parametrize("around", [asyncio.run, None])
+def test_what_builds_locks_has_an_event_loop(around):
+    @module._in_event_loop
+    def seen(loops):
+        loops.append(asyncio.get_running_loop())
+        return "made"
+
+    async def outer():
+        return seen(loops)
+
+    loops = []
+    assert (around(outer()) if around else seen(loops)) == "made"
+    assert [loop.is_closed() for loop in loops] == [True]
 
 
 class Launched(Exception):

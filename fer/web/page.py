@@ -1,6 +1,7 @@
 """The page: what it is, its tabs, and how it is served."""
 
 import asyncio
+import functools
 import html
 import importlib.util
 import logging
@@ -9,10 +10,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import anyio.to_thread
 import gradio as gr
@@ -75,6 +76,34 @@ told (Art. 50(3)).</p>
 """
 
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def _in_event_loop(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Call the function where an event loop runs, and close that loop.
+
+    Where none runs, Gradio opens one for each of its locks and forgets it. Collected open, it
+    may print a traceback. Source: github.com/gradio-app/gradio/issues/12699.
+    """
+
+    @functools.wraps(function)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        async def run() -> _R:
+            return function(*args, **kwargs)
+
+        running = None
+        with suppress(RuntimeError):
+            running = asyncio.get_running_loop()
+        if running is not None:  # in a notebook
+            return function(*args, **kwargs)
+        with closing(asyncio.new_event_loop()) as loop:
+            return loop.run_until_complete(run())
+
+    return call
+
+
+@_in_event_loop
 def build_page(pipeline: Pipeline, about: About) -> gr.Blocks:
     """The whole page around one pipeline.
 
@@ -127,6 +156,7 @@ def _offers_mcp() -> bool:
     return True
 
 
+@_in_event_loop
 def launch(page: gr.Blocks, **options: Any) -> Any:
     """Serve a page of `build_page` until it is told to end, by Ctrl-C or by SIGTERM.
 
