@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from fer.errors import InputError, VideoError
 from fer.image import MAX_SIDE_PX
+from fer.output import WholeFile
 from fer.preprocess import resize
 from fer.types import check_frame
 
@@ -500,11 +500,10 @@ def _on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return (mixed // 255).astype(np.uint8)
 
 
-class VideoWriter:
+class VideoWriter(WholeFile):
     """Writes an H.264 mp4 that browsers play, with the sound of another video.
 
-    A context manager. The path gets its file when all is written: nothing half-made is ever
-    left under that name.
+    A context manager; the path gets its file when all is written.
 
     Args:
         path: of the mp4.
@@ -521,6 +520,8 @@ class VideoWriter:
     Raises:
         InputError: not .mp4, or a place where no file can be made.
     """
+
+    _path: Path
 
     def __init__(
         self,
@@ -570,9 +571,6 @@ class VideoWriter:
     def sound(self) -> str:
         """See the class."""
         return "none" if self._sound is None else self._sound.outcome
-
-    def _partial(self) -> Path:
-        return self._path.with_name(f".{self._path.name}.partial")
 
     def _add_stream(self) -> "VideoStream":
         # Without B-frames the order of decoding is that of the times, however they vary.
@@ -633,7 +631,7 @@ class VideoWriter:
             raise InputError(f"{self._path} must be writable. Received: {error}") from error
 
     def close(self) -> None:
-        """Write what is left and give the file its name."""
+        """See `WholeFile`."""
         with self._writing():
             self._mux(self._stream.encode(None))
             if self._held is not None:
@@ -642,10 +640,10 @@ class VideoWriter:
             if self._sound is not None:
                 self._sound.finish((self._last_s or 0.0) + self._step_s)
             self._container.close()
-            self._partial().replace(self._path)
+            self._put()
 
     def discard(self) -> None:
-        """Leave no file."""
+        """See `WholeFile`."""
         import av
 
         with contextlib.suppress(av.FFmpegError, OSError):
@@ -653,24 +651,6 @@ class VideoWriter:
         if self._sound is not None:
             self._sound.close()
         self._partial().unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            try:
-                self.close()
-            except BaseException:
-                self.discard()
-                raise
-        else:
-            self.discard()
 
 
 class _Sound:

@@ -4,10 +4,10 @@ import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any
 
 from fer.errors import InputError
+from fer.output import WholeFile
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,10 +63,8 @@ def form_of(path: Path) -> str:
         ) from None
 
 
-class TableWriter:
-    """Writes rows to a file; a context manager.
-
-    A path gets its file when all is written: nothing half-made is ever left under that name.
+class TableWriter(WholeFile):
+    """Writes rows to a file; a context manager. A path gets its file when all is written.
 
     Args:
         target: a path, or a binary file that stays open.
@@ -108,10 +106,6 @@ class TableWriter:
             self.discard()
             raise
 
-    def _partial(self) -> Path:
-        assert self._path is not None
-        return self._path.with_name(f".{self._path.name}.partial")
-
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows; keys that the schema lacks are an error."""
         for row in rows:
@@ -130,39 +124,21 @@ class TableWriter:
             self._rows = []
 
     def close(self) -> None:
-        """Write what is left and give the file its name."""
+        """See `WholeFile`."""
         self._flush()
         self._writer.close()
         if self._path is not None:
             self._sink.close()
-            self._partial().replace(self._path)
+            self._put()
 
     def discard(self) -> None:
-        """Leave no file."""
+        """See `WholeFile`."""
         with contextlib.suppress(Exception):  # whatever failed may fail again
             self._writer.close()
         if self._path is not None:
             with contextlib.suppress(OSError):
                 self._sink.close()
             self._partial().unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            try:
-                self.close()
-            except BaseException:
-                self.discard()
-                raise
-        else:
-            self.discard()
 
 
 class _JsonLines:

@@ -191,5 +191,5 @@ def test_nothing_of_a_picture_reaches_the_page_as_html():
     """The view's template takes no value; its script sets text and attributes only."""
     folder = Path(photo_package.__file__).parent
     assert "{" not in (folder / "photo.html").read_text(encoding="utf-8")
-    for name in ("photo.js", "zoom.js"):
+    for name in ("photo.js", "zoom.js", "../face.js"):
         assert "HTML" not in (folder / name).read_text(encoding="utf-8")

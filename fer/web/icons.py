@@ -1,6 +1,15 @@
-"""One small drawing for each of FER-2013's expressions, the same on every tab."""
+"""How expressions look, the same on every tab: a small drawing, colours, words (face.js)."""
 
-__all__ = ["class_icon", "icon_svg"]
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fer.annotate import class_color, text_color
+
+__all__ = ["FACE_SCRIPT", "class_props", "icon_svg"]
+
+# For `js_on_load`, before the scripts of a view that has `class_props`.
+FACE_SCRIPT = (Path(__file__).parent / "face.js").read_text(encoding="utf-8")
 
 _FACE = "M12 2a10 10 0 1 0 0 20a10 10 0 1 0 0-20z"
 _EYES = "M8.5 10.2v.2M15.5 10.2v.2"
@@ -18,7 +27,7 @@ _FEATURES = {
 }
 
 
-def class_icon(name: str) -> str:
+def _class_icon(name: str) -> str:
     """The drawing of a class as SVG path data, 24 x 24, to be stroked; "" for other classes."""
     features = _FEATURES.get(name)
     return "" if features is None else _FACE + features
@@ -26,7 +35,18 @@ def class_icon(name: str) -> str:
 
 def icon_svg(name: str) -> str:
     """The drawing as an SVG element, which page.css strokes; "" where there is none."""
-    path = class_icon(name)
+    path = _class_icon(name)
     if not path:
         return ""
     return f'<svg class="fer-icon" viewBox="0 0 24 24" aria-hidden="true"><path d="{path}"/></svg>'
+
+
+def class_props(names: Sequence[str]) -> dict[str, Any]:
+    """What face.js knows of the classes: the props of a `gr.HTML`, each in the order of `names`."""
+    colors = [class_color(i) for i in range(len(names))]
+    return {
+        "class_names": list(names),
+        "class_colors": colors,
+        "class_inks": [text_color(color) for color in colors],
+        "class_icons": [_class_icon(name) for name in names],
+    }

@@ -11,13 +11,12 @@ from typing import Any
 
 import gradio as gr
 
-from fer.annotate import class_color, text_color
 from fer.errors import InputError
 from fer.pipeline import Pipeline
 from fer.serialize import to_dict
 from fer.track import TrackState
 from fer.web.admission import Admission, Refused
-from fer.web.icons import class_icon
+from fer.web.icons import FACE_SCRIPT, class_props
 from fer.web.requests import (
     answer_error,
     decode_frame,
@@ -30,7 +29,7 @@ from fer.web.traffic import traffic
 __all__ = ["build_live_tab", "make_live_frame"]
 
 _HERE = Path(__file__).parent
-# One scope in the browser, in this order.
+# One scope in the browser, after face.js and in this order.
 _SCRIPTS = ("overlay.js", "timeline.js", "pace.js", "live.js")
 # Two cores, two frames at work; the others wait in order of arrival. A line of more than
 # a few seconds would only bring stale answers, so beyond it the page is asked to wait.
@@ -136,18 +135,14 @@ def build_live_tab(pipeline: Pipeline) -> gr.HTML:
         return await answer(data, visitor, find_host(request))
 
     _build_endpoint(answer)
-    colors = [class_color(i) for i in range(len(names))]
     return gr.HTML(
         html_template=_read("live.html"),
         css_template=_read("live.css"),
-        js_on_load="\n".join(_read(name) for name in _SCRIPTS),
+        js_on_load="\n".join([FACE_SCRIPT, *(_read(name) for name in _SCRIPTS)]),
         server_functions=[live_frame],
         apply_default_css=False,
         elem_id="live",
-        class_names=list(names),
-        class_colors=colors,
-        class_inks=[text_color(color) for color in colors],
-        class_icons=[class_icon(name) for name in names],
+        **class_props(names),
     )
 
 

@@ -1,6 +1,6 @@
 // The Live tab. Gradio runs this with `element`, `props` and `server` in scope, after
-// overlay.js, timeline.js and pace.js. The video never leaves the browser: a small JPEG goes
-// up only when the last answer is back, with the state of the tracker that the last answer
+// face.js, overlay.js, timeline.js and pace.js. The video never leaves the browser: a small JPEG
+// goes up only when the last answer is back, with the state of the tracker that the last answer
 // brought, so the server remembers nothing.
 
 const JPEG_QUALITY = 0.7;

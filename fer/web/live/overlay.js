@@ -11,12 +11,6 @@ const FONT = "system-ui, sans-serif";
 
 const calmMotion = window.matchMedia("(prefers-reduced-motion: reduce)");
 
-const colorOf = (name) => props.class_colors[props.class_names.indexOf(name)] || "#999999";
-const inkOf = (name) => props.class_inks[props.class_names.indexOf(name)] || "#000000";
-const iconOf = (name) => props.class_icons[props.class_names.indexOf(name)] || "";
-const percent = (p) => Math.round(100 * p) + " %";
-const title = (face) => (face.uncertain ? "uncertain: " + face.label + "?" : face.label);
-
 function makeOverlay(canvas, isMirrored) {
   const pen = canvas.getContext("2d");
   let figures = new Map(); // track_id -> what is drawn of it
@@ -190,14 +184,4 @@ function drawIcon(pen, path, x, y, size, color) {
   pen.strokeStyle = color;
   pen.stroke(new Path2D(path));
   pen.restore();
-}
-
-function makeIcon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "fer-icon");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", iconOf(name));
-  svg.append(path);
-  return svg;
 }

@@ -18,7 +18,7 @@ from gradio.utils import get_upload_folder
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer.annotate import annotate, class_color, text_color
+from fer.annotate import annotate
 from fer.crop import crop_faces
 from fer.errors import InputError
 from fer.explain import explain, overlay
@@ -29,7 +29,7 @@ from fer.serialize import to_dict, to_rows
 from fer.table import TableWriter, face_schema
 from fer.types import FrameResult
 from fer.web.admission import Admission, RateLimit, Refused, max_per_minute
-from fer.web.icons import class_icon
+from fer.web.icons import FACE_SCRIPT, class_props
 from fer.web.inputs import PhotoInput
 from fer.web.requests import (
     JPEG_URL,
@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).parent
-# One scope in the browser, in this order.
+# One scope in the browser, after face.js and in this order.
 _SCRIPTS = ("zoom.js", "photo.js")
 # Sharp at four times the size that a screen shows at once, and quickly there.
 _SHOWN_LONG_SIDE_PX = 2048
@@ -256,18 +256,14 @@ def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> 
     async def explain_face(data: Any, request: gr.Request) -> dict[str, Any]:
         return await answer(data, find_host(request))
 
-    colors = [class_color(i) for i in range(len(names))]
     return gr.HTML(
         html_template=_read("photo.html"),
         css_template=_read("photo.css"),
-        js_on_load="\n".join(_read(name) for name in _SCRIPTS),
+        js_on_load="\n".join([FACE_SCRIPT, *(_read(name) for name in _SCRIPTS)]),
         server_functions=[explain_face],
         apply_default_css=False,
         elem_id=elem_id,
-        class_names=list(names),
-        class_colors=colors,
-        class_inks=[text_color(color) for color in colors],
-        class_icons=[class_icon(name) for name in names],
+        **class_props(names),
         input_id=input_id,
     )
 

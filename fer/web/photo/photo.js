@@ -1,6 +1,6 @@
 // The view of one picture's result. Gradio runs this with `element`, `props`, `server` and
-// `watch` in scope, after zoom.js. `props.value` is what `show_picture` returned. Which face is
-// looked at is known here only; for its explanation the crop of the face goes up.
+// `watch` in scope, after face.js and zoom.js. `props.value` is what `show_picture` returned.
+// Which face is looked at is known here only; for its explanation the crop of the face goes up.
 
 const SMALL_PX = 64; // boxes narrower than this have their label when they are chosen
 const PAUSE_MS = 120; // so that running through faces with the keys asks for the last one only
@@ -26,9 +26,6 @@ const zoom = makeZoom(stage, find(".sheet"), (now) => {
   layLabels();
 });
 
-const percent = (p) => Math.round(100 * p) + " %";
-const classOf = (name) => props.class_names.indexOf(name);
-const title = (face) => (face.uncertain ? "uncertain: " + face.label + "?" : face.label);
 const topOf = (face) => face.probs[face.label];
 const spokenName = (face, i) => "Face " + (i + 1) + ", " + title(face) + ", " + percent(topOf(face));
 
@@ -50,17 +47,6 @@ function makeImage(url) {
   image.src = url;
   image.alt = "";
   return image;
-}
-
-function makeIcon(name) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  svg.setAttribute("viewBox", "0 0 24 24");
-  svg.setAttribute("class", "fer-icon");
-  svg.setAttribute("aria-hidden", "true");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  path.setAttribute("d", props.class_icons[classOf(name)]);
-  svg.append(path);
-  return svg;
 }
 
 // --- a new picture -----------------------------------------------------------------------
@@ -99,8 +85,8 @@ function show() {
 const countOf = (faces) => (faces.length === 1 ? "1 face" : faces.length + " faces");
 
 function paint(one, face) {
-  one.style.setProperty("--color", props.class_colors[classOf(face.label)]);
-  one.style.setProperty("--ink", props.class_inks[classOf(face.label)]);
+  one.style.setProperty("--color", colorOf(face.label));
+  one.style.setProperty("--ink", inkOf(face.label));
 }
 
 function makeBox(face, i, frame) {
@@ -162,7 +148,7 @@ function choose(i) {
   }
   const number = faces.length > 1 ? ["face " + (i + 1) + " of " + faces.length] : [];
   find(".detail h3").replaceChildren(
-    ...(props.class_icons[classOf(face.label)] ? [makeIcon(face.label)] : []),
+    ...(iconOf(face.label) ? [makeIcon(face.label)] : []),
     make("span", "", title(face) + " " + percent(topOf(face)), make("small", "", ...number))
   );
   find(".crop").src = picture.crops[i];
@@ -173,7 +159,7 @@ function choose(i) {
 function makeBar(name, p) {
   const fill = make("span", "fill");
   fill.style.width = 100 * p + "%";
-  fill.style.background = props.class_colors[classOf(name)];
+  fill.style.background = colorOf(name);
   const bar = makeButton(
     "fer-bar",
     make("span", "", name),
