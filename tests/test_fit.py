@@ -89,19 +89,38 @@ def test_patience_counts_the_epochs_before_a_kill():
 def test_a_run_goes_on_only_as_it_began(tmp_path):
     from train.fit import _begin
 
+    def begin(resume, **changes):
+        with _begin(tmp_path / "run", made_of | changes, resume):
+            pass
+
     made_of = {"recipe": {"name": "a", "phases": ((1, 2),)}, "dataset_sha256": "00"}
     with pytest.raises(InputError, match="hold a run"):
-        _begin(tmp_path / "run", made_of, True)
-    _begin(tmp_path / "run", made_of | {"dataset_sha256": "02"}, False)
-    _begin(tmp_path / "run", made_of, False)  # the first one had come to no epoch
+        begin(True)
+    assert not (tmp_path / "run").exists()
+    begin(False, dataset_sha256="02")
+    begin(False)  # the first one had come to no epoch
     (tmp_path / "run" / "log.csv").write_text("epoch,val_accuracy\n0,0.5\n")
-    _begin(tmp_path / "run", made_of, True)
+    begin(True)
     with pytest.raises(InputError, match="resume"):
-        _begin(tmp_path / "run", made_of, False)
+        begin(False)
     with pytest.raises(InputError, match=r"the same dataset_sha256.*01"):
-        _begin(tmp_path / "run", made_of | {"dataset_sha256": "01"}, True)
+        begin(True, dataset_sha256="01")
     with pytest.raises(InputError, match=r"the same name.*'b'"):
-        _begin(tmp_path / "run", made_of | {"recipe": {**made_of["recipe"], "name": "b"}}, True)
+        begin(True, recipe={**made_of["recipe"], "name": "b"})
+
+
+def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
+    from filelock import FileLock
+
+    from train.fit import fit
+
+    (tmp_path / "run").mkdir()
+    faces = make_folder(tmp_path / "faces", n=20)
+    with (
+        FileLock(tmp_path / "run" / "lock"),
+        pytest.raises(InputError, match="another process is training"),
+    ):
+        fit(toy_recipe(), faces, tmp_path / "run", init=None)
 
 
 def test_unusable_recipes_are_refused():

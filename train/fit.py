@@ -1,5 +1,6 @@
 """The training loop: Keras `fit` over the phases of a recipe."""
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -16,6 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from fer.errors import InputError
@@ -42,6 +44,7 @@ _RUN_NAME = "run.json"
 _BACKUP_NAME = "backup"
 _BEST_NAME = "best.weights.h5"
 _LOG_NAME = "log.csv"
+_LOCK_NAME = "lock"
 _N_RECALIBRATION_IMAGES = 8192
 _N_RECALIBRATION_IMAGES_A_VALIDATION = 2048
 
@@ -512,18 +515,30 @@ def _train_phase(
     return network
 
 
-def _begin(out: Path, made_of: dict[str, Any], resume: bool) -> None:
+@contextlib.contextmanager
+def _begin(out: Path, made_of: dict[str, Any], resume: bool) -> Iterator[None]:
     """Note what a run is made of, or check that one that is resumed is made of the same.
+
+    Nobody else can train into the folder meanwhile.
 
     Raises:
         InputError: it is not, there is nothing to resume, or a run stands in the way.
     """
-    path = out / _RUN_NAME
-    made_of = json.loads(json.dumps(made_of))
-    if resume and not path.is_file():
+    if resume and not (out / _RUN_NAME).is_file():
         raise InputError(f"{out} must hold a run to resume. Received: no {_RUN_NAME} in it")
+    out.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(FileLock(out / _LOCK_NAME, blocking=False))
+        except Timeout:
+            raise InputError(f"another process is training in {out}") from None
+        _note(out, json.loads(json.dumps(made_of)), resume)
+        yield
+
+
+def _note(out: Path, made_of: dict[str, Any], resume: bool) -> None:
+    path = out / _RUN_NAME
     if not (out / _LOG_NAME).is_file():  # what failed before its first epoch ended left nothing
-        out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(made_of, indent=2) + "\n", encoding="utf-8")
         return
     if not resume:
@@ -565,7 +580,8 @@ def fit(
 
     Raises:
         InputError: the data set, `init` or a teacher is not usable; `out` holds a run and
-            `resume` is off; or it holds none, or another one, and `resume` is on.
+            `resume` is off; it holds none, or another one, and `resume` is on; or another
+            process trains there.
     """
     keras.utils.set_random_seed(recipe.seed)
     class_names = load_class_names(dataset, recipe.classes)
@@ -580,7 +596,10 @@ def fit(
         dataset=dataset_name(dataset),
     )
     first_epoch, data = 0, None
-    with tqdm(unit="img", smoothing=0.05, mininterval=1, dynamic_ncols=True) as bar:
+    with (
+        tqdm(unit="img", smoothing=0.05, mininterval=1, dynamic_ncols=True) as bar,
+        contextlib.ExitStack() as held,
+    ):
         run = _Run(recipe, out, init, teachers, bar)
         for stage in recipe.stages:
             begun = first_epoch
@@ -594,7 +613,7 @@ def fit(
                         "starts_from": _named(init),
                         "taught_by": [_named(path) for path in teachers],
                     }
-                    _begin(out, made_of, resume)
+                    held.enter_context(_begin(out, made_of, resume))
                 bar.total = recipe.epochs * len(data.train.labels)
                 network = _train_phase(run, phase, first_epoch, stage, begun, data)
                 first_epoch += phase.epochs
