@@ -7,12 +7,15 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -36,7 +39,7 @@ from train.model import (
 )
 from train.recipes import PLATEAU_FACTOR, TRAINING_NAME, Phase, Recipe
 
-__all__ = ["Backup", "FreshStatistics", "fit", "stream_batches"]
+__all__ = ["Backup", "FreshStatistics", "Interrupt", "fit", "stream_batches"]
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +212,49 @@ class Progress(keras.callbacks.Callback):
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         figures = "  ".join(f"{key} {value}" for key, value in _figures(logs).items())
         self.bar.write(f"epoch {epoch + 1:3}  {figures}", file=sys.stderr)
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Ctrl-C ends training after the batch at work, a second one at once; a context manager.
+
+    Python drops what it raises inside a finaliser or a weak reference's callback, and TensorFlow
+    has many. Where Ctrl-C is not Python's own, or in another thread, nothing changes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_pressed = False
+
+    def _press(self, number: int, frame: FrameType | None) -> None:
+        if self.is_pressed:
+            signal.default_int_handler(number, frame)
+        self.is_pressed = True
+
+    def _heed(self) -> None:
+        if self.is_pressed:
+            raise KeyboardInterrupt
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """End here if asked to."""
+        self._heed()
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """End here if asked to."""
+        self._heed()
+
+    def __enter__(self) -> Self:
+        if (
+            threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        ):
+            signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if signal.getsignal(signal.SIGINT) == self._press:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if kind is None:
+            self._heed()
 
 
 def _figures(logs: dict[str, Any]) -> dict[str, str]:
@@ -483,33 +529,35 @@ def _train_phase(
         patience = Patience(recipe.patience, earlier)
         keepers.append(patience)
         last_epoch = done if patience.is_over else last_epoch
-    trainer.fit(
-        stream_batches(
-            data.train.images,
-            soft_targets(data.train, recipe.ferplus),
-            recipe.batch_size,
-            recipe.seed,
-            max(first_epoch, done),
-            n_devices,
-        ),
-        steps_per_epoch=steps_per_epoch,
-        shuffle=False,  # the stream is in random order
-        initial_epoch=max(first_epoch, done),
-        epochs=last_epoch,
-        validation_data=((validation.images, onehot), onehot),
-        validation_batch_size=recipe.batch_size,
-        callbacks=[
-            backup,
-            EpochSeeds(recipe.seed),
-            keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-            FreshStatistics(network, data.shown[:_N_RECALIBRATION_IMAGES_A_VALIDATION]),
-            Progress(run.bar, n_images, recipe.batch_size),
-            # A line in the log is an epoch of which all else is kept.
-            *keepers,
-            keras.callbacks.CSVLogger(str(out / _LOG_NAME), append=True),
-        ],
-        verbose=0,
-    )
+    with Interrupt() as interrupt:
+        trainer.fit(
+            stream_batches(
+                data.train.images,
+                soft_targets(data.train, recipe.ferplus),
+                recipe.batch_size,
+                recipe.seed,
+                max(first_epoch, done),
+                n_devices,
+            ),
+            steps_per_epoch=steps_per_epoch,
+            shuffle=False,  # the stream is in random order
+            initial_epoch=max(first_epoch, done),
+            epochs=last_epoch,
+            validation_data=((validation.images, onehot), onehot),
+            validation_batch_size=recipe.batch_size,
+            callbacks=[
+                interrupt,
+                backup,
+                EpochSeeds(recipe.seed),
+                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+                FreshStatistics(network, data.shown[:_N_RECALIBRATION_IMAGES_A_VALIDATION]),
+                Progress(run.bar, n_images, recipe.batch_size),
+                # A line in the log is an epoch of which all else is kept.
+                *keepers,
+                keras.callbacks.CSVLogger(str(out / _LOG_NAME), append=True),
+            ],
+            verbose=0,
+        )
     if is_last:
         trainer.load_weights(out / _BEST_NAME)
     return network
