@@ -23,9 +23,11 @@ def images(side, n=2):
         {"cut": "block_3_expand_relu", "conv": (8, 6), "dense": (5, 4)},
         {"backbone": "cnn"},
         {"backbone": "vit"},
+        {"backbone": "resnet"},
+        {"backbone": "face"},
         {"cbam": True},
     ],
-    ids=["cut", "cnn", "vit", "cbam"],
+    ids=["cut", "cnn", "vit", "resnet", "face", "cbam"],
 )
 def test_a_network_loads_without_this_project_and_answers_the_same(tmp_path, choices):
     import keras
@@ -33,17 +35,18 @@ def test_a_network_loads_without_this_project_and_answers_the_same(tmp_path, cho
     from train.model import build_model
 
     keras.utils.set_random_seed(0)
-    model = build_model(toy_recipe(**choices), 3, 32)
+    side = 112 if choices.get("backbone") == "face" else 32
+    model = build_model(toy_recipe(**choices), 3, side)
     assert model.output_shape == (None, 3)
-    twin = build_model(toy_recipe(**choices), 3, 32, fused=True)
+    twin = build_model(toy_recipe(**choices), 3, side, fused=True)
     twin.set_weights(model.get_weights())
     model.save(tmp_path / "model.keras")
     # Nothing of ours is registered with Keras, so whatever it loads is its own.
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     assert all(type(layer).__module__.startswith("keras.") for layer in loaded.layers[2].layers)
-    expected = numbers(model(images(32)))
+    expected = numbers(model(images(side)))
     for other in (twin, loaded):
-        assert np.abs(numbers(other(images(32))) - expected).max() < 1e-4
+        assert np.abs(numbers(other(images(side))) - expected).max() < 1e-4
 
 
 def test_the_head_has_the_layers_of_the_recipe():

@@ -168,3 +168,35 @@ def test_a_model_of_some_classes_gets_the_images_of_these(tmp_path):
             load_split(source, "test", make_config(class_names=wanted))
     with pytest.raises(InputError, match=r"\['d'\]"):
         load_class_names(source, ("a", "d"))
+
+
+def test_votes_are_shared_among_those_that_name_an_expression():
+    from train.data import FERPLUS_COUNTS, VOTE_CLASSES, vote_shares
+
+    def counts(**named):
+        return [named.get(name, 0) for name in FERPLUS_COUNTS]
+
+    shares = vote_shares(
+        np.array(
+            [
+                counts(happiness=6, neutral=3, contempt=1),  # one vote alone is an outlier
+                counts(contempt=8, unknown=2),
+                counts(unknown=5, sadness=3, fear=2),
+                counts(nf=5, sadness=5),
+                counts(neutral=1, fear=1),
+            ]
+        )
+    )
+    assert VOTE_CLASSES == (
+        "neutral",
+        "happy",
+        "surprise",
+        "sad",
+        "angry",
+        "disgust",
+        "fear",
+        "contempt",
+    )
+    assert np.allclose(shares[0], [1 / 3, 2 / 3, 0, 0, 0, 0, 0, 0])
+    assert shares[1].tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
+    assert not shares[2:].any()

@@ -95,10 +95,53 @@ def test_distillation_is_least_where_pupil_and_teacher_agree():
     assert np.allclose(mean, (plain + apart) / 2, atol=1e-5)
 
 
-def test_accuracy_compares_logits_with_mixed_targets():
-    from train.losses import accuracy
+VOTES = [[1.0, -1.0], [0.0, 3.0]]
+# The second image has no usable votes.
+SHARES = [[0.25, 0.75], [0.0, 0.0]]
 
-    unmixed = np.eye(3, dtype=np.float32)[[2, 0]]
+
+def test_the_votes_have_a_loss_of_their_own():
+    from train.losses import TrainingLoss
+
+    labels = numbers(TrainingLoss(np.ones(3, np.float32)).call(None, joined(LOGITS, TARGETS)))
+    both = TrainingLoss(np.ones(3, np.float32), n_votes=2, votes=0.5)
+    got = numbers(both.call(None, joined(LOGITS, VOTES, TARGETS, SHARES)))
+    entropy = -(np.array(SHARES) * np.log(softmax(VOTES))).sum(axis=1)
+    assert entropy[0] > 0
+    assert np.allclose(got, labels + 0.5 * entropy, atol=1e-5)
+
+
+@pytest.mark.parametrize("both_heads", [False, True])
+def test_teachers_may_know_the_labels_alone(both_heads):
+    from train.losses import TrainingLoss
+
+    loss = TrainingLoss(np.ones(3, np.float32), distill=1.0, n_votes=2, votes=1.0)
+    teacher = [LOGITS, VOTES] if both_heads else [LOGITS]
+    got = numbers(loss.call(None, joined(LOGITS, VOTES, TARGETS, SHARES, *teacher)))
+
+    def entropy(logits):
+        return -(softmax(logits) * np.log(softmax(logits))).sum(axis=1)
+
+    voted = -(np.array(SHARES) * np.log(softmax(VOTES))).sum(axis=1)
+    assert np.allclose(got, entropy(LOGITS) + (entropy(VOTES) if both_heads else voted), atol=1e-5)
+
+
+def test_targets_of_both_heads_stand_side_by_side():
+    from train.data import Split
+    from train.losses import joined_targets
+
+    shares = np.array([[0.5, 0.5], [0, 0]], np.float32)
+    blank = np.zeros((2, 4, 4, 1), np.uint8)
+    split = Split(blank, np.array([1, 0]), None, None, ("a", "b"), "", shares=shares)
+    assert joined_targets(split, 0.0, True).tolist() == [[0, 1, 0.5, 0.5], [1, 0, 0, 0]]
+    assert joined_targets(split, 0.0, False).tolist() == [[0, 1], [1, 0]]
+
+
+def test_accuracy_compares_logits_with_mixed_targets():
+    from train.losses import label_accuracy
+
     mixed = [[0.7, 0.0, 0.3], [0.4, 0.6, 0.0]]
-    hits = numbers(accuracy(unmixed, joined(LOGITS, mixed, LOGITS)))
+    hits = numbers(label_accuracy(3)(None, joined(LOGITS, mixed, LOGITS)))
+    assert hits.tolist() == [1.0, 0.0]
+    hits = numbers(label_accuracy(3, 2)(None, joined(LOGITS, VOTES, mixed, SHARES)))
     assert hits.tolist() == [1.0, 0.0]

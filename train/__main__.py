@@ -138,6 +138,21 @@ def fit(
 
 
 @app.command()
+def face_weights(
+    source: Annotated[
+        Path,
+        typer.Argument(help="face_recognition_model.bin of npm's @vladmandic/face-api 1.7.15."),
+    ],
+    target: Annotated[Path, typer.Argument(help="The .keras file to write.")],
+    dataset: Dataset = None,
+) -> None:
+    """Convert dlib's face network into what `fit teacher-face --init TARGET` starts from."""
+    from train.face_weights import write_face_weights
+
+    write_face_weights(source, target, _dataset(dataset))
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],

@@ -27,6 +27,9 @@ OWN_LAYERS = re.compile(r"cbam_|own_")
 _ATTENDED = re.compile(r"(block_(?:2|5|9|12|15|16))_project_BN")
 _CBAM_REDUCTION, _CBAM_KERNEL = 16, 7
 _CNN_FILTERS = (32, 64, 128, 256)
+# Channels and blocks of each stage; the first block of all stages but the first halves the side.
+_FACE_STAGES = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))
+_RESNET_STAGES = ((32, 1), (64, 2), (128, 2), (256, 2))
 _VIT_WIDTH, _VIT_DEPTH, _VIT_HEADS, _VIT_DROPOUT = 128, 5, 4, 0.1
 
 
@@ -35,7 +38,8 @@ def build_backbone(recipe: Recipe, input_size: int | None) -> keras.Model:
 
     Args:
         recipe: says which one, where it is cut, and whether it attends.
-        input_size: side in pixels; None for any that the network takes ("vit" must know).
+        input_size: side in pixels; None for any that the network takes ("vit" and "face" must
+            know).
 
     Returns:
         A model from float32 (n, s, s, c) in [-1, 1] to feature maps (n, h, w, f).
@@ -167,4 +171,75 @@ def _vit_block(maps: Any, name: str) -> Any:
     return keras.layers.Add(name=f"{name}_out")([maps, x])
 
 
-_BUILDERS = {"cnn": _cnn, "vit": _vit}
+def _face(shape: tuple[int | None, int | None, int]) -> keras.Model:
+    """Build dlib's network for recognising faces, up to its pooling, with batch normalisation.
+
+    `train.face_weights` says where its weights come from.
+
+    Source: anet_type in dlib's examples/dnn_face_recognition_ex.cpp, public domain, by Davis King.
+    """
+    if shape[0] is None:
+        raise InputError("a face network must have an `input_size`. Received: None")
+    pixels = keras.Input(shape)
+    x = _convolved(pixels, 32, "Conv1", size=7, strides=2, padding="valid")
+    x = keras.layers.MaxPooling2D(3, strides=2, name="own_pool")(x)
+    for i, (filters, n_blocks) in enumerate(_FACE_STAGES):
+        for j in range(n_blocks):
+            x = _face_block(x, filters, i > 0 and j == 0, f"face_{i + 1}_{j + 1}")
+    return keras.Model(pixels, x, name="face")
+
+
+def _convolved(
+    x: Any,
+    filters: int,
+    name: str,
+    size: int = 3,
+    strides: int = 1,
+    relu: bool = True,
+    padding: str = "same",
+) -> Any:
+    """Convolve, then normalise."""
+    x = keras.layers.Conv2D(filters, size, strides, padding, use_bias=False, name=name)(x)
+    x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+    return keras.layers.ReLU(name=f"{name}_relu")(x) if relu else x
+
+
+def _face_block(maps: Any, filters: int, halves: bool, name: str) -> Any:
+    """Add two convolutions to maps (n, h, w, c), or to their means over 2 x 2 places."""
+    how = {"strides": 2, "padding": "valid"} if halves else {}
+    x = _convolved(maps, filters, f"{name}_1", **how)
+    x = _convolved(x, filters, f"{name}_2", relu=False)
+    if halves:
+        maps = keras.layers.AveragePooling2D(2, name=f"{name}_mean")(maps)
+        rows, columns = (maps.shape[axis] - x.shape[axis] for axis in (1, 2))
+        if rows or columns:  # dlib adds what lacks a place to nothing
+            x = keras.layers.ZeroPadding2D(((0, rows), (0, columns)), name=f"{name}_edge")(x)
+        if filters != maps.shape[3]:
+            nothing = keras.layers.Rescaling(0.0, name=f"{name}_nothing")(maps)
+            maps = keras.layers.Concatenate(name=f"{name}_wide")([maps, nothing])
+    x = keras.layers.Add(name=f"{name}_sum")([maps, x])
+    return keras.layers.ReLU(name=f"{name}_out")(x)
+
+
+def _resnet(shape: tuple[int | None, int | None, int]) -> keras.Model:
+    """Residual blocks at full resolution first, for faces of 48 pixels.
+
+    Source: He et al. 2016, arXiv:1512.03385, with a stem of 3 x 3 as for CIFAR-10, section 4.2;
+    a 1 x 1 convolution where the channels change.
+    """
+    pixels = keras.Input(shape)
+    x = _convolved(pixels, _RESNET_STAGES[0][0], "Conv1")
+    for i, (filters, n_blocks) in enumerate(_RESNET_STAGES):
+        for j in range(n_blocks):
+            strides, name = 2 if i > 0 and j == 0 else 1, f"own_{i + 1}_{j + 1}"
+            maps = x
+            if filters != maps.shape[3]:
+                maps = _convolved(maps, filters, f"{name}_short", 1, strides, relu=False)
+            x = _convolved(x, filters, f"{name}_1", strides=strides)
+            x = _convolved(x, filters, f"{name}_2", relu=False)
+            x = keras.layers.Add(name=f"{name}_sum")([maps, x])
+            x = keras.layers.ReLU(name=f"{name}_out")(x)
+    return keras.Model(pixels, x, name="resnet")
+
+
+_BUILDERS = {"cnn": _cnn, "vit": _vit, "face": _face, "resnet": _resnet}

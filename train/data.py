@@ -31,6 +31,7 @@ __all__ = [
     "CSV_SPLITS",
     "FERPLUS_COUNTS",
     "SPLITS",
+    "VOTE_CLASSES",
     "Split",
     "dataset_name",
     "default_dataset",
@@ -43,6 +44,7 @@ __all__ = [
     "open_csv",
     "pin_dataset",
     "select_classes",
+    "vote_shares",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -71,6 +73,8 @@ _FERPLUS_COLUMNS = {
         ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear")
     )
 }
+# The classes of the votes' head, in FER+'s order: all but unknown and not-a-face.
+VOTE_CLASSES = (*_FERPLUS_COLUMNS, "contempt")
 CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 _REPOSITORY = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@(.+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -92,6 +96,8 @@ class Split:
         majority: (n,) int64 index of the class with most of all FER+ votes; -1 where that
             is contempt, unknown, no face or a class that the data set lacks, or where two
             have as many. None where there are no votes.
+        shares: (n, 8) float32 share of the votes for each of `VOTE_CLASSES`, as
+            `vote_shares` computes it. None where there are no votes.
     """
 
     images: NDArray[np.uint8]
@@ -101,10 +107,11 @@ class Split:
     class_names: tuple[str, ...]
     sha256: str
     majority: NDArray[np.int64] | None = None
+    shares: NDArray[np.float32] | None = None
 
     def rows(self, index: NDArray[np.int64]) -> "Split":
         """The images that `index` (m,) names, in its order; `sha256` stays the whole split's."""
-        columns = ("images", "labels", "twin", "votes", "majority")
+        columns = ("images", "labels", "twin", "votes", "majority", "shares")
         picked = {key: getattr(self, key) for key in columns if getattr(self, key) is not None}
         return replace(self, **{key: column[index] for key, column in picked.items()})
 
@@ -493,6 +500,7 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
         config.class_names,
         digest.hexdigest(),
         majority_votes(rows, config.class_names),
+        vote_shares(_counted(rows)) if "ferplus_votes" in rows.column_names else None,
     )
 
 
@@ -517,6 +525,27 @@ def _votes(rows: datasets.Dataset, class_names: tuple[str, ...]) -> NDArray[np.f
         if name in _FERPLUS_COLUMNS:
             votes[:, i] = counted[:, _FERPLUS_COLUMNS[name]]
     return votes
+
+
+def vote_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return how the votes of each image are shared among `VOTE_CLASSES`.
+
+    Single votes are dropped as outliers, then those for unknown and not-a-face.
+
+    Args:
+        counts: (n, 10) FER+ counts, in the order of `FERPLUS_COUNTS`.
+
+    Returns:
+        (n, 8); rows sum to 1, or are 0 where unknown or not-a-face has most votes, alone or
+        not, or no vote is left: such an image has no usable votes.
+
+    Source: Barsoum et al. 2016, arXiv:1608.01041, section 3 and the code that goes with it.
+    """
+    kept = np.where(counts > 1, counts, 0).astype(np.float32)
+    votes, others = kept[:, : len(VOTE_CLASSES)], kept[:, len(VOTE_CLASSES) :]
+    total = votes.sum(axis=1, keepdims=True)
+    usable = (total > 0) & (votes.max(axis=1) > others.max(axis=1))[:, None]
+    return np.where(usable, votes / np.maximum(total, 1), 0).astype(np.float32)
 
 
 def majority_votes(

@@ -27,14 +27,14 @@ from fer.errors import InputError
 from fer.hub import KERAS_NAME
 from fer.types import CONFIG_NAME, ModelConfig
 from train.augment import Mix, build_geometry, build_photometry
-from train.data import Split, dataset_name, load_class_names, load_split
-from train.losses import TrainingLoss, accuracy, class_weights, repeats, soft_targets
+from train.data import VOTE_CLASSES, Split, dataset_name, load_class_names, load_split
+from train.losses import TrainingLoss, class_weights, joined_targets, label_accuracy, repeats
 from train.model import (
     build_model,
     build_trainer,
     correct_bias,
     freeze,
-    load_teacher,
+    load_teachers,
     recalibrate_batch_norm,
 )
 from train.recipes import PLATEAU_FACTOR, TRAINING_NAME, Phase, Recipe
@@ -297,14 +297,15 @@ def _build(
     config: ModelConfig,
     init: Path | str | None,
     teachers: Sequence[Path],
+    n_votes: int,
 ) -> tuple[keras.Model, keras.Model]:
     """The network at the phase's size, and the trainer around it."""
     n_classes = len(config.class_names)
     # The teachers keep the precision they were saved with.
-    taught_by = [load_teacher(path, config.channels, n_classes) for path in teachers]
+    taught_by = load_teachers(teachers, config.channels, n_classes, n_votes)
     keras.config.set_dtype_policy(recipe.precision)
     try:
-        network = build_model(recipe, n_classes, phase.input_size, init, fused=True)
+        network = build_model(recipe, n_classes, phase.input_size, init, True, n_votes)
     finally:
         keras.config.set_dtype_policy("float32")
     freeze(network, phase.tuned)
@@ -400,6 +401,7 @@ class _Data:
         validation: the images without a twin in the training split.
         shown: (n, s, s, c) the images of `train`, each once, in random order, as it will be served.
         sha256: of the whole training split.
+        n_votes: classes of the votes' head, 0 without one.
     """
 
     config: ModelConfig
@@ -407,6 +409,7 @@ class _Data:
     validation: Split
     shown: np.ndarray
     sha256: str
+    n_votes: int
 
 
 def _chosen(recipe: Recipe, train: Split) -> np.ndarray:
@@ -437,7 +440,7 @@ def _load(recipe: Recipe, dataset: str, config: ModelConfig) -> _Data:
             f"what {recipe.name} leaves of {dataset} must have images of every class in train and "
             f"some in validation. Received: {counts.tolist()} and {len(fresh)}"
         )
-    if (recipe.ferplus or recipe.clean) and train.votes is None:
+    if (recipe.ferplus or recipe.clean or recipe.votes) and train.votes is None:
         log.warning("%s has no FER+ votes: the labels alone count", dataset)
     return _Data(
         config,
@@ -445,6 +448,7 @@ def _load(recipe: Recipe, dataset: str, config: ModelConfig) -> _Data:
         validation.rows(fresh),
         np.random.default_rng(recipe.seed).permutation(train.images[kept]),
         train.sha256,
+        len(VOTE_CLASSES) if recipe.votes and train.shares is not None else 0,
     )
 
 
@@ -497,8 +501,9 @@ def _train_phase(
         np.arange(len(data.validation.labels) // n_devices * n_devices)
     )
     steps_per_epoch = -(-n_images // recipe.batch_size)
-    onehot = soft_targets(validation, 0.0)
-    network, trainer = _build(recipe, phase, data.config, run.init, run.teachers)
+    n_classes, n_votes = len(data.config.class_names), data.n_votes
+    wanted = joined_targets(validation, 0.0, n_votes > 0)
+    network, trainer = _build(recipe, phase, data.config, run.init, run.teachers, n_votes)
     # What the last epoch of one phase leaves is what the next one starts from, so a
     # resumed run takes the same way as an unbroken one.
     backup.set_model(trainer)
@@ -507,13 +512,15 @@ def _train_phase(
     trainer.compile(
         _optimizer(recipe, stage, steps_per_epoch),
         TrainingLoss(
-            class_weights(data.train.labels, onehot.shape[1], recipe.class_weight),
+            class_weights(data.train.labels, n_classes, recipe.class_weight),
             recipe.label_smoothing,
             recipe.focal,
             recipe.distill,
             recipe.distill_temperature,
+            n_votes,
+            recipe.votes,
         ),
-        metrics=[accuracy],
+        metrics=[label_accuracy(n_classes, n_votes)],
         # On a CPU XLA's depthwise convolutions are slower than TensorFlow's own.
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
@@ -533,7 +540,7 @@ def _train_phase(
         trainer.fit(
             stream_batches(
                 data.train.images,
-                soft_targets(data.train, recipe.ferplus),
+                joined_targets(data.train, recipe.ferplus, n_votes > 0),
                 recipe.batch_size,
                 recipe.seed,
                 max(first_epoch, done),
@@ -543,7 +550,7 @@ def _train_phase(
             shuffle=False,  # the stream is in random order
             initial_epoch=max(first_epoch, done),
             epochs=last_epoch,
-            validation_data=((validation.images, onehot), onehot),
+            validation_data=((validation.images, wanted), wanted),
             validation_batch_size=recipe.batch_size,
             callbacks=[
                 interrupt,
@@ -665,7 +672,7 @@ def fit(
                 bar.total = recipe.epochs * len(data.train.labels)
                 network = _train_phase(run, phase, first_epoch, stage, begun, data)
                 first_epoch += phase.epochs
-    served = build_model(recipe, len(class_names), config.input_size)
+    served = build_model(recipe, len(class_names), config.input_size, n_votes=data.n_votes)
     served.set_weights(network.get_weights())
     freeze(served, recipe.phases[-1].tuned)
     recalibrate_batch_norm(served, data.shown[:_N_RECALIBRATION_IMAGES])
@@ -675,7 +682,8 @@ def fit(
         added = correct_bias(served, data.validation.images, data.validation.labels)
     served.save(out / KERAS_NAME)
     # Whoever compares figures must see which had more than the labels.
-    extra = " with FER+ votes" if recipe.ferplus and data.train.votes is not None else ""
+    voted = (recipe.ferplus or recipe.votes) and data.train.votes is not None
+    extra = " with FER+ votes" if voted else ""
     finished = replace(config, dataset=config.dataset + extra, dataset_sha256=data.sha256)
     (out / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")
     record = _record(made_of, command, len(data.train.labels), _read_log(out))

@@ -14,17 +14,21 @@ from train.calibrate import fit_bias
 from train.recipes import Recipe
 
 __all__ = [
+    "HEADS",
     "build_model",
     "build_trainer",
     "correct_bias",
     "freeze",
-    "load_teacher",
+    "head_logits",
+    "load_teachers",
     "recalibrate_batch_norm",
 ]
 
 # Keras leaves 0.999, with which the moving statistics lag for epochs at a few hundred
 # steps each.
 _BATCH_NORM_MOMENTUM = 0.99
+# The outputs of a network with two heads, by name and in order.
+HEADS = ("labels", "votes")
 # Characters of a message that is not ours.
 _LONGEST = 300
 # Outside a compiled step every layer's output stays in memory until the last one has run:
@@ -124,6 +128,7 @@ def build_model(
     input_size: int | None = None,
     init: Path | str | None = None,
     fused: bool = False,
+    n_votes: int = 0,
 ) -> keras.Model:
     """Build the classifier.
 
@@ -136,9 +141,11 @@ def build_model(
             layers are the same), or None for random ones.
         fused: batch normalisation that trains faster; for training only, a model to be
             saved has Keras's own layers alone.
+        n_votes: number of logits of a second head; 0 for none.
 
     Returns:
-        A model from float32 (n, s, s, c) in [0, 255] to logits (n, n_classes).
+        A model from float32 (n, s, s, c) in [0, 255] to logits (n, n_classes); with two heads
+        to a dictionary of them by the names of `HEADS`.
 
     Raises:
         InputError: `init` cannot be had, or is another network.
@@ -157,12 +164,21 @@ def build_model(
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scale")(pixels)
     x = _head(backbone(x), recipe)
     logits = keras.layers.Dense(n_classes, name="logits", dtype="float32")(x)
-    model = keras.Model(pixels, logits, name=f"fer_{recipe.backbone}")
+    outputs = logits
+    if n_votes:
+        votes = keras.layers.Dense(n_votes, name="votes", dtype="float32")(x)
+        outputs = dict(zip(HEADS, (logits, votes), strict=True))
+    model = keras.Model(pixels, outputs, name=f"fer_{recipe.backbone}")
     for norm in _norms(model):
         norm.momentum = _BATCH_NORM_MOMENTUM
     if earlier is not None:
         _continue_head(model, earlier)
     return model
+
+
+def head_logits(outputs: Any) -> list[Any]:
+    """Return what a network answers as a list of the logits (n, k) of each head, labels first."""
+    return [outputs[name] for name in HEADS] if isinstance(outputs, dict) else [outputs]
 
 
 def _continue_head(model: keras.Model, earlier: keras.Model) -> None:
@@ -221,7 +237,7 @@ class _Teacher(keras.layers.Layer):
     Its weights are nobody's: not trained, not averaged, not kept in a backup.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, n_heads: int) -> None:
         super().__init__(trainable=False)
         side = model.input_shape[1]
 
@@ -229,35 +245,45 @@ class _Teacher(keras.layers.Layer):
         def answer(images: Any) -> Any:
             if side not in (None, images.shape[1]):
                 images = keras.ops.image.resize(images, (side, side))
-            return model(images, training=False)
+            logits = head_logits(model(images, training=False))[:n_heads]
+            return keras.ops.concatenate(logits, axis=1) if n_heads > 1 else logits[0]
 
         self._answer = answer
 
     def call(self, images: Any) -> Any:
-        """Logits (n, k) of float32 images (n, s, s, c) in [0, 255]."""
+        """Return the logits (n, m) of float32 images (n, s, s, c) in [0, 255], side by side."""
         return self._answer(images)
 
 
-def load_teacher(path: Path, channels: int, n_classes: int) -> keras.layers.Layer:
-    """A trained model that can teach: from pixels (n, s, s, channels) to logits (n, n_classes).
+def load_teachers(
+    paths: Sequence[Path], channels: int, n_classes: int, n_votes: int
+) -> list[keras.layers.Layer]:
+    """Return trained models that can teach: from pixels (n, s, s, channels) to logits (n, m).
+
+    They teach both heads where all of them and the pupil have both, else the labels alone.
 
     Args:
-        path: a .keras file from float32 (n, t, t, c) in [0, 255] to logits, of any
-            architecture; where its side t differs from s, images are resized for it.
+        paths: .keras files from float32 (n, t, t, c) in [0, 255] to logits, of any
+            architecture; where a side t differs from s, images are resized for it.
         channels: of the pupil's input.
-        n_classes: of the pupil.
+        n_classes: of the pupil's labels.
+        n_votes: of the pupil's votes; 0 without that head.
 
     Raises:
         InputError: no such file, or it wants other channels or has other classes.
     """
-    teacher = _load_keras(path, "a teacher")
-    wanted, given = (channels, n_classes), (teacher.input_shape[3], teacher.output_shape[1])
-    if wanted != given:
-        raise InputError(
-            f"the teacher {path} must have {wanted[0]} channels and {wanted[1]} classes. "
-            f"Received: {given[0]} and {given[1]}"
-        )
-    return _Teacher(teacher)
+    teachers = [_load_keras(path, "a teacher") for path in paths]
+    for path, teacher in zip(paths, teachers, strict=True):
+        sizes = [logits.shape[1] for logits in head_logits(teacher.output)]
+        wanted = (channels, [n_classes, n_votes][: len(sizes)] if n_votes else [n_classes])
+        given = (teacher.input_shape[3], sizes if n_votes else sizes[:1])
+        if wanted != given:
+            raise InputError(
+                f"the teacher {path} must have {wanted[0]} channels and {wanted[1]} classes. "
+                f"Received: {given[0]} and {given[1]}"
+            )
+    both = n_votes and all(len(head_logits(teacher.output)) == len(HEADS) for teacher in teachers)
+    return [_Teacher(teacher, len(HEADS) if both else 1) for teacher in teachers]
 
 
 def _load_keras(path: Path | str, what: str) -> keras.Model:
@@ -285,17 +311,18 @@ def build_trainer(
         geometry: from `train.augment.build_geometry`.
         mix: a `train.augment.Mix`.
         photometry: from `train.augment.build_photometry`.
-        teachers: from `load_teacher`; the mean of their logits teaches.
+        teachers: from `load_teachers`; the mean of their logits teaches.
 
     Returns:
-        A model from [pixels (n, s, s, c), targets (n, k)] to what
-        `train.losses.TrainingLoss` takes: logits, mixed targets and, with teachers, their
-        logits, side by side.
+        A model from [pixels (n, s, s, c), targets (n, m)] to what
+        `train.losses.TrainingLoss` takes: logits of all heads, mixed targets and, with
+        teachers, their logits, side by side.
     """
     pixels = keras.Input(network.input_shape[1:], name="pixels")
-    targets = keras.Input(network.output_shape[1:], name="targets")
+    n_logits = sum(logits.shape[1] for logits in head_logits(network.output))
+    targets = keras.Input((n_logits,), name="targets")
     images, mixed = mix(geometry(pixels), targets)
-    parts = [network(photometry(images)), mixed]
+    parts = [*head_logits(network(photometry(images))), mixed]
     if teachers:
         logits = [teacher(images) for teacher in teachers]
         parts.append(keras.ops.mean(keras.ops.stack(logits), axis=0))
@@ -342,7 +369,7 @@ def correct_bias(
     labels: NDArray[np.int64],
     batch_size: int | None = None,
 ) -> NDArray[np.float32]:
-    """Add to the bias of the last layer what `train.calibrate.fit_bias` finds.
+    """Add to the bias of the labels' head what `train.calibrate.fit_bias` finds.
 
     Args:
         model: from `build_model`.
@@ -355,10 +382,12 @@ def correct_bias(
     """
     batch_size = batch_size or _n_at_once(images)
     logits = [
-        keras.ops.convert_to_numpy(model(images[i : i + batch_size].astype(np.float32)))
+        keras.ops.convert_to_numpy(
+            head_logits(model(images[i : i + batch_size].astype(np.float32)))[0]
+        )
         for i in range(0, len(images), batch_size)
     ]
     added = fit_bias(np.concatenate(logits), labels)
-    last = model.layers[-1]
+    last = model.get_layer("logits")
     last.bias.assign(keras.ops.convert_to_numpy(last.bias) + added)
     return added

@@ -24,7 +24,7 @@ CHECKPOINT_FOLDER = Path(__file__).parent / "checkpoints"
 TRAINING_NAME = "training.json"
 PLATEAU_FACTOR = 0.3
 # Those that ImageNet has no weights of.
-_FROM_NOTHING = ("cnn", "vit")
+_FROM_NOTHING = ("cnn", "vit", "resnet", "face")
 BACKBONES = ("mobilenetv2", "mobilenet", *_FROM_NOTHING)
 # Ends the name of a recipe whose run left out the training images with a twin elsewhere.
 NO_TWINS = "-no-twins"
@@ -72,8 +72,8 @@ class Recipe:
 
     Attributes:
         name: as on the command line.
-        backbone: "mobilenetv2", "mobilenet" (the first version), "cnn" or "vit"; see
-            `train.backbones`.
+        backbone: "mobilenetv2", "mobilenet" (the first version), "cnn", "vit", "resnet" or
+            "face"; see `train.backbones`.
         cut: layer of the backbone after which it ends; None for all of it.
         cbam: attention over channels and places behind each stage of MobileNetV2.
         conv: filters of the head's own 3 x 3 convolutions, before pooling.
@@ -104,7 +104,9 @@ class Recipe:
             often as the commonest).
         class_weight: how much more a rare class counts in the loss, from 0 (not at all) to
             1 (all classes the same together).
-        ferplus: part of the FER+ votes in the targets, where the data set has them.
+        ferplus: part of the FER+ votes in the labels' targets, where the data set has them.
+        votes: weight of the loss of a second head, which learns the FER+ votes, where the
+            data set has them; 0 for no such head.
         label_smoothing: of the targets.
         focal: the exponent of the focal loss; 0 is the plain cross-entropy.
         distill: part of the loss that compares with the teachers, where there are any.
@@ -152,6 +154,7 @@ class Recipe:
     balance: float = 0.25
     class_weight: float = 0.0
     ferplus: float = 0.0
+    votes: float = 0.0
     label_smoothing: float = 0.1
     focal: float = 0.0
     distill: float = 0.5
@@ -568,6 +571,76 @@ def vit_tiny() -> Recipe:
     )
 
 
+# Teachers: networks of other kinds, to learn from together. No mixing of FER+ votes into the target
+# of the labels, a second head for the votes instead.
+_TEACHER = Recipe(
+    name="teacher",
+    phases=(Phase(64, 1),),
+    batch_size=64,
+    balance=0.0,
+    votes=0.5,
+    ema_momentum=0.999,
+    rotation=0.06,
+    shear=0.1,
+    photometric=1,
+    mix=0.4,
+)
+
+
+def teacher_face() -> Recipe:
+    """A network that was made to tell faces apart, taught their expressions.
+
+    dlib's face ResNet has seen three million faces, so it starts with what ImageNet does not
+    teach. `python -m train face-weights` makes the file that it starts from.
+
+    Command: python -m train fit teacher-face --init face.keras
+    """
+    return replace(
+        _TEACHER,
+        name="teacher-face",
+        precision="mixed_bfloat16",
+        backbone="face",
+        init="face.keras",
+        phases=(Phase(112, 26), Phase(112, 4, augment=0.5)),
+        learning_rate=7e-4,
+        warmup_epochs=1.0,
+        seed=2,
+    )
+
+
+def teacher_mobilenetv2_128() -> Recipe:
+    """MobileNetV2 at 128 px, with another seed than those at 96 px.
+
+    Command: python -m train fit teacher-mobilenetv2-128
+    """
+    return replace(
+        _TEACHER,
+        name="teacher-mobilenetv2-128",
+        phases=(Phase(64, 14), Phase(96, 8), Phase(128, 8), Phase(128, 3, augment=0.5)),
+        learning_rate=1e-3,
+        seed=1,
+    )
+
+
+def teacher_resnet() -> Recipe:
+    """A residual network that looks at the 48 pixels there are, from nothing.
+
+    Command: python -m train fit teacher-resnet
+    """
+    return replace(
+        _TEACHER,
+        name="teacher-resnet",
+        precision="mixed_bfloat16",
+        backbone="resnet",
+        init="random",
+        phases=(Phase(48, 36), Phase(48, 4, augment=0.5)),
+        learning_rate=2e-3,
+        warmup_epochs=1.0,
+        dropout=0.4,
+        seed=3,
+    )
+
+
 def smoke() -> Recipe:
     """A run of seconds that shows whether data, loop and export fit together.
 
@@ -589,6 +662,9 @@ RECIPES = {
     "cnn-scratch": cnn_scratch,
     "cbam": cbam,
     "vit-tiny": vit_tiny,
+    "teacher-face": teacher_face,
+    "teacher-mobilenetv2-128": teacher_mobilenetv2_128,
+    "teacher-resnet": teacher_resnet,
     "smoke": smoke,
 }
 
@@ -607,7 +683,7 @@ FAMILY = (
 
 
 def with_backbone(recipe: Recipe, backbone: str) -> Recipe:
-    """`recipe` on another backbone; "cnn" and "vit", which ImageNet has no weights of, at random.
+    """Return `recipe` on another backbone, at random where ImageNet has no weights of it.
 
     Raises:
         InputError: there is no such backbone, or the recipe names layers of its own.
