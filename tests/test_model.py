@@ -63,55 +63,6 @@ def test_the_fused_normalisation_is_that_of_keras():
         assert np.abs(mine - theirs).max() < 0.02 * max(1, np.abs(theirs).max())
 
 
-def test_a_teacher_answers_as_it_serves_while_its_pupil_trains(tmp_path):
-    import keras
-
-    from train.augment import Mix
-    from train.model import build_model, build_trainer, load_teachers, recalibrate_batch_norm
-
-    keras.utils.set_random_seed(0)
-    path = tmp_path / "teacher.keras"
-    images = np.stack([noise(32, 32, seed=i)[..., :1] for i in range(4)]).astype(np.float32)
-    larger = keras.ops.image.resize(images, (64, 64))
-    whole = build_model(toy_recipe(dropout=0.9), 3, 64)
-    recalibrate_batch_norm(whole, numbers(larger))
-    whole.save(path)
-    [teacher], pupil = load_teachers([path], 1, 3, 0), build_model(toy_recipe(), 3, 32)
-    still = keras.layers.Identity()
-    trainer = build_trainer(pupil, still, Mix(0, 0, 0), still, [teacher, teacher])
-    targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]]
-    joined = numbers(trainer([images, targets], training=True))
-    expected = numbers(whole(larger, training=False))
-    assert np.abs(joined[:, 6:] - expected).max() < 1e-4
-    assert np.ptp(expected) > 1e-3
-    assert len(trainer.weights) == len(pupil.weights)
-    with pytest.raises(InputError, match=r"\[2\] classes"):
-        load_teachers([path], 1, 2, 0)
-    (tmp_path / "no.keras").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"no\.keras"):
-        load_teachers([tmp_path / "no.keras"], 1, 3, 0)
-
-
-def test_votes_are_taught_where_all_teachers_know_them(tmp_path):
-    import keras
-
-    from train.model import build_model, load_teachers
-
-    keras.utils.set_random_seed(0)
-    images = noise(32, 32)[None, ..., :1].astype(np.float32)
-    build_model(toy_recipe(), 3, 32).save(tmp_path / "one.keras")
-    two = build_model(toy_recipe(), 3, 32, n_votes=4)
-    two.save(tmp_path / "two.keras")
-    answer = two(images)
-    both = np.concatenate([numbers(answer["labels"]), numbers(answer["votes"])], axis=1)
-    paths = [tmp_path / "two.keras", tmp_path / "one.keras"]
-    for named, n_votes, width in ((paths[:1], 4, 7), (paths, 4, 3), (paths[:1], 0, 3)):
-        taught = numbers(load_teachers(named, 1, 3, n_votes)[0](images))
-        assert np.abs(taught - both[:, :width]).max() < 1e-4
-    with pytest.raises(InputError, match=r"\[3, 5\] classes"):
-        load_teachers(paths[:1], 1, 3, 5)
-
-
 def test_what_a_network_cannot_start_from_is_said(tmp_path):
     import keras
 

@@ -47,6 +47,11 @@ def _checkpoint(name: str) -> Path:
     raise InputError(f"{name} must be a file, here or in {CHECKPOINT_FOLDER}. Received: neither is")
 
 
+def _teacher(name: str) -> Path:
+    """Return a folder that `teach` wrote, or a .keras file."""
+    return Path(name) if Path(name).is_dir() else _checkpoint(name)
+
+
 def _start(named: str) -> Path | str | None:
     if named == "random":
         return None
@@ -77,7 +82,10 @@ def fit(
     resume: Annotated[bool, typer.Option(help="Go on after the last whole epoch.")] = False,
     teacher: Annotated[
         list[str] | None,
-        typer.Option(help="A .keras file to distil from. May be repeated. [the recipe's]"),
+        typer.Option(
+            help="A .keras file to distil from, or a folder that `teach` wrote. May be repeated. "
+            "[the recipe's]"
+        ),
     ] = None,
     drop_twins: Annotated[
         bool,
@@ -104,7 +112,7 @@ def fit(
     # What is wrong with it is said before TensorFlow has said what it finds.
     load_class_names(source, chosen.classes)
     start = _start(init or chosen.init)
-    teachers = [_checkpoint(name) for name in teacher or chosen.teachers]
+    teachers = [_teacher(name) for name in teacher or chosen.teachers]
     # Without the folders of this machine.
     words = ["python -m train fit", recipe, *(["--drop-twins"] if drop_twins else [])]
     words += [f"--backbone {backbone}"] if backbone else []
@@ -135,6 +143,28 @@ def fit(
     folder = weights or run / "export"
     config = write(run, source, folder)
     typer.echo(f"wrote {folder}: temperature {config.temperature}")
+
+
+@app.command(name="teach")
+def teach_command(
+    recipe: Annotated[str, typer.Argument(help="The pupil's recipe.")],
+    teacher: Annotated[list[str], typer.Argument(help=".keras files of teachers.")],
+    dataset: Dataset = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a folder a teacher. [runs/RECIPE-lessons]")
+    ] = None,
+) -> None:
+    """Write what each TEACHER says of all views of RECIPE, for `fit --teacher OUT/NAME`.
+
+    The same command goes on where it was stopped.
+    """
+    from train.recipes import get_recipe
+    from train.teach import teach_all
+
+    target = out or Path("runs") / f"{recipe}-lessons"
+    files = [_checkpoint(name) for name in teacher]
+    for name, accuracy in teach_all(get_recipe(recipe), files, _dataset(dataset), target).items():
+        typer.echo(f"{100 * accuracy:6.2f} %  {name}")
 
 
 @app.command()

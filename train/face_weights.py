@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import InputError
-from fer.types import ModelConfig
 from train.backbones import build_backbone
-from train.data import load_class_names, load_split
+from train.data import load_split
+from train.material import config_of
 from train.recipes import Recipe, teacher_face
 
 __all__ = ["SHA256", "convert_face_weights", "read_face_weights", "write_face_weights"]
@@ -154,11 +154,6 @@ def write_face_weights(path: Path, out: Path, dataset: str) -> None:
     """
     read_face_weights(path)
     recipe = teacher_face()
-    config = ModelConfig(
-        class_names=load_class_names(dataset),
-        input_size=recipe.input_size,
-        detail_size=recipe.detail_size,
-        stretch_percentile=recipe.stretch_percentile,
-    )
+    config = config_of(recipe, dataset)
     images = load_split(dataset, "validation", config).images[:_N_IMAGES]
     convert_face_weights(path, images, recipe).save(out)

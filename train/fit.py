@@ -1,7 +1,6 @@
 """The training loop: Keras `fit` over the phases of a recipe."""
 
 import contextlib
-import hashlib
 import itertools
 import json
 import logging
@@ -26,18 +25,20 @@ from tqdm import tqdm
 from fer.errors import InputError
 from fer.hub import KERAS_NAME
 from fer.types import CONFIG_NAME, ModelConfig
-from train.augment import Mix, build_geometry, build_photometry
-from train.data import VOTE_CLASSES, Split, dataset_name, load_class_names, load_split
-from train.losses import TrainingLoss, class_weights, joined_targets, label_accuracy, repeats
+from train.augment import build_photometry
+from train.losses import TrainingLoss, class_weights, label_accuracy
+from train.material import Material, config_of, load_material
 from train.model import (
     build_model,
     build_trainer,
     correct_bias,
     freeze,
-    load_teachers,
+    jit_compile,
     recalibrate_batch_norm,
 )
 from train.recipes import PLATEAU_FACTOR, TRAINING_NAME, Phase, Recipe
+from train.teach import Lessons, batches, named_file, read_lessons, teach
+from train.views import View, ViewKey, draw_view, plan_views, still
 
 __all__ = ["Backup", "FreshStatistics", "Interrupt", "fit", "stream_batches"]
 
@@ -48,37 +49,56 @@ _BACKUP_NAME = "backup"
 _BEST_NAME = "best.weights.h5"
 _LOG_NAME = "log.csv"
 _LOCK_NAME = "lock"
+_TAUGHT_NAME = "taught"
 _N_RECALIBRATION_IMAGES = 8192
 _N_RECALIBRATION_IMAGES_A_VALIDATION = 2048
 
 
 def stream_batches(
-    images: np.ndarray,
-    targets: np.ndarray,
-    batch_size: int,
-    seed: int,
-    first_epoch: int,
+    material: Material,
+    recipe: Recipe,
+    keys: Sequence[ViewKey],
+    lessons: Lessons | None = None,
     n_devices: int = 1,
-) -> Iterator[tuple[tuple[np.ndarray, np.ndarray], np.ndarray]]:
-    """Training batches without end, in an order that follows from seed and epoch alone.
+) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
+    """Yield training batches without end: the views `keys`, one an epoch, then again.
 
-    So a run that is resumed sees what an unbroken one sees, however far Keras reads ahead.
+    All follows from the recipe and the keys, so a run that is resumed sees what an unbroken one
+    sees, however far Keras reads ahead.
 
     Args:
-        images: (n, s, s, c) uint8.
-        targets: (n, k) float32.
-        batch_size: images a batch; the last one of an epoch may be smaller.
-        seed: of the order.
-        first_epoch: to begin with, counted from 0 over the whole run.
+        material: the images.
+        recipe: has targets, seed and batch size; the last batch of an epoch may be smaller.
+        keys: of the epochs' views.
+        lessons: of teachers, on these views.
         n_devices: that share each batch in equal parts; the images of an epoch that are
             left over are those at the end of its order.
+
+    Yields:
+        The inputs of `train.model.build_trainer`, and the targets.
     """
-    n_images = len(images) // n_devices * n_devices
-    for epoch in itertools.count(first_epoch):
-        order = np.random.default_rng([seed, epoch]).permutation(len(images))[:n_images]
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            yield (images[chosen].astype(np.float32), targets[chosen]), targets[chosen]
+    targets = material.targets(recipe.ferplus)
+    n_images = len(targets) // n_devices * n_devices
+    for key in itertools.cycle(keys):
+        view = draw_view(recipe, key, len(targets))
+        taught = None if lessons is None else lessons.of(key)
+        for rows in batches(n_images, recipe.batch_size):
+            chosen = view.order[rows]
+            inputs = _inputs(material.train.images[chosen], targets[chosen], view, rows)
+            if taught is not None:
+                inputs["taught"] = taught[rows]
+            yield inputs, targets[chosen]
+
+
+def _inputs(
+    images: np.ndarray, targets: np.ndarray, view: View, rows: slice
+) -> dict[str, np.ndarray]:
+    return {
+        "pixels": images.astype(np.float32),
+        "targets": targets,
+        "moves": view.moves[rows],
+        "masks": view.masks[rows],
+    }
 
 
 class Backup(keras.callbacks.Callback):
@@ -294,25 +314,19 @@ def _optimizer(
 def _build(
     recipe: Recipe,
     phase: Phase,
-    config: ModelConfig,
+    material: Material,
     init: Path | str | None,
-    teachers: Sequence[Path],
-    n_votes: int,
+    n_taught: int,
 ) -> tuple[keras.Model, keras.Model]:
-    """The network at the phase's size, and the trainer around it."""
-    n_classes = len(config.class_names)
-    # The teachers keep the precision they were saved with.
-    taught_by = load_teachers(teachers, config.channels, n_classes, n_votes)
+    """Build the network at the phase's size, and the trainer around it."""
+    n_classes = len(material.config.class_names)
     keras.config.set_dtype_policy(recipe.precision)
     try:
-        network = build_model(recipe, n_classes, phase.input_size, init, True, n_votes)
+        network = build_model(recipe, n_classes, phase.input_size, init, True, material.n_votes)
     finally:
         keras.config.set_dtype_policy("float32")
     freeze(network, phase.tuned)
-    mix = Mix(phase.augment * recipe.mix, recipe.mixup, recipe.cutmix)
-    geometry = build_geometry(recipe, phase.augment)
-    photometry = build_photometry(recipe, phase.augment)
-    return network, build_trainer(network, geometry, mix, photometry, taught_by)
+    return network, build_trainer(network, build_photometry(recipe, phase.augment), n_taught)
 
 
 class Plateau(keras.callbacks.ReduceLROnPlateau):
@@ -392,67 +406,6 @@ def _n_devices() -> int:
 
 
 @dataclass(frozen=True)
-class _Data:
-    """What a phase trains on, at its size.
-
-    Attributes:
-        config: with the phase's `input_size`.
-        train: what the recipe wants of the training split, rare classes several times.
-        validation: the images without a twin in the training split.
-        shown: (n, s, s, c) the images of `train`, each once, in random order, as it will be served.
-        sha256: of the whole training split.
-        n_votes: classes of the votes' head, 0 without one.
-    """
-
-    config: ModelConfig
-    train: Split
-    validation: Split
-    shown: np.ndarray
-    sha256: str
-    n_votes: int
-
-
-def _chosen(recipe: Recipe, train: Split) -> np.ndarray:
-    """Index of the training images that the recipe takes, each once."""
-    kept = ~train.twin if recipe.drop_twins else np.ones(len(train.labels), bool)
-    if recipe.clean and train.votes is not None:
-        kept &= train.votes[np.arange(len(train.labels)), train.labels] > 0
-    index = np.flatnonzero(kept)
-    if recipe.images_per_class is not None:
-        drawn = np.random.default_rng(recipe.seed).permutation(index)
-        of_class = (drawn[train.labels[drawn] == label] for label in np.unique(train.labels))
-        index = np.sort(np.concatenate([rows[: recipe.images_per_class] for rows in of_class]))
-    return index
-
-
-def _load(recipe: Recipe, dataset: str, config: ModelConfig) -> _Data:
-    train, validation = (load_split(dataset, name, config) for name in ("train", "validation"))
-    if recipe.drop_twins and not train.twin.any():
-        raise InputError(
-            f"to leave out twins, a column `cross_split_twin` of {dataset}[train] must mark "
-            "them. Received: none marked"
-        )
-    kept = _chosen(recipe, train)
-    fresh = np.flatnonzero(~validation.twin)
-    counts = np.bincount(train.labels[kept], minlength=len(config.class_names))
-    if not counts.all() or not len(fresh):
-        raise InputError(
-            f"what {recipe.name} leaves of {dataset} must have images of every class in train and "
-            f"some in validation. Received: {counts.tolist()} and {len(fresh)}"
-        )
-    if (recipe.ferplus or recipe.clean or recipe.votes) and train.votes is None:
-        log.warning("%s has no FER+ votes: the labels alone count", dataset)
-    return _Data(
-        config,
-        train.rows(kept[repeats(train.labels[kept], recipe.balance, recipe.seed)]),
-        validation.rows(fresh),
-        np.random.default_rng(recipe.seed).permutation(train.images[kept]),
-        train.sha256,
-        len(VOTE_CLASSES) if recipe.votes and train.shares is not None else 0,
-    )
-
-
-@dataclass(frozen=True)
 class _Run:
     """What all phases of a run have in common.
 
@@ -460,19 +413,19 @@ class _Run:
         recipe: what to do.
         out: folder of the run.
         init: see `train.model.build_model`.
-        teachers: .keras files to distil from.
+        lessons: folders with what the teachers say, see `train.teach`.
         bar: counts images.
     """
 
     recipe: Recipe
     out: Path
     init: Path | str | None
-    teachers: Sequence[Path]
+    lessons: Sequence[Path]
     bar: tqdm
 
 
 def _train_phase(
-    run: _Run, phase: Phase, first_epoch: int, stage: Sequence[Phase], begun: int, data: _Data
+    run: _Run, phase: Phase, first_epoch: int, stage: Sequence[Phase], begun: int, data: Material
 ) -> keras.Model | None:
     """Train the epochs of `phase`, or those that are left of them.
 
@@ -497,13 +450,18 @@ def _train_phase(
             f"Received: {recipe.batch_size}"
         )
     n_images = len(data.train.labels) // n_devices * n_devices
-    validation = data.validation.rows(
-        np.arange(len(data.validation.labels) // n_devices * n_devices)
-    )
     steps_per_epoch = -(-n_images // recipe.batch_size)
     n_classes, n_votes = len(data.config.class_names), data.n_votes
-    wanted = joined_targets(validation, 0.0, n_votes > 0)
-    network, trainer = _build(recipe, phase, data.config, run.init, run.teachers, n_votes)
+    lessons = Lessons.open(run.lessons, recipe, data) if run.lessons else None
+    if lessons is not None and not first_epoch:
+        log.info("teachers together: %.2f %% of validation", 100 * lessons.accuracy(data))
+    n_taught = 0 if lessons is None else lessons.n_logits
+    network, trainer = _build(recipe, phase, data, run.init, n_taught)
+    n_validation = len(data.validation.labels) // n_devices * n_devices
+    wanted = data.validation_targets()[:n_validation]
+    shown = _inputs(data.validation.images[:n_validation], wanted, still(n_validation), slice(None))
+    if lessons is not None:
+        shown["taught"] = lessons.of(None)[:n_validation]
     # What the last epoch of one phase leaves is what the next one starts from, so a
     # resumed run takes the same way as an unbroken one.
     backup.set_model(trainer)
@@ -521,8 +479,7 @@ def _train_phase(
             recipe.votes,
         ),
         metrics=[label_accuracy(n_classes, n_votes)],
-        # On a CPU XLA's depthwise convolutions are slower than TensorFlow's own.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+        jit_compile=jit_compile(),
     )
     if done > begun:
         backup.restore(done)
@@ -539,18 +496,17 @@ def _train_phase(
     with Interrupt() as interrupt:
         trainer.fit(
             stream_batches(
-                data.train.images,
-                joined_targets(data.train, recipe.ferplus, n_votes > 0),
-                recipe.batch_size,
-                recipe.seed,
-                max(first_epoch, done),
+                data,
+                recipe,
+                plan_views(recipe)[max(first_epoch, done) :],
+                lessons,
                 n_devices,
             ),
             steps_per_epoch=steps_per_epoch,
             shuffle=False,  # the stream is in random order
             initial_epoch=max(first_epoch, done),
             epochs=last_epoch,
-            validation_data=((validation.images, wanted), wanted),
+            validation_data=(shown, wanted),
             validation_batch_size=recipe.batch_size,
             callbacks=[
                 interrupt,
@@ -630,7 +586,8 @@ def fit(
         out: folder of the run; made if missing.
         init: see `train.model.build_model`.
         resume: go on after the last whole epoch found in `out`.
-        teachers: .keras files to distil from, as `recipe.distill` says.
+        teachers: .keras files to distil from, as `recipe.distill` says, or folders that
+            `train.teach.teach` wrote. What the files say is kept in `out`.
         command: how the run was started, for its record.
 
     Raises:
@@ -639,36 +596,31 @@ def fit(
             process trains there.
     """
     keras.utils.set_random_seed(recipe.seed)
-    class_names = load_class_names(dataset, recipe.classes)
-    config = ModelConfig(
-        class_names=class_names,
-        input_size=recipe.input_size,
-        detail_size=recipe.detail_size,
-        stretch_percentile=recipe.stretch_percentile,
-        color_mode=recipe.color_mode,
-        crop_margin=recipe.crop_margin,
-        recipe=recipe.name,
-        dataset=dataset_name(dataset),
-    )
+    config = config_of(recipe, dataset)
+    class_names = config.class_names
     first_epoch, data = 0, None
     with (
         tqdm(unit="img", smoothing=0.05, mininterval=1, dynamic_ncols=True) as bar,
         contextlib.ExitStack() as held,
     ):
-        run = _Run(recipe, out, init, teachers, bar)
+        lessons: list[Path] = []
+        run = _Run(recipe, out, init, lessons, bar)
         for stage in recipe.stages:
             begun = first_epoch
             for phase in stage:
                 if data is None or data.config.input_size != phase.input_size:
-                    data = _load(recipe, dataset, replace(config, input_size=phase.input_size))
+                    data = load_material(
+                        recipe, dataset, replace(config, input_size=phase.input_size)
+                    )
                 if not first_epoch:
                     made_of = {
                         "recipe": asdict(recipe),
                         "dataset_sha256": data.sha256,
                         "starts_from": _named(init),
-                        "taught_by": [_named(path) for path in teachers],
+                        "taught_by": [_teacher(path) for path in teachers],
                     }
                     held.enter_context(_begin(out, made_of, resume))
+                    lessons += _learn(recipe, teachers, dataset, out, config)
                 bar.total = recipe.epochs * len(data.train.labels)
                 network = _train_phase(run, phase, first_epoch, stage, begun, data)
                 first_epoch += phase.epochs
@@ -693,12 +645,29 @@ def fit(
     (out / TRAINING_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
+def _learn(
+    recipe: Recipe, teachers: Sequence[Path], dataset: str, out: Path, config: ModelConfig
+) -> list[Path]:
+    """Return the folders of the teachers' lessons; those of .keras files are written now."""
+    folders = []
+    for i, path in enumerate(teachers):
+        folder = path if path.is_dir() else out / _TAUGHT_NAME / f"{i + 1}-{path.stem}"
+        if folder is not path:
+            teach(recipe, path, dataset, folder, config)
+        folders.append(folder)
+    return folders
+
+
+def _teacher(path: Path) -> Any:
+    """Return the record of a teacher, of which `path` may be the lessons."""
+    return read_lessons(path)["teacher"] if path.is_dir() else _named(path)
+
+
 def _named(path: Path | str | None) -> dict[str, str] | str | None:
     """A file by its name and sha256, anything else as it is."""
     if path is None or not Path(path).is_file():
         return path if path is None else str(path)
-    content = Path(path).read_bytes()
-    return {"file": Path(path).name, "sha256": hashlib.sha256(content).hexdigest()}
+    return named_file(Path(path))
 
 
 def _devices() -> list[str]:

@@ -1,6 +1,6 @@
 """The network: scaling, backbone and head, from pixels in 0..255 to logits."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import InputError
+from train.augment import see
 from train.backbones import APPLICATIONS, OWN_LAYERS, build_backbone
 from train.calibrate import fit_bias
 from train.recipes import Recipe
@@ -20,7 +21,8 @@ __all__ = [
     "correct_bias",
     "freeze",
     "head_logits",
-    "load_teachers",
+    "jit_compile",
+    "load_keras",
     "recalibrate_batch_norm",
 ]
 
@@ -152,7 +154,7 @@ def build_model(
 
     Source: scaling to [-1, 1] as in `keras.applications.mobilenet_v2.preprocess_input`.
     """
-    earlier = _load_keras(init, "--init") if str(init).endswith(".keras") else None
+    earlier = load_keras(init, "--init") if str(init).endswith(".keras") else None
     backbone = build_backbone(recipe, input_size)
     if fused:
         backbone = keras.models.clone_model(backbone, clone_function=_fuse)
@@ -231,62 +233,12 @@ def freeze(model: keras.Model, tuned: float) -> None:
         layer.trainable = i >= first
 
 
-class _Teacher(keras.layers.Layer):
-    """A trained model that answers as it serves, inside a model in training, too.
-
-    Its weights are nobody's: not trained, not averaged, not kept in a backup.
-    """
-
-    def __init__(self, model: keras.Model, n_heads: int) -> None:
-        super().__init__(trainable=False)
-        side = model.input_shape[1]
-
-        # A closure, because Keras would find an attribute and take its weights for ours.
-        def answer(images: Any) -> Any:
-            if side not in (None, images.shape[1]):
-                images = keras.ops.image.resize(images, (side, side))
-            logits = head_logits(model(images, training=False))[:n_heads]
-            return keras.ops.concatenate(logits, axis=1) if n_heads > 1 else logits[0]
-
-        self._answer = answer
-
-    def call(self, images: Any) -> Any:
-        """Return the logits (n, m) of float32 images (n, s, s, c) in [0, 255], side by side."""
-        return self._answer(images)
-
-
-def load_teachers(
-    paths: Sequence[Path], channels: int, n_classes: int, n_votes: int
-) -> list[keras.layers.Layer]:
-    """Return trained models that can teach: from pixels (n, s, s, channels) to logits (n, m).
-
-    They teach both heads where all of them and the pupil have both, else the labels alone.
-
-    Args:
-        paths: .keras files from float32 (n, t, t, c) in [0, 255] to logits, of any
-            architecture; where a side t differs from s, images are resized for it.
-        channels: of the pupil's input.
-        n_classes: of the pupil's labels.
-        n_votes: of the pupil's votes; 0 without that head.
+def load_keras(path: Path | str, what: str) -> keras.Model:
+    """Load a .keras file.
 
     Raises:
-        InputError: no such file, or it wants other channels or has other classes.
+        InputError: it is none; the message calls it `what`.
     """
-    teachers = [_load_keras(path, "a teacher") for path in paths]
-    for path, teacher in zip(paths, teachers, strict=True):
-        sizes = [logits.shape[1] for logits in head_logits(teacher.output)]
-        wanted = (channels, [n_classes, n_votes][: len(sizes)] if n_votes else [n_classes])
-        given = (teacher.input_shape[3], sizes if n_votes else sizes[:1])
-        if wanted != given:
-            raise InputError(
-                f"the teacher {path} must have {wanted[0]} channels and {wanted[1]} classes. "
-                f"Received: {given[0]} and {given[1]}"
-            )
-    both = n_votes and all(len(head_logits(teacher.output)) == len(HEADS) for teacher in teachers)
-    return [_Teacher(teacher, len(HEADS) if both else 1) for teacher in teachers]
-
-
-def _load_keras(path: Path | str, what: str) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError) as error:
@@ -294,40 +246,41 @@ def _load_keras(path: Path | str, what: str) -> keras.Model:
 
 
 def build_trainer(
-    network: keras.Model,
-    geometry: keras.layers.Layer,
-    mix: keras.layers.Layer,
-    photometry: keras.layers.Layer,
-    teachers: Sequence[keras.layers.Layer] = (),
+    network: keras.Model, photometry: keras.layers.Layer, n_taught: int = 0
 ) -> keras.Model:
-    """Everything a training step computes, in one model.
+    """Build everything a training step computes, in one model.
 
-    Augmentation, mixing and teachers run where the network runs, on any backend. The
-    teachers see the pupil's images before photometry has made them worse: they know what
-    stands in them, and need not read noise.
+    Augmentation runs where the network runs, on any backend. Images are moved and mixed as a
+    `train.views.View` says, then made worse by photometry: teachers have judged them before
+    that, because they know what is in them and need not read noise.
 
     Args:
         network: from `build_model`.
-        geometry: from `train.augment.build_geometry`.
-        mix: a `train.augment.Mix`.
         photometry: from `train.augment.build_photometry`.
-        teachers: from `load_teachers`; the mean of their logits teaches.
+        n_taught: number of the teachers' logits of an image, 0 without teachers.
 
     Returns:
-        A model from [pixels (n, s, s, c), targets (n, m)] to what
-        `train.losses.TrainingLoss` takes: logits of all heads, mixed targets and, with
-        teachers, their logits, side by side.
+        A model from pixels (n, s, s, c), targets (n, m), moves (n, 6), masks (n, 5) and, with
+        teachers, their logits (n, t), by these names, to what `train.losses.TrainingLoss`
+        takes: logits of all heads, mixed targets and the teachers' logits, side by side.
     """
-    pixels = keras.Input(network.input_shape[1:], name="pixels")
     n_logits = sum(logits.shape[1] for logits in head_logits(network.output))
+    pixels = keras.Input(network.input_shape[1:], name="pixels")
     targets = keras.Input((n_logits,), name="targets")
-    images, mixed = mix(geometry(pixels), targets)
+    moves, masks = keras.Input((6,), name="moves"), keras.Input((5,), name="masks")
+    inputs = {"pixels": pixels, "targets": targets, "moves": moves, "masks": masks}
+    images, mixed = see(pixels, targets, moves, masks)
     parts = [*head_logits(network(photometry(images))), mixed]
-    if teachers:
-        logits = [teacher(images) for teacher in teachers]
-        parts.append(keras.ops.mean(keras.ops.stack(logits), axis=0))
+    if n_taught:
+        inputs["taught"] = keras.Input((n_taught,), name="taught")
+        parts.append(inputs["taught"])
     joined = keras.layers.Concatenate(name="joined", dtype="float32")(parts)
-    return keras.Model([pixels, targets], joined, name="trainer")
+    return keras.Model(inputs, joined, name="trainer")
+
+
+def jit_compile() -> bool | str:
+    """Return what Keras's `compile` is given: on a CPU XLA's depthwise convolutions are slower."""
+    return False if keras.backend.backend() == "tensorflow" else "auto"
 
 
 def _n_at_once(images: NDArray[np.uint8]) -> int:

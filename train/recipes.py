@@ -80,6 +80,8 @@ class Recipe:
         dense: units of the head's own dense layers, behind it.
         init: "imagenet", "random", or a .keras file in train/checkpoints.
         teachers: .keras files in train/checkpoints to distil from.
+        views: number of different views of the training images, for each strength of the
+            augmentation; epochs beyond that see them again. None for a new one each epoch.
         phases: trained in order; those without a `learning_rate` share the schedule of the
             one before. The last one's `input_size` is the model's.
         batch_size: images a step.
@@ -119,6 +121,7 @@ class Recipe:
             side, brightness in parts of the 0..255 range, contrast as a factor 1 +- c.
         photometric: how many of `train.augment.RandomPhotometric`'s operations each image
             passes.
+        camera: the share of the images that `train.augment.RandomCamera` photographs again.
         erase: the probability that a rectangle of up to 20 % of the image is erased is
             drawn from 0..erase.
         mix: the part of the images that are mixed with another one.
@@ -139,6 +142,7 @@ class Recipe:
     dense: tuple[int, ...] = ()
     init: str = "imagenet"
     teachers: tuple[str, ...] = ()
+    views: int | None = None
     batch_size: int = 32
     learning_rate: float = 7e-4
     schedule: Literal["cosine", "plateau"] = "cosine"
@@ -170,6 +174,7 @@ class Recipe:
     brightness: float = 0.15
     contrast: float = 0.25
     photometric: int = 0
+    camera: float = 0.0
     erase: float = 0.25
     mix: float = 0.0
     mixup: float = 0.4
@@ -183,7 +188,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.phases:
             raise InputError("a recipe must have a phase. Received: none")
-        for name in ("ferplus", "label_smoothing", "distill", "dropout", "erase", "mix"):
+        for name in ("camera", "ferplus", "label_smoothing", "distill", "dropout", "erase", "mix"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"`{name}` must be 0..1. Received: {getattr(self, name)}")
         if self.mix and not (self.mixup or self.cutmix):
@@ -200,10 +205,9 @@ class Recipe:
             raise InputError(
                 f'`precision` must be "float32" or "mixed_bfloat16". Received: {self.precision!r}'
             )
-        if self.images_per_class is not None and self.images_per_class < 1:
-            raise InputError(
-                f"`images_per_class` must be at least 1. Received: {self.images_per_class}"
-            )
+        for name in ("images_per_class", "views"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"`{name}` must be at least 1. Received: {value}")
         if self.warmup_epochs >= min(sum(p.epochs for p in stage) for stage in self.stages):
             raise InputError(
                 "`warmup_epochs` must be fewer than the epochs of each schedule. "
@@ -641,6 +645,37 @@ def teacher_resnet() -> Recipe:
     )
 
 
+def mobilenet_v2_96_taught() -> Recipe:
+    """MobileNetV2 from ImageNet, taught long and patiently by networks of three other kinds.
+
+    Pupil and teachers see the same views, mixed as they are; then the pupil's is photographed
+    again, by a worse camera in a worse place. The teachers answer 32 views once (`python -m train
+    teach`), so that a step costs no teacher.
+
+    Command: python -m train fit mobilenetv2-96-taught --teacher LESSONS/teacher-face --teacher
+    LESSONS/teacher-resnet --teacher LESSONS/teacher-mobilenetv2-128
+
+    Source: Beyer et al. 2021, arXiv:2106.05237 (the same view for both, long schedules).
+    """
+    return Recipe(
+        name="mobilenetv2-96-taught",
+        phases=(Phase(64, 60), Phase(96, 60)),
+        views=32,
+        batch_size=64,
+        learning_rate=1e-3,
+        warmup_epochs=1.0,
+        ema_momentum=0.9995,
+        balance=0.0,
+        votes=0.5,
+        distill=0.8,
+        rotation=0.06,
+        shear=0.1,
+        photometric=1,
+        camera=0.3,
+        mix=0.5,
+    )
+
+
 def smoke() -> Recipe:
     """A run of seconds that shows whether data, loop and export fit together.
 
@@ -665,6 +700,7 @@ RECIPES = {
     "teacher-face": teacher_face,
     "teacher-mobilenetv2-128": teacher_mobilenetv2_128,
     "teacher-resnet": teacher_resnet,
+    "mobilenetv2-96-taught": mobilenet_v2_96_taught,
     "smoke": smoke,
 }
 
