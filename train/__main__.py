@@ -12,7 +12,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import typer
 
 from fer.errors import FerError, InputError
-from fer.hub import WEIGHTS_FOLDER
+from fer.hub import KERAS_NAME, WEIGHTS_FOLDER
+from fer.types import parse_json
 from train.recipes import RECIPES
 
 EXAMPLES = Path("examples")
@@ -69,7 +70,7 @@ def fit(
         str | None,
         typer.Option(
             help='"imagenet" (downloaded, or FER_IMAGENET_WEIGHTS), a file of the same weights, '
-            'a .keras file of an earlier run, or "random". [the recipe\'s]',
+            'a .keras or .npz file of an earlier run, or "random". [the recipe\'s]',
         ),
     ] = None,
     backbone: Annotated[
@@ -83,8 +84,8 @@ def fit(
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            help="A .keras file to distil from, or a folder that `teach` wrote. May be repeated. "
-            "[the recipe's]"
+            help="A .keras or .npz file to distil from, or a folder that `teach` wrote. May be "
+            "repeated. [the recipe's]"
         ),
     ] = None,
     drop_twins: Annotated[
@@ -148,7 +149,7 @@ def fit(
 @app.command(name="teach")
 def teach_command(
     recipe: Annotated[str, typer.Argument(help="The pupil's recipe.")],
-    teacher: Annotated[list[str], typer.Argument(help=".keras files of teachers.")],
+    teacher: Annotated[list[str], typer.Argument(help=".keras or .npz files of teachers.")],
     dataset: Dataset = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for a folder a teacher. [runs/RECIPE-lessons]")
@@ -165,6 +166,23 @@ def teach_command(
     files = [_checkpoint(name) for name in teacher]
     for name, accuracy in teach_all(get_recipe(recipe), files, _dataset(dataset), target).items():
         typer.echo(f"{100 * accuracy:6.2f} %  {name}")
+
+
+@app.command()
+def compact(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    target: Annotated[Path, typer.Argument(help="The .npz file to write.")],
+) -> None:
+    """Write the network of RUN with kernels of 8 bits, for `--init` and as a teacher."""
+    from train.compact import SUFFIX, write_compact
+    from train.model import load_keras
+    from train.recipes import TRAINING_NAME, Recipe
+
+    if target.suffix != SUFFIX:
+        raise InputError(f"the file must end in {SUFFIX}. Received: {target.name}")
+    network = load_keras(run / KERAS_NAME, "the run")
+    record = parse_json((run / TRAINING_NAME).read_bytes(), TRAINING_NAME, dict)
+    write_compact(network, Recipe.from_json(record["recipe"]), target)
 
 
 @app.command()

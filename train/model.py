@@ -12,6 +12,7 @@ from fer.errors import InputError
 from train.augment import see
 from train.backbones import APPLICATIONS, OWN_LAYERS, build_backbone
 from train.calibrate import fit_bias
+from train.compact import SUFFIX, read_compact
 from train.recipes import Recipe
 
 __all__ = [
@@ -154,7 +155,8 @@ def build_model(
 
     Source: scaling to [-1, 1] as in `keras.applications.mobilenet_v2.preprocess_input`.
     """
-    earlier = load_keras(init, "--init") if str(init).endswith(".keras") else None
+    is_network = str(init).endswith((".keras", SUFFIX))
+    earlier = load_keras(init, "--init") if is_network else None
     backbone = build_backbone(recipe, input_size)
     if fused:
         backbone = keras.models.clone_model(backbone, clone_function=_fuse)
@@ -234,11 +236,13 @@ def freeze(model: keras.Model, tuned: float) -> None:
 
 
 def load_keras(path: Path | str, what: str) -> keras.Model:
-    """Load a .keras file.
+    """Load a .keras file, or a small one of `train.compact`.
 
     Raises:
-        InputError: it is none; the message calls it `what`.
+        InputError: it is neither; the message calls it `what`.
     """
+    if Path(path).suffix == SUFFIX:
+        return read_compact(Path(path), what)
     try:
         return keras.saving.load_model(path, compile=False)
     except (ValueError, OSError) as error:

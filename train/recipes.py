@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from fer.errors import InputError
 
@@ -219,6 +219,17 @@ class Recipe:
                     "a phase that tunes other layers must have a `learning_rate`. "
                     f"Received: {after}"
                 )
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Self:
+        """Read a recipe from a record of `dataclasses.asdict` that went through JSON.
+
+        Raises:
+            TypeError: it is of another version.
+            InputError: it is impossible.
+        """
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+        return cls(**{**values, "phases": tuple(Phase(**each) for each in values["phases"])})
 
     @property
     def input_size(self) -> int:
