@@ -1,6 +1,10 @@
 """Picture files and bytes -> frames. A picture is measured before it is decoded."""
 
+import contextlib
 import io
+import mmap
+import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +18,10 @@ from fer.errors import ImageError
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
+    "MAX_SCANS",
     "MAX_SIDE_PX",
     "image_to_frame",
+    "measure_image",
     "picture_suffixes",
     "read_image",
 ]
@@ -26,6 +32,17 @@ MAX_PIXELS = 64_000_000
 MAX_SIDE_PX = 32_000
 # What cameras, phones and the web use. Pillow knows more, some through outside programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+
+# Each scan of a JPEG passes over the whole picture. libjpeg writes progressive files of 10 scans,
+# encoders that search for the smallest file about 20; a hostile file has hundreds of thousands.
+MAX_SCANS = 100
+
+_SCAN = b"\xff\xda"
+# A marker: 0xFF, repeated at will, and its code. 0xFF00 is a stuffed byte of the data of a scan;
+# 0xFF01 and 0xFFD0 to 0xFFD8 have no length. Source: ITU-T T.81, B.1.1.
+_MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
+_END = 0xD9
+_MULTI_SCAN_FORMATS = ("JPEG", "MPO")
 
 _BLOCK_ROWS = 256
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
@@ -43,6 +60,7 @@ def read_image(
     source: Path | str | bytes,
     max_pixels: int = MAX_PIXELS,
     formats: tuple[str, ...] = FORMATS,
+    max_scans: int = MAX_SCANS,
 ) -> NDArray[np.uint8]:
     """Read a picture as a frame.
 
@@ -53,13 +71,47 @@ def read_image(
         source: a path, or the bytes of a file.
         max_pixels: width times height allowed; checked before decoding.
         formats: Pillow's names of the file formats to accept.
+        max_scans: scans allowed in a JPEG; checked before decoding.
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ImageError: missing, no picture, broken or cut off, or too large.
+        ImageError: missing, no picture, broken or cut off, too large, or of too many scans.
     """
+    with _open(source, max_pixels, formats, max_scans) as image:
+        image.seek(0)
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        return image_to_frame(image)
+
+
+def measure_image(
+    source: Path | str | bytes,
+    max_pixels: int = MAX_PIXELS,
+    formats: tuple[str, ...] = FORMATS,
+    max_scans: int = MAX_SCANS,
+) -> tuple[int, int]:
+    """Return width and height of a picture in pixels, by its header; nothing is decoded.
+
+    Args:
+        source: as for `read_image`.
+        max_pixels: as for `read_image`.
+        formats: as for `read_image`.
+        max_scans: as for `read_image`.
+
+    Raises:
+        ImageError: as far as the header tells, as `read_image`.
+    """
+    with _open(source, max_pixels, formats, max_scans) as image:
+        return image.size
+
+
+@contextlib.contextmanager
+def _open(
+    source: Path | str | bytes, max_pixels: int, formats: tuple[str, ...], max_scans: int
+) -> Iterator[Image.Image]:
+    """Open a picture and check its limits; errors of the decoder become an `ImageError`."""
     name = "the picture" if isinstance(source, bytes) else Path(source).name
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -75,9 +127,9 @@ def read_image(
                     f"{name} must have sides of at most {MAX_SIDE_PX} pixels. "
                     f"Received: {width} x {height}"
                 )
-            image.seek(0)
-            image.load()
-            return image_to_frame(ImageOps.exif_transpose(image))
+            if image.format in _MULTI_SCAN_FORMATS and _has_more_scans(source, max_scans):
+                raise ImageError(f"{name} must have at most {max_scans} scans. Received: more")
+            yield image
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -98,6 +150,42 @@ def read_image(
         raise ImageError(f"{name} cannot be read, it may be cut off: {error}") from error
 
 
+def _has_more_scans(source: Path | str | bytes, limit: int) -> bool:
+    """Whether a JPEG has more than `limit` scans."""
+    if isinstance(source, bytes):
+        return _count_scans(source, limit) > limit
+    with (
+        Path(source).open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return _count_scans(content, limit) > limit
+
+
+def _count_scans(content: bytes | mmap.mmap, limit: int) -> int:
+    """Return the number of scans of a JPEG, or `limit` + 1 where there are more.
+
+    Only markers count: segments, such as a thumbnail in EXIF, are skipped by their length, and
+    the data of a scan has no 0xFFDA. Damaged files are followed as far as libjpeg follows them.
+    """
+    # Mostly there are few such bytes anywhere, which is known at once.
+    at, n_bytes = -1, 0
+    while n_bytes <= limit and (at := content.find(_SCAN, at + 1)) >= 0:
+        n_bytes += 1
+    if n_bytes <= limit:
+        return n_bytes
+    at, n_scans = 0, 0
+    while n_scans <= limit and (marker := _MARKER.search(content, at)):
+        code, at = marker[1][0], marker.end()
+        if code == _END:
+            break
+        n_scans += code == _SCAN[1]
+        length = int.from_bytes(content[at : at + 2], "big")
+        if length < 2:
+            break
+        at += length
+    return n_scans
+
+
 def image_to_frame(image: Image.Image) -> NDArray[np.uint8]:
     """A decoded Pillow image of any mode as a frame (H, W, 3) uint8 RGB."""
     if image.mode in _WIDE_MODES:
@@ -107,7 +195,8 @@ def image_to_frame(image: Image.Image) -> NDArray[np.uint8]:
         white = Image.new("RGB", rgba.size, "white")
         white.paste(rgba, mask=rgba.getchannel("A"))
         return np.array(white)
-    return np.array(image.convert("RGB"))
+    # Pillow would copy what is RGB already.
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:

@@ -135,6 +135,19 @@ def test_what_waited_too_long_is_not_worked_on():
     assert asyncio.run(story()) == (["a", "stale"], "c")
 
 
+def test_a_waiting_call_gives_up_by_its_own_clock():
+    async def story():
+        crowd = Crowd(patience_s=0.05)
+        first, second = crowd.come("a"), crowd.come("b")
+        told = await asyncio.wait_for(outcome(second), 10)  # while the first is still at work
+        still = not first.done()
+        third = crowd.come("c")
+        crowd.gate.set()
+        return told, still, await outcome(first), await outcome(third), crowd.served
+
+    assert asyncio.run(story()) == ("stale", True, "a", "c", ["a", "c"])
+
+
 def test_who_hangs_up_while_waiting_leaves_the_line():
     async def story():
         crowd = Crowd()

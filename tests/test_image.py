@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fer.errors import ImageError
-from fer.image import FORMATS, picture_suffixes, read_image
+from fer.image import FORMATS, MAX_SCANS, measure_image, picture_suffixes, read_image
 from tests.conftest import ROOT, noise
 
 
@@ -16,6 +16,13 @@ def encode(image, kind, **options):
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def many_scans(n_more, side_px=48):
+    """A progressive JPEG with the last of its ten scans so many times more."""
+    content = encode(Image.fromarray(noise(side_px, side_px)), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    return content[:last] + content[last:-2] * (n_more + 1) + content[-2:]
 
 
 def halves(mode, left, right):
@@ -179,3 +186,47 @@ def test_random_damage_ends_in_a_picture_or_an_image_error():
         except ImageError:
             outcomes.add("refused")
     assert outcomes == {3, "refused"}
+
+
+@pytest.mark.parametrize(("n_more", "max_scans"), [(91, MAX_SCANS), (400_000, MAX_SCANS), (1, 10)])
+@pytest.mark.parametrize("as_file", [False, True])
+@pytest.mark.parametrize("function", [read_image, measure_image])
+def test_a_jpeg_of_too_many_scans_is_refused(n_more, max_scans, as_file, function, tmp_path):
+    content = many_scans(n_more, 8)
+    source = tmp_path / "scans.jpg"
+    source.write_bytes(content)
+    with pytest.raises(ImageError, match=f"at most {max_scans} scans"):
+        function(source if as_file else content, max_scans=max_scans)
+
+
+@pytest.mark.parametrize(("n_more", "max_scans"), [(0, 10), (0, MAX_SCANS), (90, MAX_SCANS)])
+def test_a_jpeg_of_as_many_scans_as_allowed_is_read(n_more, max_scans, tmp_path):
+    content = many_scans(n_more)
+    (tmp_path / "scans.jpg").write_bytes(content)
+    frame = read_image(content, max_scans=max_scans)
+    assert frame.shape == (48, 48, 3)
+    assert (read_image(tmp_path / "scans.jpg", max_scans=max_scans) == frame).all()
+
+
+def test_what_only_looks_like_a_scan_is_none():
+    small = encode(Image.fromarray(noise(8, 8)), "JPEG", progressive=True)
+    exif = b"Exif\0\0" + b"\xff\xda" * 1000 + small
+    segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
+    whole = encode(Image.fromarray(noise(64, 64)), "JPEG", progressive=True)
+    # A thumbnail in front, and what follows the end of the picture, as in motion photos.
+    content = whole[:2] + segment + whole[2:] + b"\xff\xda" * 1000
+    assert (read_image(content, max_scans=10) == read_image(whole)).all()
+    with pytest.raises(ImageError, match="at most 9 scans"):
+        read_image(content, max_scans=9)
+    # Any number of 0xFF may stand before the code of a marker.
+    with pytest.raises(ImageError, match="scans"):
+        read_image(many_scans(120).replace(b"\xff\xda", b"\xff\xff\xff\xda"))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_a_picture_is_measured_by_its_header(kind, tmp_path):
+    content = encode(Image.fromarray(noise(30, 50)), kind)
+    (tmp_path / "picture").write_bytes(content)
+    assert measure_image(content) == measure_image(tmp_path / "picture") == (50, 30)
+    with pytest.raises(ImageError, match="megapixels"):
+        measure_image(content, max_pixels=1499)

@@ -20,6 +20,7 @@ from fer.web import live
 from fer.web.live import make_live_frame
 from fer.web.requests import MAX_CHARS, decode_frame
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, noise
+from tests.test_image import many_scans
 
 
 def encoded(frame, kind="JPEG", head="data:image/jpeg;base64,"):
@@ -183,15 +184,6 @@ def bomb():
     return content[:at] + b"\xff\xdc\xff\xdc" + content[at + 4 :]
 
 
-def many_scans():
-    """A progressive JPEG with one of its scans a thousand times."""
-    buffer = io.BytesIO()
-    Image.fromarray(noise(48, 64)).save(buffer, "JPEG", progressive=True)
-    content = buffer.getvalue()
-    last = content.rindex(b"\xff\xda")
-    return content[:last] + content[last:-2] * 1000 + content[-2:]
-
-
 def hostile_calls(visitor, client):
     """Endless: functions that send one broken, empty, huge or hostile request each."""
     good = encoded(noise(24, 32))
@@ -206,7 +198,7 @@ def hostile_calls(visitor, client):
     bodies = [
         *(data for data in BROKEN if len(str(data)) < 600_000),
         *(as_url(content) for content in (b"", whole[:50], whole[:-400], bomb(), whole[::-1])),
-        as_url(many_scans()),
+        as_url(many_scans(1000)),
         *(good | {"state": state} for state in (0, "x", [deep[:900]], {"tracks": []})),
         *(good | {"time_s": time_s} for time_s in ("\n", [], {}, 10**30)),
         good | {"visitor": {"a": 1}, "state": "forged\nERROR root: line"},

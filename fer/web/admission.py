@@ -128,7 +128,7 @@ class Admission(Generic[T]):
     Args:
         n_at_work: calls at a time, each in a thread.
         max_waiting: places in the line; beyond it a call is refused as busy.
-        patience_s: a call that waited longer is refused as stale when its turn comes.
+        patience_s: a call that has waited so long is refused as stale, then and there.
         max_a_host: of those places, under however many names; half of them when None. Programs
             on the same machine may have all.
         by_host: hosts are served in turn, so that one which asks much holds up nobody else.
@@ -216,13 +216,17 @@ class Admission(Generic[T]):
         if older is not None:
             older.refuse("stale")
         try:
-            await place.called.wait()
+            with anyio.move_on_after(self._patience_s):
+                await place.called.wait()
         except BaseException:  # the visitor hung up
             if self._waiting.get(visitor) is place:
                 del self._waiting[visitor]
             elif place.refusal is None:
                 self._call_next()
             raise
+        if self._waiting.get(visitor) is place:  # its time is over, and nobody has called it
+            del self._waiting[visitor]
+            place.refuse("stale")
         if place.refusal is not None:
             raise place.refusal
 
@@ -235,13 +239,10 @@ class Admission(Generic[T]):
         return next(others, first)
 
     def _call_next(self) -> None:
-        while self._waiting:
-            place = self._waiting.pop(self._next())
-            if time.monotonic() - place.since <= self._patience_s:
-                place.called.set()
-                return
-            place.refuse("stale")
-        self._n_free += 1
+        if self._waiting:
+            self._waiting.pop(self._next()).called.set()
+        else:
+            self._n_free += 1
 
 
 _END: Any = object()
