@@ -161,10 +161,11 @@ def test_lessons_of_another_run_are_refused(tmp_path, source):
     config = config_of(made, source)
     teach(made, tmp_path / "teacher.keras", source, out, config)
     material = load_material(made, source, config)
+    other = replace(material.train, sha256="other")
     with pytest.raises(InputError, match="others, by views"):
         Lessons.open([out], replace(made, rotation=0.2), material)
     with pytest.raises(InputError, match="others, by images_sha256"):
-        Lessons.open([out], made, replace(material, sha256="other"))
+        Lessons.open([out], made, replace(material, train=other))
     (out / "1-001.npy").unlink()
     with pytest.raises(InputError, match="Missing: 1"):
         Lessons.open([out], made, material)

@@ -92,6 +92,10 @@ def fit(
         bool,
         typer.Option(help="Leave out training images that validation or test has a copy of."),
     ] = False,
+    extra: Annotated[
+        Path | None,
+        typer.Option(help="Folder of more training pictures, faces in a folder a class. [none]"),
+    ] = None,
     data_parallel: Annotated[
         bool, typer.Option(help="Share each batch among all devices (JAX).")
     ] = False,
@@ -106,6 +110,8 @@ def fit(
     chosen = get_recipe(recipe)
     if drop_twins:
         chosen = replace(chosen, name=chosen.name + NO_TWINS, drop_twins=True)
+    if extra is not None:
+        chosen = replace(chosen, extra=str(extra))
     if backbone is not None:
         chosen = with_backbone(chosen, backbone)
     run = out or Path("runs") / chosen.name
@@ -117,6 +123,7 @@ def fit(
     # Without the folders of this machine.
     words = ["python -m train fit", recipe, *(["--drop-twins"] if drop_twins else [])]
     words += [f"--backbone {backbone}"] if backbone else []
+    words += [f"--extra {extra.name}"] if extra else []
     words += [f"--init {Path(init).name}"] if init else []
     words += [f"--teacher {Path(name).name}" for name in teacher or ()]
     words += ["--data-parallel"] if data_parallel else []
@@ -146,6 +153,21 @@ def fit(
     typer.echo(f"wrote {folder}: temperature {config.temperature}")
 
 
+@app.command()
+def faces(
+    target: Annotated[Path, typer.Argument(help="Folder to write.")],
+    number: Annotated[int, typer.Option(help="How many.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 0,
+) -> None:
+    """Render faces to learn from, a folder a class (needs requirements-render.txt).
+
+    The same command goes on where it was stopped. `crop TARGET FACES` frames them as photographs.
+    """
+    from train.faces import render_faces
+
+    render_faces(target, number, seed)
+
+
 @app.command(name="teach")
 def teach_command(
     recipe: Annotated[str, typer.Argument(help="The pupil's recipe.")],
@@ -154,6 +176,7 @@ def teach_command(
     out: Annotated[
         Path | None, typer.Option(help="Folder for a folder a teacher. [runs/RECIPE-lessons]")
     ] = None,
+    extra: Annotated[Path | None, typer.Option(help="As for `fit`. [none]")] = None,
 ) -> None:
     """Write what each TEACHER says of all views of RECIPE, for `fit --teacher OUT/NAME`.
 
@@ -164,7 +187,8 @@ def teach_command(
 
     target = out or Path("runs") / f"{recipe}-lessons"
     files = [_checkpoint(name) for name in teacher]
-    for name, accuracy in teach_all(get_recipe(recipe), files, _dataset(dataset), target).items():
+    pupil = replace(get_recipe(recipe), extra="" if extra is None else str(extra))
+    for name, accuracy in teach_all(pupil, files, _dataset(dataset), target).items():
         typer.echo(f"{100 * accuracy:6.2f} %  {name}")
 
 

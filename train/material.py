@@ -2,12 +2,16 @@
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import InputError
+from fer.image import read_image
+from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 from train.data import VOTE_CLASSES, Split, dataset_name, load_class_names, load_split
 from train.losses import joined_targets, repeats
@@ -40,8 +44,8 @@ class Material:
 
     @property
     def chosen_sha256(self) -> str:
-        """Digest of the training split and of the labels of the images chosen of both splits."""
-        digest = hashlib.sha256(self.sha256.encode())
+        """Digest of all that is trained on and of the labels that selection looks at."""
+        digest = hashlib.sha256(self.train.sha256.encode())
         for split in (self.train, self.validation):
             digest.update(split.labels.tobytes())
         return digest.hexdigest()
@@ -87,6 +91,49 @@ def _chosen(recipe: Recipe, train: Split) -> np.ndarray:
     return index
 
 
+def _with_extra(train: Split, folder: Path, config: ModelConfig) -> Split:
+    """Append the pictures of `folder`, of which nobody has voted.
+
+    Raises:
+        InputError: it is no folder of folders that are called as classes, or a file in one is no
+            picture.
+    """
+    names = (
+        sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
+    )
+    if not names or set(names) - set(config.class_names):
+        raise InputError(
+            f"{folder} must have a folder for each class, named among {config.class_names}. "
+            f"Received: {names}"
+        )
+    images, labels, digest = [], [], hashlib.sha256(train.sha256.encode())
+    for name in names:
+        for path in sorted((folder / name).iterdir()):
+            pixels = read_image(path)
+            digest.update(pixels.tobytes())
+            images.append(to_model_input([pixels], config)[0])
+            labels.append(config.class_names.index(name))
+    n = len(images)
+    if not n:
+        raise InputError(f"{folder} must have pictures in its folders. Received: none")
+
+    def extended(column: NDArray[Any] | None, value: float) -> NDArray[Any] | None:
+        if column is None:
+            return None
+        return np.concatenate([column, np.full((n, *column.shape[1:]), value, column.dtype)])
+
+    return replace(
+        train,
+        images=np.concatenate([train.images, np.stack(images)]),
+        labels=np.concatenate([train.labels, np.array(labels, train.labels.dtype)]),
+        twin=extended(train.twin, False),
+        votes=extended(train.votes, 0),
+        majority=extended(train.majority, -1),
+        shares=extended(train.shares, 0),
+        sha256=digest.hexdigest(),
+    )
+
+
 def load_material(recipe: Recipe, dataset: str, config: ModelConfig) -> Material:
     """Load what `recipe` trains on and is selected by.
 
@@ -115,9 +162,10 @@ def load_material(recipe: Recipe, dataset: str, config: ModelConfig) -> Material
         )
     if (recipe.ferplus or recipe.clean or recipe.votes) and train.votes is None:
         log.warning("%s has no FER+ votes: the labels alone count", dataset)
+    shown = train.rows(kept[repeats(train.labels[kept], recipe.balance, recipe.seed)])
     return Material(
         config,
-        train.rows(kept[repeats(train.labels[kept], recipe.balance, recipe.seed)]),
+        _with_extra(shown, Path(recipe.extra), config) if recipe.extra else shown,
         validation.rows(fresh),
         np.random.default_rng(recipe.seed).permutation(train.images[kept]),
         train.sha256,

@@ -99,6 +99,8 @@ class Recipe:
             too. All where there are none.
         images_per_class: at most so many training images of each class, drawn at random;
             None for all.
+        extra: folder of more training pictures, cropped faces in a folder a class, which are
+            shown as often as the others; "" for none.
         clean: leave out training images whose label none of FER+'s ten voters gave, where
             the data set has their votes.
         drop_twins: leave out training images of which validation or test has a copy.
@@ -153,6 +155,7 @@ class Recipe:
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     classes: tuple[str, ...] = ()
     images_per_class: int | None = None
+    extra: str = ""
     clean: bool = False
     drop_twins: bool = False
     balance: float = 0.25

@@ -165,12 +165,14 @@ class Actor:
         expression: one of `VIVID_EXPRESSIONS`.
         strength: of the expression, in [0, 1].
         place: where the middle of the eyes is, dm.
+        action_units: the strength of each, in the place of those of the expression.
     """
 
     person: Person
     expression: str
     strength: float = 1.0
     place: tuple[float, float, float] = (0, 0, 0)
+    action_units: Mapping[int, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +187,11 @@ class Camera:
         distance_dm: from z = 0.
         light: strength of all lamps; less keeps light skin from white.
         samples: rays a pixel, a square number.
+        yaw_deg: by how much it stands to the person's left.
+        pitch_deg: by how much it looks down.
+        lamps_deg: by how much the lamps are turned about the person, to the left.
+        lamps_away: factor on how far the lamps are, and how large. From 1.7 on none of them gets
+            between camera and person, however it is turned.
     """
 
     width: int
@@ -194,6 +201,10 @@ class Camera:
     distance_dm: float = 10
     light: float = 1.0
     samples: int = 64
+    yaw_deg: float = 0.0
+    pitch_deg: float = 0.0
+    lamps_deg: float = 0.0
+    lamps_away: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -516,16 +527,19 @@ def _studio(camera: Camera) -> dict[str, Any]:
     away = camera.distance_dm / 10
 
     def lamp(position: list[float], half_side: float, radiance: float) -> dict[str, Any]:
-        from_here = [away * value for value in position]
+        far = away * camera.lamps_away
+        from_here = Transform().rotate([0, 1, 0], camera.lamps_deg).scale(far) @ position
         place = Transform().look_at(from_here, [0, -0.2, 0], [0, 1, 0])
         light = {"type": "area", "radiance": {"type": "rgb", "value": camera.light * radiance}}
         return {
             "type": "rectangle",
-            "to_world": place @ Transform().scale(away * half_side),
+            "to_world": place @ Transform().scale(far * half_side),
             "emitter": light,
         }
 
-    eye, there = ([0, camera.height_dm, z] for z in (camera.distance_dm, 0))
+    there = [0, camera.height_dm, 0]
+    turn = Transform().rotate([0, 1, 0], camera.yaw_deg).rotate([1, 0, 0], -camera.pitch_deg)
+    eye = Transform().translate(there) @ turn @ [0, 0, camera.distance_dm]
     return {
         "type": "scene",
         "integrator": {"type": "path", "max_depth": 2},
@@ -572,7 +586,9 @@ def render_scene(actors: Sequence[Actor], camera: Camera) -> Image.Image:
     for i, actor in enumerate(actors):
         who = actor.person
         xyz = _shape(who.sex, who.age, who.traits)
-        xyz += actor.strength * _movement(VIVID_EXPRESSIONS[actor.expression])
+        units = actor.action_units
+        units = VIVID_EXPRESSIONS[actor.expression] if units is None else units
+        xyz += actor.strength * _movement(units)
         shirt = None if who.shirt is None else _linear(who.shirt)
         colors = _skin_colors(who.skin, "figure", _linear(who.hair), shirt)
         head = _head(xyz, "figure", colors, shirt is not None, actor.place)
