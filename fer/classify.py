@@ -1,7 +1,7 @@
 """Classifier: face crops -> calibrated probabilities. LiteRT serves; Keras is the reference."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 from fer.errors import ConfigError
 from fer.pool import Pool
 from fer.preprocess import to_model_input
-from fer.types import ModelConfig
+from fer.types import HEADS, Decision, ModelConfig
 
 __all__ = [
     "Classifier",
     "LiteRTNetwork",
+    "Logits",
     "Network",
+    "decide",
     "keras_network",
     "litert_network",
     "softmax",
 ]
 
-Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""(n, s, s, c) float32 in [0, 255] -> logits (n, k) float32. Scaling is inside."""
+Logits = NDArray[np.float32] | Mapping[str, NDArray[np.float32]]
+"""(n, k) float32 of the labels, or of each head by the names of `fer.types.HEADS`."""
+Network = Callable[[NDArray[np.float32]], Logits]
+"""(n, s, s, c) float32 in [0, 255] -> logits. Scaling is inside."""
 
 _MAX_BATCH = 32
 
@@ -33,6 +37,16 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     scaled = logits.astype(np.float64) / temperature
     exp = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return np.asarray(exp / exp.sum(axis=1, keepdims=True), np.float32)
+
+
+def decide(logits: NDArray[np.float32], decision: Decision) -> NDArray[np.float32]:
+    """Return the probabilities (n, k) float32 of a head's logits (n, k), as `decision` says."""
+    return softmax(logits + np.array(decision.bias, np.float32), decision.temperature)
+
+
+def _by_head(logits: Logits) -> dict[str, NDArray[np.float32]]:
+    """The logits of each head by its name; a single output is that of the labels."""
+    return dict(logits) if isinstance(logits, Mapping) else {HEADS[0]: logits}
 
 
 class Classifier:
@@ -51,14 +65,19 @@ class Classifier:
         self.config = config
         blank = np.zeros((1, config.input_size, config.input_size, config.channels), np.float32)
         try:
-            shape = network(blank).shape
+            found = {name: logits.shape for name, logits in _by_head(network(blank)).items()}
         except (ValueError, RuntimeError) as error:
             raise ConfigError(f"the network must take {blank.shape}. Received: {error}") from error
-        if shape != (1, len(config.class_names)):
-            raise ConfigError(
-                f"the network must give {len(config.class_names)} logits, one for each of "
-                f"class_names. Received: shape {shape}"
-            )
+        heads = {name: config.head(name) for name in config.heads or HEADS[:1]}
+        for name, head in heads.items():
+            if found.get(name) != (1, len(head.class_names)):
+                raise ConfigError(
+                    f"the network must give {len(head.class_names)} logits, one for each of "
+                    f"class_names of {name}. Received: shape {found.get(name)}"
+                )
+        self._sizes = {name: shape[1] for name, shape in found.items()}
+        self._served = config.served
+        self._bias = np.array(self._served.bias, np.float32)
 
     def __call__(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """Probabilities of the classes for each crop.
@@ -72,14 +91,75 @@ class Classifier:
         Raises:
             InputError: a crop is not uint8 (h, w, 3).
         """
-        return softmax(self.logits(to_model_input(crops, self.config)), self.config.temperature)
+        return self.probs(to_model_input(crops, self.config))
+
+    def with_votes(
+        self, crops: Sequence[NDArray[np.uint8]]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return what a call returns, and how ten people would vote, from one run of the network.
+
+        Args:
+            crops: n RGB crops (h, w, 3) uint8 of any size, framed as `fer.crop` does.
+
+        Returns:
+            (n, k) float32, as for a call, and (n, v) float32 shares of the votes, rows sum to 1,
+            columns as `config.vote_names`.
+
+        Raises:
+            InputError: a crop is not uint8 (h, w, 3).
+            ConfigError: the network has no head for votes.
+        """
+        votes = self.config.head("votes").decisions["dataset"]
+        logits = self.head_logits(to_model_input(crops, self.config))
+        return decide(logits["labels"], self._served), decide(logits["votes"], votes)
+
+    def probs(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the probabilities (n, k) of preprocessed input (n, s, s, c) in 0..255."""
+        return softmax(self.logits(batch), self._served.temperature)
 
     def logits(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Logits (n, k) of preprocessed input (n, s, s, c) in 0..255."""
-        parts = [np.zeros((0, len(self.config.class_names)), np.float32)]
+        """Return the labels' logits (n, k) of preprocessed input (n, s, s, c) in 0..255.
+
+        The bias of the served decision is added; `config.temperature` makes probabilities of them.
+        """
+        return self.head_logits(batch)["labels"] + self._bias
+
+    def head_logits(self, batch: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """Return the logits (n, k) of every head of the network, as it gives them.
+
+        Args:
+            batch: preprocessed input (n, s, s, c) in 0..255.
+
+        Returns:
+            By the names of `fer.types.HEADS`, whether `config` knows the head or not.
+        """
+        parts = [{name: np.zeros((0, size), np.float32) for name, size in self._sizes.items()}]
         for start in range(0, len(batch), _MAX_BATCH):
-            parts.append(self.network(batch[start : start + _MAX_BATCH].astype(np.float32)))
-        return np.concatenate(parts)
+            pixels = batch[start : start + _MAX_BATCH].astype(np.float32)
+            parts.append(_by_head(self.network(pixels)))
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._sizes}
+
+
+def _output_indices(interpreter: Any) -> dict[str, int]:
+    """The tensor of each head in a LiteRT interpreter, by its name.
+
+    A model with one output is one with labels alone, whatever that output is called. The order of
+    several says nothing, so they must have names.
+
+    Raises:
+        ConfigError: the model has other outputs.
+    """
+    outputs = interpreter.get_output_details()
+    if len(outputs) == 1:
+        return {HEADS[0]: outputs[0]["index"]}
+    runner = interpreter.get_signature_runner()
+    found = {name: each["index"] for name, each in runner.get_output_details().items()}
+    del runner  # while it lives, the interpreter cannot be resized
+    if set(found) != set(HEADS):
+        raise ConfigError(
+            f"the LiteRT model must have one output or {HEADS}. Received: {sorted(found)}"
+        )
+    return {name: found[name] for name in HEADS}
 
 
 class _Interpreter:
@@ -91,18 +171,15 @@ class _Interpreter:
         try:
             self._interpreter = Interpreter(model_content=model, num_threads=n_threads)
             inputs = self._interpreter.get_input_details()
-            outputs = self._interpreter.get_output_details()
+            self._outputs = _output_indices(self._interpreter)
         except (ValueError, RuntimeError) as error:
             raise ConfigError(f"the file must be a LiteRT model. Received: {error}") from error
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise ConfigError(
-                "the LiteRT model must have one input and one output. "
-                f"Received: {len(inputs)} and {len(outputs)}"
-            )
-        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        if len(inputs) != 1:
+            raise ConfigError(f"the LiteRT model must have one input. Received: {len(inputs)}")
+        self._input = inputs[0]["index"]
         self._n_rows = 0
 
-    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def __call__(self, pixels: NDArray[np.float32]) -> Logits:
         if self._n_rows != len(pixels):
             self._n_rows = 0  # until both calls succeeded
             self._interpreter.resize_tensor_input(self._input, pixels.shape, strict=True)
@@ -110,7 +187,11 @@ class _Interpreter:
             self._n_rows = len(pixels)
         self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._output), np.float32)
+        logits = {
+            name: np.asarray(self._interpreter.get_tensor(index), np.float32)
+            for name, index in self._outputs.items()
+        }
+        return logits if len(logits) > 1 else logits[HEADS[0]]
 
 
 class _MapInterpreter:
@@ -126,9 +207,9 @@ class _MapInterpreter:
             experimental_preserve_all_tensors=True,
             num_threads=1,
         )
+        self._output = _output_indices(self._interpreter)[HEADS[0]]
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]["index"]
         makers = {
             index: (op["op_name"], list(op["inputs"]))
             for op in self._interpreter._get_ops_details()
@@ -170,7 +251,7 @@ class LiteRTNetwork:
         n_threads: of one call.
 
     Raises:
-        ConfigError: the bytes are no LiteRT model with one input and one output.
+        ConfigError: the bytes are no LiteRT model with one input, and one output or `HEADS`.
     """
 
     def __init__(self, model: bytes, n_threads: int = 1) -> None:
@@ -181,13 +262,13 @@ class LiteRTNetwork:
     def _map_pool(self) -> Pool[_MapInterpreter]:
         return Pool(lambda: _MapInterpreter(self._model))
 
-    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (n, k) float32; see `Network`."""
+    def __call__(self, pixels: NDArray[np.float32]) -> Logits:
+        """Return the logits; see `Network`."""
         with self._pool.lend() as interpreter:
             return interpreter(pixels)
 
     def class_maps(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What each place of the last feature map adds to the logits, bias included.
+        """What each place of the last feature map adds to the labels' logits, bias included.
 
         Args:
             pixels: one picture (s, s, c) float32 in [0, 255].
@@ -210,7 +291,7 @@ def litert_network(model: bytes, n_threads: int = 1) -> LiteRTNetwork:
     """A network from the bytes of a .tflite file, run by LiteRT; safe for several threads.
 
     Raises:
-        ConfigError: the bytes are no LiteRT model with one input and one output.
+        ConfigError: the bytes are no LiteRT model with one input, and one output or `HEADS`.
     """
     return LiteRTNetwork(model, n_threads)
 
@@ -228,7 +309,13 @@ def keras_network(path: Path | str) -> Network:
     except (ValueError, OSError) as error:
         raise ConfigError(f"the file must be a Keras model. Received: {error}") from error
 
-    def network(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(keras.ops.convert_to_numpy(model(pixels, training=False)), np.float32)
+    def read(tensor: Any) -> NDArray[np.float32]:
+        return np.asarray(keras.ops.convert_to_numpy(tensor), np.float32)
+
+    def network(pixels: NDArray[np.float32]) -> Logits:
+        found = model(pixels, training=False)
+        if isinstance(found, Mapping):
+            return {name: read(tensor) for name, tensor in found.items()}
+        return read(found)
 
     return network

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer.classify import Classifier, LiteRTNetwork, softmax
+from fer.classify import Classifier, LiteRTNetwork
 from fer.errors import ConfigError, InputError
 from fer.preprocess import to_model_input
 from fer.types import check_frame
@@ -64,7 +64,7 @@ def explain(
         raise InputError(f"`class_index` must be 0..{n_classes - 1}. Received: {class_index}")
     height, width = check_frame(crop).shape[:2]
     pixels = to_model_input([crop], classifier.config)[0]
-    probs = softmax(classifier.logits(pixels[None]), classifier.config.temperature)[0]
+    probs = classifier.probs(pixels[None])[0]
     index = int(probs.argmax()) if class_index is None else class_index
     if method == "occlusion":
         grid = _occlusion(classifier, pixels, index, float(probs[index]))
@@ -86,7 +86,7 @@ def _occlusion(
     for i, batch in enumerate(covered):
         row, column = divmod(i, _N_PLACES)
         batch[starts[row] : stops[row], starts[column] : stops[column]] = round(pixels.mean())
-    probs = softmax(classifier.logits(covered), classifier.config.temperature)[:, index]
+    probs = classifier.probs(covered)[:, index]
     return (prob - probs).reshape(_N_PLACES, _N_PLACES)
 
 

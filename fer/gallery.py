@@ -10,7 +10,6 @@ what is shown and in which order, and for each recipe a folder with `fer.json` a
 import dataclasses
 import hashlib
 import logging
-import math
 import os
 import re
 import threading
@@ -27,7 +26,7 @@ from numpy.typing import NDArray
 from fer.classify import Classifier, litert_network
 from fer.errors import ConfigError, FerError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER, fetch, load_classifier
-from fer.types import CONFIG_NAME, FrameResult, ModelConfig, parse_json
+from fer.types import CONFIG_NAME, FrameResult, ModelConfig, is_number, parse_json
 
 __all__ = [
     "GALLERY_FOLDER",
@@ -90,19 +89,12 @@ class Entry:
             raise ConfigError(
                 f"`recipe` must be letters, digits, '.', '_' and '-'. Received: {self.recipe!r}"
             )
-        if self.top1 is not None and not (_is_number(self.top1) and 0 <= self.top1 <= 100):
+        if self.top1 is not None and not is_number(self.top1, 0, 100):
             raise ConfigError(f"`top1` must be 0..100 or null. Received: {self.top1!r}")
-        if not (_is_number(self.n_classes) and isinstance(self.n_classes, int)) or (
-            self.n_classes < 2
-        ):
+        if not (is_number(self.n_classes, 2) and isinstance(self.n_classes, int)):
             raise ConfigError(f"`n_classes` must be 2 or more. Received: {self.n_classes!r}")
         if not (isinstance(self.sha256, str) and _SHA256.fullmatch(self.sha256)):
             raise ConfigError(f"`sha256` must be 64 digits of 0-9a-f. Received: {self.sha256!r}")
-
-
-def _is_number(value: object) -> bool:
-    known = isinstance(value, int | float) and not isinstance(value, bool)
-    return known and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def read_table(text: str | bytes) -> tuple[Entry, ...]:

@@ -9,6 +9,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -202,19 +203,31 @@ def _check_hash(config: ModelConfig, name: str, received: str, where: object) ->
         raise ConfigError(f"{name} of {where} must have sha256 {expected}. Received: {received}")
 
 
-def load_classifier(repo_id: str | None = None, revision: str | None = None) -> Classifier:
+def load_classifier(
+    repo_id: str | None = None, revision: str | None = None, decision: str | None = None
+) -> Classifier:
     """The classifier of a Hub repository or a folder, or the bundled one.
 
     Args:
         repo_id: "user/name" or a local folder, with `fer.json` and `model.tflite`; the
             bundled weights when None.
         revision: commit, branch or tag of a repository.
+        decision: "balanced" (all classes are equally common) or "dataset" (they are as common as
+            in the training data); the one that `fer.json` names when None. Networks with one
+            head have "dataset" alone.
 
     Raises:
         HubError: the repository was asked for and cannot be had.
-        ConfigError: what came is not usable.
+        ConfigError: what came is not usable, or has no such decision.
         InputError: neither a folder nor a name, or a revision without a repository.
     """
+    classifier = _load(repo_id, revision)
+    if decision is None:
+        return classifier
+    return Classifier(classifier.network, replace(classifier.config, decision=decision))
+
+
+def _load(repo_id: str | None, revision: str | None) -> Classifier:
     folder = WEIGHTS_FOLDER if repo_id is None else Path(repo_id)
     if repo_id is None or folder.is_dir():
         if revision is not None:

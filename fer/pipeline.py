@@ -33,30 +33,54 @@ class Pipeline:
     Args:
         detector: frame -> Faces.
         classifier: crops -> probabilities; its config says how faces are cropped.
+        votes: give `faces.votes`, too: how the votes of ten people would be shared among
+            `FrameResult.vote_names`.
+
+    Raises:
+        ConfigError: `votes`, and the network has no head for them.
     """
 
-    def __init__(self, detector: Detector, classifier: Classifier) -> None:
+    def __init__(self, detector: Detector, classifier: Classifier, votes: bool = False) -> None:
+        if votes:
+            classifier.config.head("votes")  # raises where there is none
         self.detector = detector
         self.classifier = classifier
+        self.votes = votes
 
     @classmethod
-    def default(cls) -> Self:
-        """The bundled weights and the best face detector that can be had."""
-        return cls(load_detector(), load_classifier())
+    def default(cls, votes: bool = False, decision: str | None = None) -> Self:
+        """Return a pipeline of the bundled weights and the best available face detector.
+
+        Args:
+            votes: see `Pipeline`.
+            decision: see `fer.hub.load_classifier`.
+
+        Raises:
+            ConfigError: the weights have no head for votes, or no such decision.
+        """
+        return cls(load_detector(), load_classifier(decision=decision), votes)
 
     @classmethod
-    def from_hub(cls, repo_id: str, revision: str | None = None) -> Self:
-        """The weights of a Hub repository and the best face detector that can be had.
+    def from_hub(
+        cls,
+        repo_id: str,
+        revision: str | None = None,
+        votes: bool = False,
+        decision: str | None = None,
+    ) -> Self:
+        """Return a pipeline of a Hub repository's weights and the best available face detector.
 
         Args:
             repo_id: "user/name", or a folder that `python -m train` wrote.
             revision: commit, branch or tag of the repository.
+            votes: see `Pipeline`.
+            decision: see `fer.hub.load_classifier`.
 
         Raises:
-            HubError: the repository cannot be had.
-            ConfigError: what came is not usable.
+            HubError: the repository is unavailable.
+            ConfigError: what came is not usable, or has no head for votes, or no such decision.
         """
-        return cls(load_detector(), load_classifier(repo_id, revision))
+        return cls(load_detector(), load_classifier(repo_id, revision, decision), votes)
 
     def __call__(self, frame: NDArray[np.uint8]) -> FrameResult:
         """Analyse one frame.
@@ -65,7 +89,7 @@ class Pipeline:
             frame: (H, W, 3) uint8 RGB.
 
         Returns:
-            All faces with `probs`; none is normal.
+            All faces with `probs`, and with `votes` where the pipeline gives them; none is normal.
 
         Raises:
             InputError: `frame` is no frame.
@@ -80,21 +104,26 @@ class Pipeline:
         marks.append(time.perf_counter())
         crops = crop_faces(image, faces, config)
         marks.append(time.perf_counter())
-        probs = self.classifier(crops)
+        probs, votes = (
+            self.classifier.with_votes(crops) if self.votes else (self.classifier(crops), None)
+        )
         marks.append(time.perf_counter())
         spent = [1000 * (after - before) for before, after in itertools.pairwise(marks)]
         return FrameResult(
-            faces=faces.with_probs(probs),
+            faces=faces.with_probs(probs, votes),
             class_names=config.class_names,
             frame_size=(image.shape[1], image.shape[0]),
             uncertain_below=config.uncertain_below,
             timing_ms=dict(zip(("detect", "crop", "classify"), spent, strict=True)),
+            vote_names=config.vote_names if self.votes else (),
         )
 
     def track(
         self, frame: NDArray[np.uint8], state: TrackState | None, time_s: float
     ) -> tuple[TrackState, FrameResult]:
         """Analyse one frame of a stream: ids that stay, probabilities smoothed over time.
+
+        Votes are those of the frame alone, not smoothed.
 
         Args:
             frame: (H, W, 3) uint8 RGB.

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fer.errors import InputError
 from fer.types import FrameResult
 
@@ -15,7 +18,8 @@ def to_dict(result: FrameResult) -> dict[str, Any]:
         `frame` {width, height} in pixels; `class_names`; `faces`, best detected first,
         each with `track_id` (None in a single picture), `box_xyxy` in frame pixels,
         `score`, `landmarks` [[x, y] x 5] or None, `label`, `uncertain`, `probs` {class:
-        probability}; `timing_ms` {stage: ms}.
+        probability}; `timing_ms` {stage: ms}. With votes each face has `votes` {class: share}
+        as well, and `vote_names` follows `class_names`.
 
     Raises:
         InputError: the faces have not been classified.
@@ -35,18 +39,22 @@ def to_dict(result: FrameResult) -> dict[str, Any]:
                 else [[round(float(v), 1) for v in point] for point in faces.landmarks[i]],
                 "label": label,
                 "uncertain": result.uncertain[i],
-                "probs": {
-                    name: round(float(p), 4)
-                    for name, p in zip(result.class_names, row, strict=True)
-                },
+                "probs": _named(result.class_names, row),
             }
         )
+        if faces.votes is not None:
+            rows[-1]["votes"] = _named(result.vote_names, faces.votes[i])
     return {
         "frame": {"width": result.frame_size[0], "height": result.frame_size[1]},
         "class_names": list(result.class_names),
+        **({} if faces.votes is None else {"vote_names": list(result.vote_names)}),
         "faces": rows,
         "timing_ms": {stage: round(ms, 2) for stage, ms in result.timing_ms.items()},
     }
+
+
+def _named(names: tuple[str, ...], shares: NDArray[np.float32]) -> dict[str, float]:
+    return {name: round(float(share), 4) for name, share in zip(names, shares, strict=True)}
 
 
 def to_rows(result: FrameResult) -> list[dict[str, Any]]:

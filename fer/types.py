@@ -1,8 +1,9 @@
 """The types that travel through the pipeline. numpy only."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,10 +12,27 @@ from numpy.typing import NDArray
 
 from fer.errors import ConfigError, InputError
 
-__all__ = ["Faces", "FrameResult", "ModelConfig", "check_frame", "parse_json"]
+__all__ = [
+    "DECISIONS",
+    "HEADS",
+    "Decision",
+    "Faces",
+    "FrameResult",
+    "Head",
+    "ModelConfig",
+    "check_frame",
+    "is_number",
+    "parse_json",
+]
 
 CONFIG_NAME = "fer.json"
+# The first version has one head and one decision; the second names them.
 CONFIG_VERSION = 1
+HEADS_VERSION = 2
+# The outputs of a network with two heads, by name and in order.
+HEADS = ("labels", "votes")
+# Which shares of the classes the answers assume: all the same, or those of the data set.
+DECISIONS = ("balanced", "dataset")
 
 
 def check_frame(frame: object) -> NDArray[np.uint8]:
@@ -80,6 +98,8 @@ class Faces:
             detector gives none.
         probs: (n, k) float32 calibrated class probabilities, rows sum to 1; None before
             classification.
+        votes: (n, v) float32 how the votes of ten people would be shared, rows sum to 1; None
+            unless requested.
         track_id: (n,) int64 identity across frames; None in a single picture.
 
     Raises:
@@ -91,6 +111,7 @@ class Faces:
     landmarks: NDArray[np.float32] | None = None
     probs: NDArray[np.float32] | None = None
     track_id: NDArray[np.int64] | None = None
+    votes: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         xyxy = _column("xyxy", self.xyxy, (-1, 4), np.float32)
@@ -105,11 +126,13 @@ class Faces:
         if self.landmarks is not None:
             points = _column("landmarks", self.landmarks, (n, 5, 2), np.float32)
             object.__setattr__(self, "landmarks", points)
-        if self.probs is not None:
-            probs = _column("probs", self.probs, (n, -1), np.float32)
-            if n and (probs.min() < 0 or np.abs(probs.sum(axis=1) - 1).max() > 1e-3):
-                raise InputError("`probs` rows must be non-negative and sum to 1")
-            object.__setattr__(self, "probs", probs)
+        for name in ("probs", "votes"):
+            if getattr(self, name) is None:
+                continue
+            shares = _column(name, getattr(self, name), (n, -1), np.float32)
+            if n and (shares.min() < 0 or np.abs(shares.sum(axis=1) - 1).max() > 1e-3):
+                raise InputError(f"`{name}` rows must be non-negative and sum to 1")
+            object.__setattr__(self, name, shares)
         if self.track_id is not None:
             ids = _column("track_id", self.track_id, (n,), np.int64)
             object.__setattr__(self, "track_id", ids)
@@ -137,11 +160,14 @@ class Faces:
             landmarks=pick(self.landmarks),
             probs=pick(self.probs),
             track_id=pick(self.track_id),
+            votes=pick(self.votes),
         )
 
-    def with_probs(self, probs: NDArray[np.float32]) -> "Faces":
-        """A copy with `probs` (n, k)."""
-        return replace(self, probs=probs)
+    def with_probs(
+        self, probs: NDArray[np.float32], votes: NDArray[np.float32] | None = None
+    ) -> "Faces":
+        """Return a copy with `probs` (n, k), and with `votes` (n, v) or without."""
+        return replace(self, probs=probs, votes=votes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +180,7 @@ class FrameResult:
         frame_size: (width, height) of the frame in pixels.
         uncertain_below: a face whose top probability is lower counts as uncertain.
         timing_ms: milliseconds spent in each stage, in order.
+        vote_names: the v names of the columns of `faces.votes`; none without votes.
     """
 
     faces: Faces
@@ -161,6 +188,7 @@ class FrameResult:
     frame_size: tuple[int, int]
     uncertain_below: float = 0.0
     timing_ms: Mapping[str, float] = field(default_factory=dict)
+    vote_names: tuple[str, ...] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -177,14 +205,141 @@ class FrameResult:
         return [bool(row.max() < self.uncertain_below) for row in self.faces.probs]
 
 
+def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Whether `value` is a finite number in [low, high], not a bool."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # An integer may be too large for a float, so `isfinite` is for floats only.
+    return low <= value <= high and (isinstance(value, int) or math.isfinite(value))
+
+
+def _check(checks: list[tuple[bool, str, object]]) -> None:
+    """Raise ConfigError for the first of `checks` (holds, expected, received) that fails."""
+    for holds, expected, received in checks:
+        if not holds:
+            raise ConfigError(f"{expected}. Received: {received!r}")
+
+
+def _temperature_check(value: object) -> tuple[bool, str, object]:
+    return is_number(value, 0.05, 20), "`temperature` must be 0.05..20", value
+
+
+def _names_check(names: tuple[str, ...]) -> tuple[bool, str, object]:
+    holds = (
+        len(names) >= 2
+        and all(isinstance(name, str) and name for name in names)
+        and len(set(names)) == len(names)
+    )
+    return holds, "`class_names` must be at least two different names", names
+
+
+def _tuple(name: str, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ConfigError(f"`{name}` must be a list. Received: {value!r}")
+    return tuple(value)
+
+
+def _from_dict(kind: type, value: object, where: str) -> Any:
+    """Build a dataclass `kind` from an object of JSON that has exactly its fields."""
+    expected = [item.name for item in fields(kind)]
+    if not isinstance(value, Mapping) or set(value) != set(expected):
+        received = sorted(value) if isinstance(value, Mapping) else value
+        raise ConfigError(f"{where} must be an object with {expected}. Received: {received!r}")
+    try:
+        return kind(**value)
+    except ConfigError as error:
+        raise ConfigError(f"{where} cannot be used: {error}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """How the logits (k,) of a head become probabilities: softmax((logits + bias) / temperature).
+
+    Attributes:
+        bias: k numbers to add, one a class.
+        temperature: to divide by, fitted on validation after the bias.
+
+    Raises:
+        ConfigError: a value is impossible.
+    """
+
+    bias: tuple[float, ...]
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bias", _tuple("bias", self.bias))
+        _check(
+            [
+                (
+                    all(is_number(value, -100, 100) for value in self.bias),
+                    "`bias` must be numbers -100..100",
+                    self.bias,
+                ),
+                _temperature_check(self.temperature),
+            ]
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """One output of a network.
+
+    Attributes:
+        class_names: the k class names in the order of its logits.
+        decisions: by the names of `DECISIONS`, as many as were fitted.
+
+    Raises:
+        ConfigError: a value is impossible.
+    """
+
+    class_names: tuple[str, ...]
+    decisions: Mapping[str, Decision]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", _tuple("class_names", self.class_names))
+        decisions = self.decisions
+        known = isinstance(decisions, Mapping) and decisions and set(decisions) <= set(DECISIONS)
+        _check(
+            [
+                _names_check(self.class_names),
+                (bool(known), f"`decisions` must be among {DECISIONS}", decisions),
+            ]
+        )
+        built = {
+            name: value
+            if isinstance(value, Decision)
+            else _from_dict(Decision, value, f"`decisions.{name}`")
+            for name, value in decisions.items()
+        }
+        for name, value in built.items():
+            if len(value.bias) != len(self.class_names):
+                raise ConfigError(
+                    f"`decisions.{name}.bias` must have {len(self.class_names)} numbers. "
+                    f"Received: {len(value.bias)}"
+                )
+        object.__setattr__(self, "decisions", built)
+
+
+def _stored_elsewhere(has_heads: bool) -> set[str]:
+    """The fields of `ModelConfig` that a file with or without `heads` does not have."""
+    return {"class_names", "temperature"} if has_heads else {"heads", "decision"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """What must be known to use a weight file; `fer.json` beside it.
 
-    This is the only place where the order of the class names is written down.
+    This is the only place where the order of the class names is written down. Version 1 of the
+    file is of a network with one head and has `class_names` and `temperature`. Version 2 has
+    `heads` and `decision` instead; here both versions have all four.
 
     Attributes:
-        class_names: the k class names in the order of the model's outputs.
+        class_names: the k class names in the order of the labels' logits. With `heads` they are
+            those of `heads["labels"]`, and need not be given.
+        heads: the outputs of the network by the names of `HEADS`, "labels" at least; none for a
+            network with one output, which is that of the labels. The votes' one decision is
+            "dataset".
+        decision: which of the decisions of the labels' head is served.
         input_size: side of the square model input in pixels.
         detail_size: side in pixels of the picture that a crop is reduced to before it is
             enlarged to `input_size`: a model trained on 48-pixel faces must not be shown
@@ -195,20 +350,23 @@ class ModelConfig:
         crop_margin: side of the square face crop divided by the longer side of the
             detector's box.
         align: whether crops are rolled upright when the detector gives landmarks.
-        temperature: logits are divided by this before softmax; fitted on validation.
+        temperature: logits are divided by this before softmax; fitted on validation. With
+            `heads` it is that of the served decision, and need not be given.
         uncertain_below: a top probability under this is shown as uncertain.
         recipe: the training recipe.
         dataset: the training data: a Hub repository and its commit, "user/name@commit", or
             the name of a local folder.
         dataset_sha256: digest of the decoded pixels and labels that were trained on.
         files: sha256 of each weight file by its name.
-        version: of this format.
+        version: of this format: 1, or 2 with `heads`.
 
     Raises:
         ConfigError: a value is impossible.
     """
 
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    heads: Mapping[str, Head] = field(default_factory=dict)
+    decision: str = "dataset"
     input_size: int = 96
     detail_size: int = 48
     stretch_percentile: float | None = None
@@ -224,53 +382,122 @@ class ModelConfig:
     version: int = CONFIG_VERSION
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "class_names", tuple(self.class_names))
-        names = self.class_names
+        object.__setattr__(self, "class_names", _tuple("class_names", self.class_names))
         kinds: dict[str, tuple[type, ...]] = {
             **dict.fromkeys(("version", "input_size", "detail_size"), (int,)),
             **dict.fromkeys(("crop_margin", "temperature", "uncertain_below"), (int, float)),
-            **dict.fromkeys(("recipe", "dataset", "dataset_sha256"), (str,)),
+            **dict.fromkeys(("decision", "recipe", "dataset", "dataset_sha256"), (str,)),
             "stretch_percentile": (int, float, type(None)),
             "align": (bool,),
-            "files": (Mapping,),
+            **dict.fromkeys(("heads", "files"), (Mapping,)),
         }
         for key, kind in kinds.items():
             value = getattr(self, key)
             if not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind):
                 expected = " or ".join(item.__name__ for item in kind)
                 raise ConfigError(f"`{key}` must be {expected}. Received: {value!r}")
-        checks: list[tuple[bool, str, object]] = [
-            (self.version == CONFIG_VERSION, f"`version` must be {CONFIG_VERSION}", self.version),
-            (
-                len(names) >= 2
-                and len(set(names)) == len(names)
-                and all(isinstance(name, str) and name for name in names),
-                "`class_names` must be at least two different names",
-                names,
-            ),
-            (16 <= self.input_size <= 1024, "`input_size` must be 16..1024", self.input_size),
-            (8 <= self.detail_size <= 1024, "`detail_size` must be 8..1024", self.detail_size),
-            (
-                self.stretch_percentile is None or 0 <= self.stretch_percentile <= 25,
-                "`stretch_percentile` must be 0..25 or null",
-                self.stretch_percentile,
-            ),
-            (
-                self.color_mode in ("gray", "rgb"),
-                '`color_mode` must be "gray" or "rgb"',
-                self.color_mode,
-            ),
-            (0.5 <= self.crop_margin <= 4, "`crop_margin` must be 0.5..4", self.crop_margin),
-            (0.05 <= self.temperature <= 20, "`temperature` must be 0.05..20", self.temperature),
-            (
-                0 <= self.uncertain_below <= 1,
-                "`uncertain_below` must be 0..1",
-                self.uncertain_below,
-            ),
-        ]
-        for ok, expected, received in checks:
-            if not ok:
-                raise ConfigError(f"{expected}. Received: {received!r}")
+        version = HEADS_VERSION if self.heads else CONFIG_VERSION
+        _check(
+            [
+                (
+                    self.version == version,
+                    f"`version` must be {version} {'with' if self.heads else 'without'} `heads`",
+                    self.version,
+                )
+            ]
+        )
+        if self.heads:
+            self._read_heads()
+        decisions = sorted(self.head("labels").decisions)
+        _check(
+            [
+                (
+                    self.decision in decisions,
+                    f"`decision` must be one of {decisions}",
+                    self.decision,
+                ),
+                (16 <= self.input_size <= 1024, "`input_size` must be 16..1024", self.input_size),
+                (8 <= self.detail_size <= 1024, "`detail_size` must be 8..1024", self.detail_size),
+                (
+                    self.stretch_percentile is None or 0 <= self.stretch_percentile <= 25,
+                    "`stretch_percentile` must be 0..25 or null",
+                    self.stretch_percentile,
+                ),
+                (
+                    self.color_mode in ("gray", "rgb"),
+                    '`color_mode` must be "gray" or "rgb"',
+                    self.color_mode,
+                ),
+                (0.5 <= self.crop_margin <= 4, "`crop_margin` must be 0.5..4", self.crop_margin),
+                (
+                    0 <= self.uncertain_below <= 1,
+                    "`uncertain_below` must be 0..1",
+                    self.uncertain_below,
+                ),
+            ]
+        )
+
+    def _read_heads(self) -> None:
+        """Check `heads`, and take class names and temperature from the labels' head."""
+        if "labels" not in self.heads or not set(self.heads) <= set(HEADS):
+            raise ConfigError(
+                f"`heads` must be {HEADS}, the first at least. Received: {sorted(self.heads)}"
+            )
+        heads = {
+            name: value if isinstance(value, Head) else _from_dict(Head, value, f"`heads.{name}`")
+            for name, value in self.heads.items()
+        }
+        object.__setattr__(self, "heads", heads)
+        if "votes" in heads and set(heads["votes"].decisions) != {"dataset"}:
+            raise ConfigError(
+                '`heads.votes.decisions` must be "dataset" alone. '
+                f"Received: {sorted(heads['votes'].decisions)}"
+            )
+        labels = heads["labels"]
+        if self.decision not in labels.decisions:
+            return  # the caller says so
+        temperatures = [1.0, *(each.temperature for each in labels.decisions.values())]
+        _check(
+            [
+                (
+                    self.class_names in ((), labels.class_names),
+                    f"`class_names` must be those of the labels' head, {labels.class_names}",
+                    self.class_names,
+                ),
+                (
+                    self.temperature in temperatures,
+                    "`temperature` must stand in `heads`",
+                    self.temperature,
+                ),
+            ]
+        )
+        object.__setattr__(self, "class_names", labels.class_names)
+        object.__setattr__(self, "temperature", labels.decisions[self.decision].temperature)
+
+    def head(self, name: str) -> Head:
+        """Return the head of that name; a network with one output has "labels" alone.
+
+        Raises:
+            ConfigError: the network has no such head.
+        """
+        if self.heads and name in self.heads:
+            return self.heads[name]
+        if self.heads or name != "labels":
+            held = sorted(self.heads) or ["labels"]
+            raise ConfigError(f"the network must have a head {name!r}. Received: one with {held}")
+        none = (0.0,) * len(self.class_names)
+        only = Decision(bias=none, temperature=self.temperature)
+        return Head(class_names=self.class_names, decisions={"dataset": only})
+
+    @property
+    def served(self) -> Decision:
+        """How the logits of the labels' head become the answers."""
+        return self.head("labels").decisions[self.decision]
+
+    @property
+    def vote_names(self) -> tuple[str, ...]:
+        """The names of the votes' classes in the order of their logits; none without that head."""
+        return self.heads["votes"].class_names if "votes" in self.heads else ()
 
     @property
     def channels(self) -> int:
@@ -285,7 +512,7 @@ class ModelConfig:
             ConfigError: no JSON object, an unknown or missing key, an impossible value.
         """
         values = parse_json(text, CONFIG_NAME, dict)
-        known = {item.name for item in fields(cls)}
+        known = {item.name for item in fields(cls)} - _stored_elsewhere("heads" in values)
         if unknown := sorted(set(values) - known):
             raise ConfigError(
                 f"{CONFIG_NAME} has unknown keys {unknown}. Expected: {sorted(known)}"
@@ -297,8 +524,11 @@ class ModelConfig:
 
     def to_json(self) -> str:
         """The text of `fer.json`, keys in the order of this class, newline at the end."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        values["class_names"] = list(self.class_names)
+        left_out = _stored_elsewhere(bool(self.heads))
+        names = [item.name for item in fields(self) if item.name not in left_out]
+        values = {name: getattr(self, name) for name in names}
+        if self.heads:
+            values["heads"] = {name: asdict(head) for name, head in self.heads.items()}
         values["files"] = dict(self.files)
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 

@@ -116,6 +116,38 @@ def make_classifier(**changes):
     return Classifier(network, make_config(**changes))
 
 
+VOTE_NAMES = ("calm", "loud", "odd")
+
+
+def make_heads(**changes):
+    """What `fer.json` says of two heads; each of `changes` replaces a decision of the labels."""
+    decisions = {
+        "balanced": {"bias": [0.0, 2.0], "temperature": 2.0},
+        "dataset": {"bias": [0.0, 0.0], "temperature": 1.0},
+    }
+    as_voted = {"bias": [0.0, 0.0, 0.0], "temperature": 4.0}
+    return {
+        "labels": {"class_names": ["dark", "bright"], "decisions": decisions | changes},
+        "votes": {"class_names": list(VOTE_NAMES), "decisions": {"dataset": as_voted}},
+    }
+
+
+def make_two_heads(network=None, **changes):
+    """`make_classifier` with a second head, whose logits are 4, 8 and 0 for any picture.
+
+    The network counts its calls in `network.calls`.
+    """
+
+    def both(pixels):
+        both.calls += 1
+        labels = make_classifier().network(pixels)
+        return {"votes": np.tile(np.float32([4, 8, 0]), (len(pixels), 1)), "labels": labels}
+
+    both.calls = 0
+    values = {"heads": make_heads(), "decision": "balanced", "version": 2}
+    return Classifier(network or both, make_config(**(values | changes)))
+
+
 def make_faces(*boxes, landmarks=None):
     return Faces(
         xyxy=np.array(boxes, np.float32).reshape(-1, 4),

@@ -11,7 +11,7 @@ from fer.hub import KERAS_NAME, LITERT_NAME, WEIGHTS_FOLDER, load_classifier
 from fer.image import read_image
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
-from tests.conftest import ROOT, make_classifier, make_config, noise
+from tests.conftest import ROOT, make_classifier, make_config, make_two_heads, noise
 
 
 def bundled_crops(n):
@@ -35,6 +35,66 @@ def test_temperature_softens_but_keeps_the_order():
     sharp, soft = make_classifier()(crops), make_classifier(temperature=4.0)(crops)
     assert sharp.argmax() == soft.argmax()
     assert 0.5 < soft.max() < sharp.max()
+
+
+GRAY = [np.full((9, 9, 3), 128, np.uint8)]
+
+
+@pytest.mark.parametrize(
+    ("decision", "bias", "temperature"), [("balanced", 2, 2), ("dataset", 0, 1)]
+)
+def test_the_labels_are_answered_by_the_served_decision(decision, bias, temperature):
+    classifier = make_two_heads(decision=decision)
+    (raw,) = make_classifier().logits(to_model_input(GRAY, classifier.config))
+    biased = raw + np.float32([0, bias])
+    expected = softmax(biased[None], temperature)
+    assert classifier(GRAY) == pytest.approx(expected)
+    batch = to_model_input(GRAY, classifier.config)
+    assert classifier.probs(batch) == pytest.approx(expected)
+    assert classifier.logits(batch)[0] == pytest.approx(biased)
+    assert classifier.head_logits(batch)["labels"][0] == pytest.approx(raw)
+
+
+def test_the_votes_come_from_the_same_call_of_the_network():
+    classifier = make_two_heads()
+    before = classifier.network.calls
+    probs, votes = classifier.with_votes(GRAY * 3)
+    assert classifier.network.calls == before + 1
+    assert probs == pytest.approx(classifier(GRAY * 3))
+    assert votes.shape == (3, 3)
+    assert votes.dtype == np.float32
+    assert votes[0] == pytest.approx(softmax(np.float32([[1, 2, 0]]))[0])
+    none = classifier.with_votes([])
+    assert [part.shape for part in none] == [(0, 2), (0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        ({"labels": 2}, r"3 logits.*votes.*None"),
+        ({"votes": 3}, r"2 logits.*labels.*None"),
+        ({"labels": 2, "votes": 8}, r"3 logits.*\(1, 8\)"),
+        ({"labels": 7, "votes": 3}, r"2 logits.*\(1, 7\)"),
+    ],
+)
+def test_a_network_without_the_heads_of_its_config_is_refused(outputs, said):
+    def network(pixels):
+        return {name: np.zeros((len(pixels), k), np.float32) for name, k in outputs.items()}
+
+    with pytest.raises(ConfigError, match=said):
+        make_two_heads(network)
+
+
+def test_a_network_with_two_outputs_serves_with_a_config_of_one_head():
+    network = make_two_heads().network
+    classifier = Classifier(network, make_config())
+    assert classifier(GRAY) == pytest.approx(make_classifier()(GRAY))
+    assert set(classifier.head_logits(to_model_input(GRAY, classifier.config))) == {
+        "labels",
+        "votes",
+    }
+    with pytest.raises(ConfigError, match="votes"):
+        classifier.with_votes(GRAY)
 
 
 def test_softmax_does_not_overflow():

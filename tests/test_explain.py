@@ -10,7 +10,7 @@ from fer.errors import ConfigError, InputError
 from fer.explain import explain, overlay
 from fer.hub import load_classifier
 from fer.image import read_image
-from tests.conftest import ROOT, make_classifier, make_config, noise, shared
+from tests.conftest import ROOT, make_classifier, make_config, make_two_heads, noise, shared
 
 RENDERED = sorted((ROOT / "examples").glob("[fm]_*.png"))
 
@@ -44,6 +44,15 @@ def test_what_speaks_for_one_of_two_classes_speaks_against_the_other():
     bright, dark = explain(classifier, crop, 1), explain(classifier, crop, 0)
     assert np.allclose(bright, -dark, atol=1e-6)
     assert np.array_equal(explain(classifier, crop), bright)
+
+
+def test_the_labels_are_explained_as_they_are_served():
+    classifier, crop = make_two_heads(), np.full((40, 40, 3), 120, np.uint8)
+    crop[:20, :20] = 250
+    heat = explain(classifier, crop, 1)
+    assert heat[5:15, 5:15].min() > 0
+    unbiased = explain(make_two_heads(decision="dataset"), crop, 1)
+    assert np.abs(heat - unbiased).max() > 1e-3
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 90), (300, 11)])

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fer import Pipeline
@@ -294,6 +295,29 @@ def test_unknown_repository_file_revision_and_impossible_names(model_repo):
     assert not any("mistyped" in line for line in model_repo.requests)
 
 
+def test_the_decision_of_published_weights_can_be_chosen(model_repo):
+    classifier = load_classifier()
+    names = list(classifier.config.class_names)
+    decisions = {
+        "balanced": {"bias": [0.0, 3.0, 0.0, 0.0, 0.0, 0.0, 0.0], "temperature": 0.8},
+        "dataset": {"bias": [0.0] * 7, "temperature": 0.9},
+    }
+    values = json.loads(model_repo.files[REPO, CONFIG_NAME])
+    del values["class_names"], values["temperature"]
+    heads = {"labels": {"class_names": names, "decisions": decisions}}
+    values |= {"heads": heads, "decision": "balanced", "version": 2}
+    model_repo.files[REPO, CONFIG_NAME] = json.dumps(values).encode()
+    assert load_classifier(REPO).config.temperature == 0.8
+    chosen = load_classifier(REPO, decision="dataset")
+    assert (chosen.config.decision, chosen.config.temperature) == ("dataset", 0.9)
+    crop = [np.full((48, 48, 3), 90, np.uint8)]
+    assert load_classifier(REPO)(crop)[0, 1] > chosen(crop)[0, 1]
+    with pytest.raises(ConfigError, match=r"\['balanced', 'dataset'\].*'fair'"):
+        load_classifier(REPO, decision="fair")
+    with pytest.raises(ConfigError, match=r"\['dataset'\].*'balanced'"):
+        load_classifier(decision="balanced")
+
+
 def test_a_changed_weight_file_is_refused(model_repo):
     model_repo.files[REPO, LITERT_NAME] += b"!"
     with pytest.raises(HubError, match="sha256"):
@@ -313,7 +337,7 @@ def test_a_config_without_the_hash_is_refused(model_repo):
         ({"class_names": ["angry", "disgust", "fear", "happy", "neutral", "sad"]}, "6 logits"),
         ({"input_size": 64}, r"must take \(1, 64, 64, 1\)"),
         ({"color_mode": "rgb"}, r"must take \(1, 96, 96, 3\)"),
-        ({"version": 2}, "`version` must be 1. Received: 2"),
+        ({"version": 2}, "`version` must be 1 without `heads`. Received: 2"),
         ({"colour_mode": "gray"}, "colour_mode"),
     ],
 )

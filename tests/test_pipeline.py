@@ -9,13 +9,14 @@ from PIL import Image
 import fer
 from fer import Pipeline, annotate, to_dict, to_rows
 from fer.annotate import class_color, text_color
-from fer.errors import ImageError, InputError
+from fer.errors import ConfigError, ImageError, InputError
 from fer.image import read_image
 from tests.conftest import (
     ROOT,
     FakeDetector,
     make_classifier,
     make_faces,
+    make_two_heads,
     noise,
     shared,
 )
@@ -39,6 +40,29 @@ def test_every_face_gets_its_own_probabilities():
     assert result.frame_size == (80, 60)
     assert list(result.timing_ms) == ["detect", "crop", "classify"]
     assert min(result.timing_ms.values()) >= 0
+
+
+def test_votes_are_given_when_requested():
+    faces, frame = FakeDetector(make_faces([0, 10, 30, 40], [40, 10, 70, 40])), make_frame()
+    plain, asked = (
+        Pipeline(faces, make_two_heads(), votes=votes)(frame) for votes in (False, True)
+    )
+    assert plain.faces.votes is None
+    assert plain.vote_names == ()
+    assert "votes" not in json.dumps(to_dict(plain))
+    assert asked.faces.votes.shape == (2, 3)
+    assert asked.vote_names == ("calm", "loud", "odd")
+    assert asked.labels == plain.labels
+    assert (asked.faces.probs == plain.faces.probs).all()
+    data = to_dict(asked)
+    assert data["vote_names"] == ["calm", "loud", "odd"]
+    assert data["faces"][0]["votes"] == {"calm": 0.2447, "loud": 0.6652, "odd": 0.09}
+    assert to_rows(asked) == to_rows(plain)
+    assert (annotate(frame, asked) == annotate(frame, plain)).all()
+    _, tracked = Pipeline(faces, make_two_heads(), votes=True).track(frame, None, 0.0)
+    assert (tracked.faces.votes == asked.faces.votes).all()
+    with pytest.raises(ConfigError, match="votes"):
+        Pipeline(faces, make_classifier(), votes=True)
 
 
 def test_no_face_is_a_result():
