@@ -3,8 +3,14 @@
 import numpy as np
 import pytest
 
-from fer.classify import softmax
-from train.calibrate import fit_bias, fit_temperature, match_shares
+from fer.classify import decide, softmax
+from train.calibrate import (
+    balance_bias,
+    fit_bias,
+    fit_decisions,
+    fit_temperature,
+    match_shares,
+)
 
 
 def _draw(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -18,6 +24,49 @@ def _draw(n: int) -> tuple[np.ndarray, np.ndarray]:
 def test_temperature_is_found_again():
     logits, labels = _draw(4000)
     assert fit_temperature(3 * logits, labels) == pytest.approx(3, rel=0.1)
+
+
+def test_a_temperature_is_found_for_shares_as_well():
+    logits, _ = _draw(200)
+    assert fit_temperature(3 * logits, softmax(logits)) == pytest.approx(3, rel=0.01)
+    onehot = np.eye(5, dtype=np.float32)[logits.argmax(axis=1)]
+    assert fit_temperature(logits, onehot) == fit_temperature(logits, logits.argmax(axis=1))
+
+
+def test_the_balanced_bias_takes_the_shares_out():
+    labels = np.repeat([0, 1], [9000, 1000])
+    for strength in (0.0, 0.75, 1.0):
+        added = balance_bias(labels, 2, strength)
+        assert added.mean() == pytest.approx(0, abs=1e-6)
+        assert added[1] - added[0] == pytest.approx(strength * np.log(9), abs=0.01)
+    assert np.isfinite(balance_bias(labels, 3)).all()
+
+
+def test_decisions_are_calibrated_and_the_balanced_one_finds_the_rare_class():
+    """Two classes on a line, the second one in ten; the logits are calibrated but too flat."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(20_000) < 0.1).astype(np.int64)
+    place = rng.normal(2.0 * labels - 1.0, 1.0)
+    odds = 2 * place - np.log(9)
+    logits = np.stack([np.zeros_like(odds), odds + 3], axis=1).astype(np.float32) / 2
+    decisions = fit_decisions(logits, labels)
+    assert list(decisions) == ["balanced", "dataset"]
+    recall, mean = {}, {}
+    for name, decision in decisions.items():
+        probs = decide(logits, decision)
+        hit = probs.argmax(axis=1) == labels
+        recall[name] = [hit[labels == i].mean() for i in (0, 1)]
+        mean[name] = probs.mean(axis=0)
+    assert mean["dataset"] == pytest.approx([0.9, 0.1], abs=0.01)
+    assert decisions["dataset"].temperature == pytest.approx(0.5, rel=0.05)
+    gap = np.diff(decisions["balanced"].bias) - np.diff(decisions["dataset"].bias)
+    shares = np.bincount(labels)
+    calibrated = gap / decisions["dataset"].temperature
+    assert calibrated == pytest.approx(0.75 * np.log(shares[0] / shares[1]), abs=0.01)
+    assert recall["balanced"][1] > recall["dataset"][1] + 0.1
+    assert np.mean(recall["balanced"]) > np.mean(recall["dataset"]) + 0.05
+    full = fit_decisions(logits, labels, strength=0.0)
+    assert full["balanced"] == full["dataset"]
 
 
 def test_bias_is_found_again_whatever_the_temperature():

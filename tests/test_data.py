@@ -200,3 +200,36 @@ def test_votes_are_shared_among_those_that_name_an_expression():
     assert np.allclose(shares[0], [1 / 3, 2 / 3, 0, 0, 0, 0, 0, 0])
     assert shares[1].tolist() == [0, 0, 0, 0, 0, 0, 0, 1]
     assert not shares[2:].any()
+
+
+@pytest.mark.parametrize(
+    ("counts", "winner"),
+    [
+        ({"happiness": 6, "neutral": 4}, "happy"),
+        ({"happiness": 5, "neutral": 5}, None),
+        ({"happiness": 5, "neutral": 3, "sadness": 2}, None),  # five of ten are not more than half
+        ({"happiness": 5, "neutral": 2, "sadness": 1, "fear": 1, "anger": 1}, "happy"),
+        ({"neutral": 2, **dict.fromkeys(("sadness", "fear", "anger"), 1)}, "neutral"),
+        ({"contempt": 6, "sadness": 4}, "contempt"),
+        ({"unknown": 6, "sadness": 4}, None),
+        ({"nf": 10}, None),
+        ({"happiness": 4, "unknown": 4, "nf": 2}, None),  # they count among what is left
+        ({"happiness": 5, "unknown": 4}, "happy"),
+        (dict.fromkeys(("happiness", "sadness", "fear"), 1), None),
+        ({}, None),
+    ],
+)
+def test_the_winner_of_the_votes_has_more_than_half_of_them(counts, winner):
+    from train.data import FERPLUS_COUNTS, VOTE_CLASSES, vote_winners
+
+    row = np.array([[counts.get(name, 0) for name in FERPLUS_COUNTS]])
+    assert vote_winners(row).tolist() == [-1 if winner is None else VOTE_CLASSES.index(winner)]
+
+
+def test_most_images_of_fer2013_have_a_winner():
+    from train.data import load_rows, vote_winners
+
+    rows = load_rows(str(shared("data", "fer2013")), "validation")
+    winners = vote_winners(np.asarray(rows["ferplus_votes"], np.int64))
+    assert len(winners) == 3589
+    assert 0.8 < (winners >= 0).mean() < 0.95

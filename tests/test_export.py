@@ -15,7 +15,7 @@ pytest.importorskip("datasets")
 pytest.importorskip("tf2onnx")
 pytestmark = pytest.mark.keras
 
-from tests.toy_data import make_dataset  # noqa: E402
+from tests.toy_data import make_dataset, save_two_heads  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,14 @@ def network_path(tmp_path_factory):
     )
     path = tmp_path_factory.mktemp("network") / "model.keras"
     network.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def two_headed(tmp_path_factory):
+    """A smaller one with a second head for the votes."""
+    path = tmp_path_factory.mktemp("network") / "model.keras"
+    save_two_heads(path, n_classes=3)
     return path
 
 
@@ -72,6 +80,38 @@ def test_a_format_answers_as_keras_does_from_the_same_bytes_each_time(network_pa
         session = onnxruntime.InferenceSession(content)
         assert [value.name for value in session.get_inputs()] == ["pixels"]
         assert [value.name for value in session.get_outputs()] == ["logits"]
+
+
+@pytest.mark.parametrize("name", ["litert-float32", "litert-float16", "litert-int8", "onnx"])
+def test_each_head_of_a_format_answers_as_that_of_keras(two_headed, tmp_path, name):
+    import keras
+
+    from train.export import FORMATS, check_parity, convert, load_network
+
+    path = tmp_path / FORMATS[name].file
+    path.write_bytes(convert(two_headed, name, images(64)))
+    pixels = images(40).astype(np.float32)
+    reference = keras.saving.load_model(two_headed, compile=False)(pixels)
+    network = load_network(path)
+    found = network(pixels)
+    assert list(found) == ["labels", "votes"]
+    for head, answers in found.items():
+        expected = numbers(reference[head])
+        assert answers.shape == expected.shape
+        assert np.ptp(expected, axis=0).max() > 0.1
+        check_parity(FORMATS[name], answers, expected, np.full(40, -1))
+        assert np.allclose(network(pixels[:3])[head], answers[:3], atol=1e-4)
+    assert load_network(two_headed)(pixels)["votes"] == pytest.approx(numbers(reference["votes"]))
+    if name == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path.read_bytes())
+        assert [value.name for value in session.get_outputs()] == ["labels", "votes"]
+        (alone,) = session.run(["votes"], {"pixels": pixels})
+        assert np.allclose(alone, found["votes"])
+    if name == "litert-float32":
+        maps = network.class_maps(pixels[0])
+        assert maps.mean(axis=(0, 1)) == pytest.approx(found["labels"][0], abs=1e-4)
 
 
 @pytest.mark.slow
@@ -148,6 +188,8 @@ def test_answers_that_are_off_are_refused():
     wrong[:4] = -reference[:4]
     with pytest.raises(ConfigError, match=r"at most 0\.50 points.*1\.00"):
         check_parity(lenient, wrong, reference, labels)
+    check_parity(lenient, wrong, reference, np.where(np.arange(400) < 4, -1, labels))
+    check_parity(lenient, wrong, reference, np.full(400, -1))
 
 
 def test_calibration_takes_as_many_of_each_class_and_no_twin():
@@ -200,6 +242,51 @@ def test_an_export_holds_every_format_asked_for_with_its_hash(finished, tmp_path
     assert (tmp_path / "out" / "training.json").read_text() == "{}"
     assert ModelConfig.read(tmp_path / "out") == config
     assert load_folder(tmp_path / "out").config.class_names == ("dark", "bright", "mixed")
+
+
+def test_an_export_of_two_heads_names_them_with_their_decisions(two_headed, tmp_path, monkeypatch):
+    from fer.classify import decide
+    from fer.pipeline import Pipeline
+    from tests.conftest import FakeDetector, make_faces, noise
+    from tests.test_evaluate import make_voted
+    from train.data import VOTE_CLASSES, load_split
+    from train.export import FORMATS, export
+
+    monkeypatch.setitem(FORMATS, "litert-int8", replace(FORMATS["litert-int8"], top1_loss=None))
+    classes = ("angry", "happy", "sad")
+    votes = [{"happy": 7, "sad": 3}, {"contempt": 10}, {"unknown": 10}, {"sad": 6, "angry": 4}]
+    source = make_voted(tmp_path / "voted", votes, classes, n=40)
+    (tmp_path / "model.keras").write_bytes(two_headed.read_bytes())
+    config = make_config(class_names=classes)
+    (tmp_path / "fer.json").write_text(config.to_json(), encoding="utf-8")
+    finished = export(tmp_path, source, tmp_path / "out", ["litert-int8", "onnx"])
+    assert ModelConfig.read(tmp_path / "out") == finished
+    assert (finished.version, finished.decision) == (2, "balanced")
+    assert finished.class_names == classes
+    assert finished.vote_names == VOTE_CLASSES
+    assert set(finished.head("labels").decisions) == {"balanced", "dataset"}
+    served = load_folder(tmp_path / "out")
+    split = load_split(source, "validation", config)
+    split = split.rows(np.flatnonzero(~split.twin))
+    raw = served.head_logits(split.images)
+    assert served.probs(split.images) == pytest.approx(decide(raw["labels"], finished.served))
+    # The real shares are likelier than at other temperatures.
+    usable = split.shares.sum(axis=1) > 0
+    fitted = finished.head("votes").decisions["dataset"]
+
+    def loss(temperature):
+        probs = decide(raw["votes"][usable], replace(fitted, temperature=temperature))
+        return -(split.shares[usable] * np.log(probs)).sum()
+
+    assert 0.1 < fitted.temperature < 10
+    assert loss(fitted.temperature) <= min(loss(fitted.temperature * f) for f in (0.8, 1.25))
+    faces = FakeDetector(make_faces([0, 0, 40, 40]))
+    result = Pipeline(faces, served, votes=True)(noise(40, 40))
+    assert result.faces.votes.shape == (1, 8)
+    assert result.vote_names == VOTE_CLASSES
+    plain = make_dataset(tmp_path / "plain", classes=classes)
+    with pytest.raises(InputError, match="ferplus_votes"):
+        export(tmp_path, plain, tmp_path / "other")
 
 
 def test_nothing_is_written_where_a_format_is_off(finished, tmp_path, monkeypatch):

@@ -52,3 +52,18 @@ def fer_csv(path, usages, n=12):
             rows.append(f"{i % 7},{usage}," + " ".join([str(30 * (i % 7))] * 48 * 48))
     path.write_text("\n".join(rows) + "\n")
     return str(path)
+
+
+def save_two_heads(path, n_classes):
+    """A network of 16 px with random weights, `n_classes` labels and FER+'s eight votes."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers, draw = keras.layers, keras.initializers.RandomNormal
+    pixels = keras.Input((16, 16, 1), name="pixels")
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(pixels)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    heads = {"labels": n_classes, "votes": 8}
+    made = {k: layers.Dense(n, kernel_initializer=draw(stddev=6.0))(x) for k, n in heads.items()}
+    keras.Model(pixels, made).save(path)

@@ -5,7 +5,21 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
-__all__ = ["fit_bias", "fit_temperature", "match_shares"]
+from fer.types import Decision
+
+__all__ = [
+    "BALANCE_STRENGTH",
+    "balance_bias",
+    "fit_bias",
+    "fit_decisions",
+    "fit_temperature",
+    "match_shares",
+]
+
+# How much of the classes' shares the balanced decision takes out: 0 none, 1 all. Source: the best
+# balanced accuracy of 0, .25, .5, .75 and 1 for the shipped network, fitted on one half of the
+# twin-free validation images and measured on the other: 59.6, 60.7, 62.9, 63.9 and 63.6 %.
+BALANCE_STRENGTH = 0.75
 
 # Of the logarithm of a temperature: ten times too flat, ten times too steep.
 _LOG_BOUNDS = (np.log(0.1), np.log(10))
@@ -16,16 +30,24 @@ _PRIOR_DEVIATION = 0.5
 _N_ROUNDS, _FIRST_STEP, _N_THOUGHT = 400, 0.3, 0.5
 
 
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """The temperature that minimises the cross-entropy of logits (n, k) on labels (n,).
+def fit_temperature(
+    logits: NDArray[np.float32], targets: NDArray[np.int64] | NDArray[np.float32]
+) -> float:
+    """Return the temperature that minimises the cross-entropy of logits (n, k).
+
+    Args:
+        logits: (n, k) of images that were not trained on.
+        targets: (n,) class indices, or (n, k) shares of the classes whose rows sum to 1.
 
     Source: Guo et al. 2017, arXiv:1706.04599.
     """
-    inputs, rows = logits.astype(np.float64), np.arange(len(labels))
+    inputs, rows = logits.astype(np.float64), np.arange(len(targets))
 
     def loss(log_temperature: float) -> float:
         log_probs = log_softmax(inputs / np.exp(log_temperature), axis=1)
-        return -float(log_probs[rows, labels].mean())
+        if targets.ndim == 1:
+            return -float(log_probs[rows, targets].mean())
+        return -float((targets * log_probs).sum(axis=1).mean())
 
     found = minimize_scalar(loss, bounds=_LOG_BOUNDS, method="bounded")
     return round(float(np.exp(found.x)), 4)
@@ -63,6 +85,58 @@ def fit_bias(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[
     found = minimize(loss, np.zeros(k + 1), jac=True, bounds=bounds, method="L-BFGS-B").x
     bias = found[1:] / np.exp(found[0])
     return (bias - bias.mean()).astype(np.float32)
+
+
+def balance_bias(
+    labels: NDArray[np.int64], n_classes: int, strength: float = BALANCE_STRENGTH
+) -> NDArray[np.float32]:
+    """Return what to add to each class's logit for answers fair to rare classes, (k,) with mean 0.
+
+    Minus `strength` times the logarithm of the class's share. At 1, logits that are calibrated for
+    the shares of `labels` become those for classes that are equally common, which maximise the
+    balanced accuracy.
+
+    Args:
+        labels: (n,) class indices.
+        n_classes: k.
+        strength: how much of the shares is taken out, 0..1.
+
+    Source: logit adjustment, Menon et al. 2021, arXiv:2007.07314, equation 9.
+    """
+    shares = np.bincount(labels, minlength=n_classes) + _N_THOUGHT
+    bias = -strength * np.log(shares / shares.sum())
+    return (bias - bias.mean()).astype(np.float32)
+
+
+def fit_decisions(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], strength: float = BALANCE_STRENGTH
+) -> dict[str, Decision]:
+    """Fit the bias, and then the temperature, of every decision of the labels' head.
+
+    "dataset" has the bias of `fit_bias`. "balanced" adds the one of `balance_bias`, times the
+    temperature of "dataset", because it is for logits that are calibrated. Both temperatures are
+    fitted on the shares that the labels have.
+
+    Args:
+        logits: (n, k) of images that were not trained on.
+        labels: (n,) class indices.
+        strength: see `balance_bias`.
+    """
+    as_labelled = _decision(logits, labels, fit_bias(logits, labels))
+    fair = as_labelled.temperature * balance_bias(labels, logits.shape[1], strength)
+    return {
+        "balanced": _decision(logits, labels, np.array(as_labelled.bias, np.float32) + fair),
+        "dataset": as_labelled,
+    }
+
+
+def _decision(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], bias: NDArray[np.float32]
+) -> Decision:
+    """`bias` with the temperature that goes with it."""
+    rounded = tuple(round(float(value), 4) for value in bias)
+    temperature = fit_temperature(logits + np.array(rounded, np.float32), labels)
+    return Decision(bias=rounded, temperature=temperature)
 
 
 def match_shares(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:

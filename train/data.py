@@ -45,6 +45,7 @@ __all__ = [
     "pin_dataset",
     "select_classes",
     "vote_shares",
+    "vote_winners",
 ]
 
 SPLITS = ("train", "validation", "test")
@@ -98,6 +99,8 @@ class Split:
             have as many. None where there are no votes.
         shares: (n, 8) float32 share of the votes for each of `VOTE_CLASSES`, as
             `vote_shares` computes it. None where there are no votes.
+        winners: (n,) int64 index into `VOTE_CLASSES` of the class with most votes, or -1, as
+            `vote_winners` computes it. None where there are no votes.
     """
 
     images: NDArray[np.uint8]
@@ -108,10 +111,11 @@ class Split:
     sha256: str
     majority: NDArray[np.int64] | None = None
     shares: NDArray[np.float32] | None = None
+    winners: NDArray[np.int64] | None = None
 
     def rows(self, index: NDArray[np.int64]) -> "Split":
         """The images that `index` (m,) names, in its order; `sha256` stays the whole split's."""
-        columns = ("images", "labels", "twin", "votes", "majority", "shares")
+        columns = ("images", "labels", "twin", "votes", "majority", "shares", "winners")
         picked = {key: getattr(self, key) for key in columns if getattr(self, key) is not None}
         return replace(self, **{key: column[index] for key, column in picked.items()})
 
@@ -500,7 +504,11 @@ def load_split(dataset: str, split: str, config: ModelConfig) -> Split:
         config.class_names,
         digest.hexdigest(),
         majority_votes(rows, config.class_names),
-        vote_shares(_counted(rows)) if "ferplus_votes" in rows.column_names else None,
+        *(
+            (vote_shares(_counted(rows)), vote_winners(_counted(rows)))
+            if "ferplus_votes" in rows.column_names
+            else (None, None)
+        ),
     )
 
 
@@ -546,6 +554,27 @@ def vote_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     total = votes.sum(axis=1, keepdims=True)
     usable = (total > 0) & (votes.max(axis=1) > others.max(axis=1))[:, None]
     return np.where(usable, votes / np.maximum(total, 1), 0).astype(np.float32)
+
+
+def vote_winners(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the class of `VOTE_CLASSES` with the majority of the votes of each image.
+
+    Single votes are dropped as outliers. The winner has more than half of what is left, unknown
+    and not-a-face counted in.
+
+    Args:
+        counts: (n, 10) FER+ counts, in the order of `FERPLUS_COUNTS`.
+
+    Returns:
+        (n,) int64; -1 where there is no such class, or it is unknown or not-a-face.
+
+    Source: Barsoum et al. 2016, arXiv:1608.01041, and `_process_data` with mode "majority" of the
+    code that goes with it, https://github.com/microsoft/FERPlus, src/ferplus.py.
+    """
+    kept = np.where(counts > 1, counts, 0)
+    winner = kept.argmax(axis=1)
+    has_majority = 2 * kept.max(axis=1) > kept.sum(axis=1)
+    return np.where(has_majority & (winner < len(VOTE_CLASSES)), winner, -1)
 
 
 def majority_votes(

@@ -4,7 +4,7 @@ import hashlib
 import io
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,17 +16,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fer.classify import Classifier, Network, keras_network, litert_network, softmax
+from fer.classify import Classifier, Logits, Network, keras_network, litert_network, softmax
 from fer.errors import ConfigError, InputError
 from fer.gallery import INT8_NAME
 from fer.hub import KERAS_NAME, LITERT_NAME
-from fer.types import CONFIG_NAME, ModelConfig
-from train.calibrate import fit_temperature
-from train.data import Split, default_dataset, load_split
+from fer.types import CONFIG_NAME, HEADS_VERSION, Decision, Head, ModelConfig
+from train.calibrate import fit_decisions, fit_temperature
+from train.data import VOTE_CLASSES, Split, default_dataset, load_split
 from train.recipes import TRAINING_NAME
 
 __all__ = [
     "FORMATS",
+    "SERVED_DECISION",
     "Format",
     "calibration_sample",
     "check_parity",
@@ -81,6 +82,8 @@ FORMATS = {
     )
 }
 _ALWAYS = ("keras", "litert-float32")
+# Of networks with two heads: people who try one make every face equally often.
+SERVED_DECISION = "balanced"
 
 
 def calibration_sample(train: Split) -> NDArray[np.uint8]:
@@ -170,7 +173,7 @@ def _to_int8(network: keras.Model, calibration: NDArray[np.uint8]) -> bytes:
 
 
 def _to_onnx(network: keras.Model) -> bytes:
-    """The ONNX form of `network`, input `pixels` and output `logits`."""
+    """Return the ONNX form of `network`: input `pixels`, output `logits` or those of `HEADS`."""
     import tensorflow as tf
     import tf2onnx
 
@@ -181,13 +184,16 @@ def _to_onnx(network: keras.Model) -> bytes:
 
 
 def _with_plain_names(model: Any) -> Any:
-    """`model` (an onnx.ModelProto) with its nodes and values numbered in their order.
+    """Return `model` (an onnx.ModelProto) with its nodes and values numbered in their order.
 
-    Names from TensorFlow and tf2onnx count what was converted before in the same process.
+    Names from TensorFlow and tf2onnx count what was converted before in the same process. Several
+    outputs keep theirs, which are those of the heads.
     """
     graph = model.graph
-    [source], [result] = graph.input, graph.output
-    names = {"": "", source.name: "pixels", result.name: "logits"}
+    [source] = graph.input
+    names = {"": "", source.name: "pixels"}
+    results = [value.name for value in graph.output]
+    names |= dict(zip(results, results if len(results) > 1 else ["logits"], strict=True))
     for i, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{i}"
         for values in (node.input, node.output):
@@ -195,7 +201,7 @@ def _with_plain_names(model: Any) -> Any:
     weights = sorted(graph.initializer, key=lambda weight: list(names).index(weight.name))
     for weight in weights:
         weight.name = names[weight.name]
-    for value in (source, result):
+    for value in (source, *graph.output):
         value.name = names[value.name]
         value.type.tensor_type.shape.dim[0].dim_param = "n"
     ordered = [type(weight).FromString(weight.SerializeToString()) for weight in weights]
@@ -281,9 +287,14 @@ def _onnx_network(model: bytes) -> Network:
     except Exception as error:
         raise ConfigError(f"the file must be an ONNX model. Received: {error}") from error
     [source] = session.get_inputs()
+    names = [each.name for each in session.get_outputs()]
 
-    def network(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(session.run(None, {source.name: pixels})[0], np.float32)
+    def network(pixels: NDArray[np.float32]) -> Logits:
+        found = session.run(names, {source.name: pixels})
+        logits = {
+            name: np.asarray(each, np.float32) for name, each in zip(names, found, strict=True)
+        }
+        return logits if len(names) > 1 else logits[names[0]]
 
     return network
 
@@ -310,13 +321,14 @@ def check_parity(
     reference: NDArray[np.float32],
     labels: NDArray[np.int64],
 ) -> None:
-    """Raise where a format does not give what Keras gives.
+    """Raise where a head of a format does not give what Keras gives.
 
     Args:
         form: where the limits stand.
         logits: (n, k) of the converted network.
         reference: (n, k) of Keras for the same images.
-        labels: (n,) their true classes.
+        labels: (n,) their true classes; -1 for images without one, which count for probabilities
+            alone.
 
     Raises:
         ConfigError: probabilities or top-1 are off by more than `form` allows.
@@ -328,12 +340,13 @@ def check_parity(
             f"{form.name} and Keras must agree to {form.tolerance} in 99 % of images. "
             f"Received: a gap of {gap:.2e}"
         )
-    hits = [int((rows.argmax(axis=1) == labels).sum()) for rows in (reference, logits)]
-    loss = 100 * (hits[0] - hits[1]) / len(labels)
-    if form.top1_loss is None:
+    n_labelled = int((labels >= 0).sum())
+    if form.top1_loss is None or not n_labelled:
         return
+    hits = [int((rows.argmax(axis=1) == labels).sum()) for rows in (reference, logits)]
+    loss = 100 * (hits[0] - hits[1]) / n_labelled
     # Of a small set two images are more than any such limit.
-    allowed = max(form.top1_loss, 200 / len(labels))
+    allowed = max(form.top1_loss, 200 / n_labelled)
     if loss > allowed:
         raise ConfigError(
             f"{form.name} must lose at most {allowed:.2f} points of top-1. Received: {loss:.2f}"
@@ -343,8 +356,9 @@ def check_parity(
 def export(run: Path, dataset: str, out: Path, formats: Sequence[str] = ()) -> ModelConfig:
     """Write the serving folder of a finished run.
 
-    Fits the temperature on the twin-free validation images and checks on them that every
-    format gives what Keras gives.
+    Fits the temperature on the twin-free validation images and checks on them that every head of
+    every format gives what Keras gives. Of a network with two heads it fits the decisions, too, of
+    which `SERVED_DECISION` is served.
 
     Args:
         run: folder that `train.fit.fit` left.
@@ -353,7 +367,8 @@ def export(run: Path, dataset: str, out: Path, formats: Sequence[str] = ()) -> M
         formats: names in `FORMATS` to write beside "keras" and "litert-float32".
 
     Raises:
-        InputError: there is no such format.
+        InputError: there is no such format, or the network has a head for votes and the validation
+            images have none.
         ConfigError: `run` is not finished, Keras runs on another backend than TensorFlow,
             or a format fails `check_parity`; nothing is written then.
     """
@@ -368,25 +383,56 @@ def export(run: Path, dataset: str, out: Path, formats: Sequence[str] = ()) -> M
         calibration = calibration_sample(load_split(dataset, "train", config))
     contents = {form.name: convert(run / KERAS_NAME, form.name, calibration) for form in chosen}
     validation = load_split(dataset, "validation", config)
-    fresh = ~validation.twin
-    images, labels = validation.images[fresh], validation.labels[fresh]
-    logits: dict[str, NDArray[np.float32]] = {}
+    validation = validation.rows(np.flatnonzero(~validation.twin))
+    logits: dict[str, dict[str, NDArray[np.float32]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for form in chosen:
             path = Path(folder) / form.file
             path.write_bytes(contents[form.name])
-            logits[form.name] = Classifier(load_network(path), config).logits(images)
-            check_parity(form, logits[form.name], logits["keras"], labels)
+            logits[form.name] = Classifier(load_network(path), config).head_logits(
+                validation.images
+            )
+            for name, reference in logits["keras"].items():
+                truth = validation.labels if name == "labels" else _winners(validation)
+                check_parity(form, logits[form.name][name], reference, truth)
     out.mkdir(parents=True, exist_ok=True)
     for form in chosen:
         (out / form.file).write_bytes(contents[form.name])
     if (run / TRAINING_NAME).is_file():
         (out / TRAINING_NAME).write_bytes((run / TRAINING_NAME).read_bytes())
     finished = replace(
-        config,
-        temperature=fit_temperature(logits["litert-float32"], labels),
+        _fit(config, logits["litert-float32"], validation),
         uncertain_below=_UNCERTAIN_BELOW,
         files={form.file: hashlib.sha256(contents[form.name]).hexdigest() for form in chosen},
     )
     (out / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")
     return finished
+
+
+def _winners(split: Split) -> NDArray[np.int64]:
+    if split.winners is None or not split.shares.any():
+        raise InputError(
+            "the validation images must have usable votes in a column `ferplus_votes`, for the "
+            "votes' head. Received: none"
+        )
+    return split.winners
+
+
+def _fit(
+    config: ModelConfig, logits: Mapping[str, NDArray[np.float32]], validation: Split
+) -> ModelConfig:
+    """`config` with what is fitted on `validation`, of which `logits` are."""
+    if "votes" not in logits:
+        temperature = fit_temperature(logits["labels"], validation.labels)
+        return replace(config, temperature=temperature)
+    voted = validation.shares.sum(axis=1) > 0
+    temperature = fit_temperature(logits["votes"][voted], validation.shares[voted])
+    as_voted = Decision(bias=(0.0,) * len(VOTE_CLASSES), temperature=temperature)
+    heads = {
+        "labels": Head(
+            class_names=config.class_names,
+            decisions=fit_decisions(logits["labels"], validation.labels),
+        ),
+        "votes": Head(class_names=VOTE_CLASSES, decisions={"dataset": as_voted}),
+    }
+    return replace(config, heads=heads, decision=SERVED_DECISION, version=HEADS_VERSION)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import InputError
+from fer.types import HEADS
 from train.augment import see
 from train.backbones import APPLICATIONS, OWN_LAYERS, build_backbone
 from train.calibrate import fit_bias
@@ -30,8 +31,6 @@ __all__ = [
 # Keras leaves 0.999, with which the moving statistics lag for epochs at a few hundred
 # steps each.
 _BATCH_NORM_MOMENTUM = 0.99
-# The outputs of a network with two heads, by name and in order.
-HEADS = ("labels", "votes")
 # Characters of a message that is not ours.
 _LONGEST = 300
 # Outside a compiled step every layer's output stays in memory until the last one has run:
