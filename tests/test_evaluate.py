@@ -6,10 +6,11 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
-from fer.classify import softmax
+from fer.classify import Classifier, softmax
 from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
 from tests.conftest import make_classifier, make_config, noise
@@ -260,6 +261,111 @@ def test_shares_of_labels_probabilities_and_answers():
     }
 
 
+def two_headed(names, decision="balanced"):
+    """A classifier whose network answers labels and votes by mean brightness alone."""
+    from train.data import VOTE_CLASSES
+
+    decisions = {
+        "balanced": {"bias": [0.0, 4.0], "temperature": 1.0},
+        "dataset": {"bias": [0.0, 0.0], "temperature": 2.0},
+    }
+    as_voted = {"bias": [0.0] * 8, "temperature": 2.0}
+    heads = {
+        "labels": {"class_names": list(names), "decisions": decisions},
+        "votes": {"class_names": list(VOTE_CLASSES), "decisions": {"dataset": as_voted}},
+    }
+
+    def network(pixels):
+        level = pixels.mean(axis=(1, 2, 3)) / 25.5  # 0..10
+        votes = np.zeros((len(pixels), 8), np.float32)
+        votes[:, :2] = np.stack([level, 10 - level], axis=1)
+        return {"labels": np.stack([level, 5 + 0 * level], axis=1), "votes": votes}
+
+    config = make_config(class_names=(), heads=heads, decision=decision, version=2)
+    return Classifier(network, config)
+
+
+def bright_split(levels, labels, twin, winners, shares, names):
+    """Images of even brightness; votes are of the first two of `VOTE_CLASSES`."""
+    split = make_split(labels, twin, names)
+    pixels = np.array(levels, np.uint8)[:, None, None, None]
+    shares = np.pad(np.array(shares, np.float32), ((0, 0), (0, 6)))
+    images = np.broadcast_to(pixels, (len(levels), 16, 16, 1))
+    return replace(split, images=images, winners=np.array(winners), shares=shares)
+
+
+def test_both_decisions_and_the_votes_are_measured():
+    from train.evaluate import format_measure, measure
+
+    # Levels 10, 8, 6, 2 against 5: the balanced decision adds 4 to the second class.
+    split = bright_split(
+        levels=[255, 204, 153, 51],
+        labels=[0, 0, 1, 1],
+        twin=[False, False, False, True],
+        winners=[0, 1, -1, 1],
+        shares=[[1, 0], [0.5, 0.5], [0, 0], [0, 1]],
+        names=("dark", "bright"),
+    )
+    report = measure(two_headed(("dark", "bright")), split)
+    assert report["decision"] == "balanced"
+    figures = {name: each["full"] for name, each in report["decisions"].items()}
+    assert figures["balanced"] == report["full"]
+    assert [figures[name]["top1"] for name in ("balanced", "dataset")] == [75.0, 75.0]
+    assert figures["balanced"]["classes"]["bright"]["recall"] == 100.0
+    assert figures["dataset"]["classes"]["bright"]["recall"] == 50.0
+    assert report["decisions"]["balanced"]["twin_free"]["balanced_accuracy"] == 75.0
+    assert report["decisions"]["dataset"]["twin_free"]["balanced_accuracy"] == 50.0
+    assert report["decisions"]["balanced"]["bias"] == {"dark": 0.0, "bright": 4.0}
+    assert figures["balanced"]["ece"] == figures["balanced"]["ece_uncalibrated"]
+    assert figures["dataset"]["ece"] != figures["dataset"]["ece_uncalibrated"]
+    votes = report["votes"]
+    assert votes["full"]["majority"]["n_images"] == 3
+    assert votes["full"]["majority"]["top1"] == pytest.approx(66.67)
+    assert votes["twin_free"]["majority"]["top1"] == 50.0
+    assert votes["full"]["majority"]["recall"]["neutral"] == 100.0
+    assert votes["full"]["majority"]["recall"]["contempt"] is None
+    assert votes["full"]["shares"]["n_images"] == 3
+    raw = np.zeros((3, 8))
+    raw[:, :2] = [[10, 0], [8, 2], [2, 8]]
+    probs = softmax(raw, 2.0).astype(np.float64)
+    real = split.shares[[0, 1, 3]]
+    apart = np.abs(probs - real).sum(axis=1).mean() / 2
+    assert votes["full"]["shares"]["total_variation"] == pytest.approx(apart, abs=1e-4)
+    kl = np.where(real > 0, real * np.log(np.maximum(real, 1e-9) / probs), 0).sum(axis=1).mean()
+    assert votes["full"]["shares"]["kl"] == pytest.approx(kl, abs=1e-4)
+    text = format_measure(report)
+    assert "balanced *" in text
+    assert "66.67" in text
+    assert max(map(len, text.splitlines())) <= 120
+    other = measure(two_headed(("dark", "bright"), decision="dataset"), split)
+    assert other["decisions"] == report["decisions"]
+    assert other["full"] == figures["dataset"]
+    assert measure(two_headed(("dark", "bright")), replace(split, winners=None))["votes"] is None
+
+
+def test_one_head_has_no_other_decision():
+    from train.evaluate import format_measure, measure
+
+    split = replace(
+        make_split([0, 1], [False, False], ("dark", "bright")),
+        images=np.stack([np.zeros((16, 16, 1), np.uint8), np.full((16, 16, 1), 255, np.uint8)]),
+    )
+    report = measure(make_classifier(), split)
+    assert list(report) == ["full", "twin_free", "full_flip", "twin_free_flip"]
+    assert report["full"]["top1"] == report["full"]["balanced_accuracy"] == 100.0
+    assert "dataset *" in format_measure(report)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [([[8, 2], [1, 1]], 0.65), ([[4, 0], [0, 0]], 1.0), ([[0, 4], [0, 4]], 0.5)],
+)
+def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_have_images(table, expected):
+    from train.evaluate import mean_recall
+
+    assert mean_recall(np.array(table)) == pytest.approx(expected)
+
+
 def test_what_is_kept_for_the_page_names_itself_alone(tmp_path):
     from fer.gallery import Entry, check_config
     from train.evaluate import _keep
@@ -370,3 +476,35 @@ def test_a_folder_with_the_served_file_alone_is_measured(tmp_path, caplog):
     assert [row["format"] for row in report["formats"]] == ["litert-float32"]
     assert "keras, litert-float16, litert-int8, onnx are not measured" in caplog.text
     assert report["training"] is None
+
+
+@pytest.mark.keras
+def test_a_network_of_two_heads_is_measured_whole(tmp_path):
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("onnxruntime")
+    from tests.toy_data import save_two_heads
+    from train.evaluate import evaluate, format_report
+    from train.export import export
+
+    names = ("dark", "bright")
+    votes = [{"happy": 9}, {"unknown": 9}, {"sad": 6, "happy": 4}]
+    source = make_voted(tmp_path / "voted", votes, names)
+    (tmp_path / "run").mkdir()
+    save_two_heads(tmp_path / "run" / "model.keras", n_classes=2)
+    (tmp_path / "run" / "fer.json").write_text(make_config().to_json(), encoding="utf-8")
+    export(tmp_path / "run", source, tmp_path / "served", ["onnx"])
+    report = evaluate(tmp_path / "served", source, tmp_path / "results", robustness=False)
+    assert report["decision"] == "balanced"
+    assert set(report["decisions"]) == {"balanced", "dataset"}
+    assert report["decisions"]["balanced"]["full"] == report["full"]
+    assert report["temperature"] == report["decisions"]["balanced"]["temperature"]
+    assert report["votes"]["full"]["majority"]["n_images"] == 9
+    for row in report["formats"]:
+        assert row["votes_top1"] >= 0
+        assert row["votes_largest_prob_gap"] < 0.2
+    assert json.loads((tmp_path / "results" / "toy.json").read_text()) == report
+    (row,) = pd.read_csv(tmp_path / "results" / "results.csv").to_dict("records")
+    assert row["decision"] == "balanced"
+    assert row["dataset_full_top1"] == report["decisions"]["dataset"]["full"]["top1"]
+    assert row["votes_top1"] == report["votes"]["full"]["majority"]["top1"]
+    assert max(map(len, format_report(report).splitlines())) <= 120

@@ -300,12 +300,47 @@ def evaluate(
     robustness: Annotated[
         bool, typer.Option(help="Corrupt the images as well, which takes most of the time.")
     ] = True,
+    folder: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH",
+            help="Folder of labelled pictures, a folder a class (angry or anger, fear or afraid "
+            "...), to measure MODEL on, from the detector on. May be repeated. Without --dataset "
+            "nothing else is measured.",
+        ),
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="For --folder: auto, yunet, slim or haar. [env: FER_DETECTOR]"),
+    ] = None,
+    validation: Annotated[
+        bool,
+        typer.Option(
+            "--validation",
+            help="Measure the validation split instead and write nothing; the test split stays "
+            "shut.",
+        ),
+    ] = False,
 ) -> None:
     """Measure MODEL on the test split, full and twin-free, and write results/."""
-    from train.evaluate import evaluate as measure
-    from train.evaluate import format_report
+    from train.evaluate import evaluate as measure_test
+    from train.evaluate import format_measure, format_report, measure
+    from train.folders import format_folder, measure_folder, parse_folder
 
-    typer.echo(format_report(measure(model, _dataset(dataset), results, robustness)))
+    named = [parse_folder(text) for text in folder or ()]
+    if len({name for name, _ in named}) < len(named):
+        raise InputError(f"each --folder must have a name of its own. Received: {folder}")
+    if validation:
+        from fer.hub import load_folder
+        from train.data import load_split
+
+        classifier = load_folder(model)
+        split = load_split(_dataset(dataset), "validation", classifier.config)
+        typer.echo(format_measure(measure(classifier, split)))
+    elif dataset is not None or not named:
+        typer.echo(format_report(measure_test(model, _dataset(dataset), results, robustness)))
+    for name, path in named:
+        typer.echo(format_folder(measure_folder(model, name, path, results, detector)))
 
 
 @app.command()

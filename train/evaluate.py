@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import rel_entr
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
@@ -22,15 +23,15 @@ from sklearn.metrics import (
 )
 from tqdm import tqdm
 
-from fer.classify import Classifier, softmax
-from fer.errors import InputError
+from fer.classify import Classifier, decide, softmax
+from fer.errors import ConfigError, InputError
 from fer.gallery import INT8_NAME
 from fer.hub import KERAS_NAME, LITERT_NAME, load_folder
 from fer.image import image_to_frame
 from fer.preprocess import resize
-from fer.types import CONFIG_NAME, ModelConfig
+from fer.types import CONFIG_NAME, Decision, ModelConfig
 from train.calibrate import match_shares
-from train.data import Split, dataset_name, load_rows, load_split, select_classes
+from train.data import VOTE_CLASSES, Split, dataset_name, load_rows, load_split, select_classes
 from train.plots import write_plots
 from train.recipes import FAMILY, RECIPES, TRAINING_NAME
 from train.report import MODELS_FOLDER, PARTS, load_json
@@ -41,7 +42,10 @@ __all__ = [
     "coverage_curve",
     "evaluate",
     "expected_calibration_error",
+    "format_measure",
     "format_report",
+    "mean_recall",
+    "measure",
     "reliability_bins",
 ]
 
@@ -143,16 +147,18 @@ def coverage_curve(probs: NDArray[np.float32], labels: NDArray[np.int64]) -> lis
 def _intervals(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], names: tuple[str, ...]
 ) -> dict[str, Any]:
-    """95 % percentile bootstrap of top-1, macro F1 and each F1, over confusion matrices."""
+    """95 % percentile bootstrap of `_scores` and each F1, over confusion matrices."""
     rng = np.random.default_rng(0)
     k = len(names)
     cells = labels * k + predicted
     top1, f1 = np.empty(_N_BOOTSTRAP), np.empty((_N_BOOTSTRAP, k))
+    balanced = np.empty(_N_BOOTSTRAP)
     for i in range(_N_BOOTSTRAP):
         table = np.bincount(rng.choice(cells, len(cells)), minlength=k * k).reshape(k, k)
         hits = np.diag(table)
         top1[i] = hits.sum() / len(cells)
         f1[i] = 2 * hits / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)
+        balanced[i] = mean_recall(table)
 
     def bounds(values: NDArray[np.float64]) -> list[float]:
         return [_percent(v) for v in np.percentile(values, [2.5, 97.5])]
@@ -160,8 +166,18 @@ def _intervals(
     return {
         "top1": bounds(top1),
         "macro_f1": bounds(f1.mean(axis=1)),
+        "balanced_accuracy": bounds(balanced),
         "f1": {name: bounds(f1[:, i]) for i, name in enumerate(names)},
     }
+
+
+def mean_recall(table: NDArray[np.int64]) -> float:
+    """Return the balanced accuracy 0..1 of a confusion matrix (k, k), a row a label.
+
+    Classes without images do not count.
+    """
+    n_images = table.sum(axis=1)
+    return float((np.diag(table)[n_images > 0] / n_images[n_images > 0]).mean())
 
 
 def _scores(
@@ -169,17 +185,25 @@ def _scores(
 ) -> dict[str, float]:
     classes = np.arange(n_classes)
     f1 = f1_score(labels, predicted, average="macro", labels=classes, zero_division=0)
-    return {"top1": _percent(accuracy_score(labels, predicted)), "macro_f1": _percent(f1)}
+    return {
+        "top1": _percent(accuracy_score(labels, predicted)),
+        "macro_f1": _percent(f1),
+        "balanced_accuracy": _percent(
+            mean_recall(confusion_matrix(labels, predicted, labels=classes))
+        ),
+    }
 
 
 def _measure(
     logits: NDArray[np.float32],
     labels: NDArray[np.int64],
     names: tuple[str, ...],
-    temperature: float,
+    decision: Decision,
     uncertain_below: float,
 ) -> dict[str, Any]:
-    probs, uncalibrated = softmax(logits, temperature), softmax(logits)
+    """The figures of raw `logits` (n, k) under `decision`."""
+    probs = decide(logits, decision)
+    uncalibrated = decide(logits, replace(decision, temperature=1.0))
     predicted = probs.argmax(axis=1)
     classes = np.arange(len(names))
     columns = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
@@ -190,7 +214,7 @@ def _measure(
     return {
         "n_images": len(labels),
         **_scores(labels, predicted, len(names)),
-        "interval_95": {key: intervals[key] for key in ("top1", "macro_f1")},
+        "interval_95": {key: intervals[key] for key in ("top1", "macro_f1", "balanced_accuracy")},
         "nll": round(_nll(probs, labels), 4),
         "nll_uncalibrated": round(_nll(uncalibrated, labels), 4),
         "brier": round(brier_score(probs, labels), 4),
@@ -235,15 +259,119 @@ def _ferplus(test: Split, logits: NDArray[np.float32]) -> dict[str, float] | Non
     return {"n_images": int(voted.sum()), **scores}
 
 
+def measure(classifier: Classifier, split: Split) -> dict[str, Any]:
+    """Measure every head of a network, and every decision, on the images of a split.
+
+    Returns:
+        For each of `train.report.PARTS` the figures of the served decision. With `heads` in the
+        configuration also `decision`; `decisions`, for each its `bias`, `temperature` and parts;
+        and `votes`, None where the images have none: see `_measure_votes`.
+
+    Raises:
+        ConfigError: the votes' head has other classes than FER+.
+    """
+    config = classifier.config
+    raw = classifier.head_logits(split.images)
+    mirrored = classifier.head_logits(split.images[:, :, ::-1])
+    flipped = (raw["labels"] + mirrored["labels"]) / 2
+    fresh = ~split.twin
+
+    def parts(decision: Decision) -> dict[str, Any]:
+        found = {}
+        for part in PARTS:
+            keep = fresh if part.startswith("twin_free") else np.ones_like(fresh)
+            found[part] = _measure(
+                (flipped if part.endswith("flip") else raw["labels"])[keep],
+                split.labels[keep],
+                config.class_names,
+                decision,
+                config.uncertain_below,
+            )
+        return found
+
+    if not config.heads:
+        return parts(config.served)
+    decisions = {
+        name: {
+            "bias": dict(zip(config.class_names, decision.bias, strict=True)),
+            "temperature": decision.temperature,
+            **parts(decision),
+        }
+        for name, decision in config.head("labels").decisions.items()
+    }
+    served = {part: decisions[config.decision][part] for part in PARTS}
+    votes = {}
+    if "votes" in config.heads:
+        if config.vote_names != VOTE_CLASSES:
+            raise ConfigError(
+                f"the votes' head must have the classes {VOTE_CLASSES}. "
+                f"Received: {config.vote_names}"
+            )
+        how = config.head("votes").decisions["dataset"]
+        votes = {"votes": _measure_votes(split, raw["votes"], how)}
+    return {**served, "decision": config.decision, "decisions": decisions, **votes}
+
+
+def _measure_votes(
+    split: Split, logits: NDArray[np.float32], decision: Decision
+) -> dict[str, Any] | None:
+    """How well the votes' head answers FER+; None where the images have no votes.
+
+    `majority` is FER+'s protocol of that name (`train.data.vote_winners`), `shares` the mean
+    distance between the real shares of the votes q (`train.data.vote_shares`) and the predicted
+    ones p: `total_variation` half the sum of |p - q|, `kl` the sum of q log(q / p), in nats.
+    """
+    if split.winners is None or split.shares is None:
+        return None
+    probs = decide(logits, decision).astype(np.float64)
+    n_classes = len(VOTE_CLASSES)
+    report: dict[str, Any] = {
+        "class_names": list(VOTE_CLASSES),
+        "temperature": decision.temperature,
+    }
+    for part in ("full", "twin_free"):
+        keep = ~split.twin if part == "twin_free" else np.ones_like(split.twin)
+        won = keep & (split.winners >= 0)
+        voted = keep & (split.shares.sum(axis=1) > 0)
+        if not won.any() or not voted.any():
+            return None
+        winners, answers = split.winners[won], probs[won].argmax(axis=1)
+        table = confusion_matrix(winners, answers, labels=np.arange(n_classes))
+        n_images = table.sum(axis=1)
+        real, predicted = split.shares[voted].astype(np.float64), probs[voted]
+        report[part] = {
+            "majority": {
+                "n_images": int(won.sum()),
+                **_scores(winners, answers, n_classes),
+                "interval_95": {
+                    "top1": _intervals(winners, answers, VOTE_CLASSES)["top1"],
+                },
+                "recall": {
+                    name: _percent(hits / count) if count else None
+                    for name, hits, count in zip(
+                        VOTE_CLASSES, np.diag(table), n_images, strict=True
+                    )
+                },
+                "confusion_matrix": table.tolist(),
+            },
+            "shares": {
+                "n_images": int(voted.sum()),
+                "total_variation": round(float(np.abs(predicted - real).sum(axis=1).mean() / 2), 4),
+                "kl": round(float(rel_entr(real, predicted).sum(axis=1).mean()), 4),
+            },
+        }
+    return report
+
+
 def _formats(
     folder: Path,
     dataset: str,
     config: ModelConfig,
     test: Split,
-    logits: NDArray[np.float32],
+    logits: dict[str, NDArray[np.float32]],
     int8_folder: Path | None,
 ) -> list[dict[str, Any]]:
-    """Every format against the LiteRT file in `folder`, whose `logits` are given.
+    """Every format against the LiteRT file in `folder`, whose `logits` of each head are given.
 
     What `folder` does not hold is converted from its model.keras, and left out where that
     is not there or Keras runs on another backend than TensorFlow. The int8 file is kept in
@@ -254,9 +382,9 @@ def _formats(
 
     from train.export import FORMATS, format_file, load_network
 
-    probs, fresh = softmax(logits, config.temperature), ~test.twin
+    probs, fresh = decide(logits["labels"], config.served), ~test.twin
     n_classes = len(config.class_names)
-    served = _scores(test.labels, logits.argmax(axis=1), n_classes)
+    served = _scores(test.labels, probs.argmax(axis=1), n_classes)
     converts = (folder / KERAS_NAME).is_file() and keras.backend.backend() == "tensorflow"
     held = [file for file in config.files if (folder / file).is_file()]
     known = [form for form in FORMATS.values() if converts or form.file in held]
@@ -271,10 +399,11 @@ def _formats(
     with tempfile.TemporaryDirectory() as made:
         for form in tqdm(known, desc="formats"):
             path = format_file(form, folder, Path(made), dataset)
-            found = Classifier(load_network(path), config).logits(test.images)
-            predicted = found.argmax(axis=1)
+            found = Classifier(load_network(path), config).head_logits(test.images)
+            answers = decide(found["labels"], config.served)
+            predicted = answers.argmax(axis=1)
             scores = _scores(test.labels, predicted, n_classes)
-            gap = np.abs(softmax(found, config.temperature) - probs).max()
+            gap = np.abs(answers - probs).max()
             content = path.read_bytes()
             if form.file == INT8_NAME and int8_folder is not None:
                 _keep(int8_folder, config, form.file, content)
@@ -289,9 +418,28 @@ def _formats(
                     "top1_change": round(scores["top1"] - served["top1"], 2),
                     # The order of additions, which a machine chooses, moves further digits.
                     "largest_prob_gap": float(f"{gap:.1e}"),
+                    **_votes_of_format(config, test, found, logits),
                 }
             )
     return rows
+
+
+def _votes_of_format(
+    config: ModelConfig,
+    test: Split,
+    logits: dict[str, NDArray[np.float32]],
+    reference: dict[str, NDArray[np.float32]],
+) -> dict[str, float | None]:
+    """What a format adds to its figures where the network has a head for votes."""
+    if "votes" not in config.heads:
+        return {}
+    how = config.head("votes").decisions["dataset"]
+    gap = np.abs(decide(logits["votes"], how) - decide(reference["votes"], how)).max()
+    won = np.zeros(0, bool) if test.winners is None else test.winners >= 0
+    hits = None
+    if won.any():
+        hits = _percent((logits["votes"][won].argmax(axis=1) == test.winners[won]).mean())
+    return {"votes_top1": hits, "votes_largest_prob_gap": float(f"{gap:.1e}")}
 
 
 def _load_crops(dataset: str, config: ModelConfig) -> list[NDArray[np.uint8]]:
@@ -342,7 +490,7 @@ def _shares(
 
     mean_probs = softmax(logits, classifier.config.temperature).mean(axis=0)
     # One image at a time is little memory, whatever the size.
-    dark = [classifier.network(image[None].astype(np.float32) / 255) for image in test.images]
+    dark = [classifier.logits(image[None].astype(np.float32) / 255) for image in test.images]
     return {
         "labels": shares(test.labels),
         "probs": {name: _percent(p) for name, p in zip(names, mean_probs, strict=True)},
@@ -417,10 +565,11 @@ def evaluate(folder: Path, dataset: str, results: Path, robustness: bool = True)
     `full` is what the literature reports; `twin_free` leaves out the test images of which
     a copy stands in the training split. `flip` averages the logits of an image and its
     mirror image; everything else is a single pass. What is called uncalibrated has
-    temperature 1. `formats` compares the files that the network is shipped in or can be
-    converted to, `robustness` what comes of ever worse crops. `validation` is the split that
-    the epoch was chosen on, `shares` says how often each class is answered, and `on_classes`
-    keeps to the classes of recipes that tell fewer apart.
+    temperature 1. Figures are of the served decision; `decisions` has those of all and `votes`
+    those of the second head, where there is one. `formats` compares the files that the network is
+    shipped in or can be converted to, `robustness` what comes of ever worse crops. `validation` is
+    the split that the epoch was chosen on, `shares` says how often each class is answered, and
+    `on_classes` keeps to the classes of recipes that tell fewer apart.
 
     Args:
         folder: with fer.json and model.tflite; model.keras, from which other formats are
@@ -443,9 +592,8 @@ def evaluate(folder: Path, dataset: str, results: Path, robustness: bool = True)
     test = load_split(dataset, "test", config)
     path = results / f"{config.recipe}.json"
     _check_same(path, test.sha256)
-    logits = classifier.logits(test.images)
-    mirrored = classifier.logits(test.images[:, :, ::-1])
-    fresh = ~test.twin
+    raw = classifier.head_logits(test.images)
+    logits, fresh = classifier.logits(test.images), ~test.twin
     report: dict[str, Any] = {
         "recipe": config.recipe,
         "file": LITERT_NAME,
@@ -462,16 +610,7 @@ def evaluate(folder: Path, dataset: str, results: Path, robustness: bool = True)
         "temperature": config.temperature,
         "uncertain_below": config.uncertain_below,
     }
-    flipped = (logits + mirrored) / 2
-    for part in PARTS:
-        keep = fresh if part.startswith("twin_free") else np.ones_like(fresh)
-        report[part] = _measure(
-            (flipped if part.endswith("flip") else logits)[keep],
-            test.labels[keep],
-            config.class_names,
-            config.temperature,
-            config.uncertain_below,
-        )
+    report |= measure(classifier, test)
     probs = softmax(logits, config.temperature)
     validation, added = _validate(classifier, dataset)
     # The page compares those of the family.
@@ -486,7 +625,7 @@ def evaluate(folder: Path, dataset: str, results: Path, robustness: bool = True)
         "validation": validation,
         "shares": _shares(classifier, test, logits, added),
         "on_classes": _on_classes(test, logits),
-        "formats": _formats(folder, dataset, config, test, logits, shown),
+        "formats": _formats(folder, dataset, config, test, raw, shown),
         "robustness": None,
         "training": load_json(folder / TRAINING_NAME),
     }
@@ -519,6 +658,14 @@ def _write_row(report: dict[str, Any], path: Path) -> None:
     row["ferplus_top1"] = report["ferplus"] and report["ferplus"]["top1"]
     top1 = {each["format"]: each["top1"] for each in report["formats"]}
     row["litert_int8_top1"] = top1.get("litert-int8")
+    if "decisions" in report:
+        row["decision"] = report["decision"]
+        for name, figures in report["decisions"].items():
+            for part in ("full", "twin_free"):
+                for key in ("top1", "balanced_accuracy"):
+                    row[f"{name}_{part}_{key}"] = figures[part][key]
+    if report.get("votes"):
+        row["votes_top1"] = report["votes"]["full"]["majority"]["top1"]
     row["sha256"] = report["sha256"]
     table = pd.DataFrame([row])
     if path.is_file():
@@ -532,15 +679,7 @@ def format_report(report: dict[str, Any]) -> str:
     lines = [f"{report['recipe']} ({report['file']}) on {report['dataset']} test", ""]
     if not report["twins_marked"]:
         lines += ["The data marks no twins, so twin_free is not known to be free of them.", ""]
-    for part in PARTS:
-        figures = report[part]
-        low, high = figures["interval_95"]["top1"]
-        low_f1, high_f1 = figures["interval_95"]["macro_f1"]
-        lines.append(
-            f"{part:15} n={figures['n_images']:5}  top-1 {figures['top1']:.2f} % "
-            f"[{low:.2f}, {high:.2f}]  macro F1 {figures['macro_f1'] / 100:.4f} "
-            f"[{low_f1 / 100:.4f}, {high_f1 / 100:.4f}]"
-        )
+    lines += [*_part_lines(report), "", *_decision_lines(report)]
     lines += [
         "",
         f"{'temperature':15}{'ECE: 1':>10}{'fitted':>8}{'NLL: 1':>10}{'fitted':>8}"
@@ -574,6 +713,7 @@ def format_report(report: dict[str, Any]) -> str:
             "",
             "FER+ majority   n={n_images:5}  top-1 {top1:.2f} %".format(**report["ferplus"]),
         ]
+    lines += _vote_lines(report)
     lines += [
         "",
         f"{'format':15}{'bytes':>10}{'top-1':>8}{'change':>8}  largest gap of a probability",
@@ -598,3 +738,58 @@ def format_report(report: dict[str, Any]) -> str:
 
 def _columns(values: Iterable[float]) -> str:
     return "".join(f"{value:8.2f}" for value in values)
+
+
+def format_measure(report: dict[str, Any]) -> str:
+    """Return the figures of `measure` as text for a terminal."""
+    lines = [*_part_lines(report), "", *_decision_lines(report), *_vote_lines(report)]
+    return "\n".join(lines)
+
+
+def _part_lines(report: dict[str, Any]) -> list[str]:
+    lines = []
+    for part in PARTS:
+        figures = report[part]
+        low, high = figures["interval_95"]["top1"]
+        low_f1, high_f1 = figures["interval_95"]["macro_f1"]
+        lines.append(
+            f"{part:15} n={figures['n_images']:5}  top-1 {figures['top1']:.2f} % "
+            f"[{low:.2f}, {high:.2f}]  macro F1 {figures['macro_f1'] / 100:.4f} "
+            f"[{low_f1 / 100:.4f}, {high_f1 / 100:.4f}]"
+        )
+    return lines
+
+
+def _decision_lines(report: dict[str, Any]) -> list[str]:
+    """Every decision of the labels' head; "dataset" alone where a network has one head."""
+    lines = [
+        f"{'decision':15}{'part':12}{'top-1':>8}{'balanced':>10}{'macro F1':>10}{'ECE':>8}"
+        "  lowest recall"
+    ]
+    decisions = report.get("decisions", {"dataset": report})
+    for name, figures in decisions.items():
+        served = name == report.get("decision", "dataset")
+        for part in ("full", "twin_free"):
+            row = figures[part]
+            recall = {each: found["recall"] for each, found in row["classes"].items()}
+            lowest = min(recall, key=lambda each: recall[each])
+            lines.append(
+                f"{name + (' *' if served else ''):15}{part:12}{row['top1']:8.2f}"
+                f"{row['balanced_accuracy']:10.2f}{row['macro_f1']:10.2f}{row['ece']:8.4f}"
+                f"  {lowest} {recall[lowest]:.2f}"
+            )
+    return [*lines, "* is served"]
+
+
+def _vote_lines(report: dict[str, Any]) -> list[str]:
+    if not report.get("votes"):
+        return []
+    lines = ["", f"{'votes':15}{'images':>8}{'top-1':>8}{'balanced':>10}{'distance':>10}{'KL':>8}"]
+    for part in ("full", "twin_free"):
+        majority, shares = (report["votes"][part][key] for key in ("majority", "shares"))
+        lines.append(
+            f"{part:15}{majority['n_images']:8}{majority['top1']:8.2f}"
+            f"{majority['balanced_accuracy']:10.2f}{shares['total_variation']:10.4f}"
+            f"{shares['kl']:8.4f}"
+        )
+    return lines

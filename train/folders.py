@@ -1,0 +1,278 @@
+"""Score a model on folders of labelled pictures, from the detector to the answer."""
+
+import json
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import confusion_matrix
+from tqdm import tqdm
+
+from fer.classify import Classifier, decide
+from fer.crop import crop_faces
+from fer.detect import Detector
+from fer.errors import ImageError, InputError
+from fer.geometry import crop_side_px
+from fer.hub import LITERT_NAME, load_detector, load_folder
+from fer.image import picture_suffixes, read_image
+from fer.pool import ahead
+from fer.preprocess import to_model_input
+from train.evaluate import mean_recall
+
+__all__ = ["FOLDERS_FOLDER", "format_folder", "measure_folder", "parse_folder"]
+
+# In results/: a file a model and folder.
+FOLDERS_FOLDER = "folders"
+# What folders of such pictures are called, by the name that FER-2013's class has here.
+_WORDS = {
+    "angry": ("anger", "angry", "mad"),
+    "disgust": ("disgust", "disgusted"),
+    "fear": ("afraid", "fear", "fearful", "scared"),
+    "happy": ("happiness", "happy", "joy", "joyful"),
+    "neutral": ("neutral",),
+    "sad": ("sad", "sadness"),
+    "surprise": ("surprise", "surprised"),
+}
+_CLASS_OF = {word: name for name, words in _WORDS.items() for word in words}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def parse_folder(text: str) -> tuple[str, Path]:
+    """Return name and path of "NAME=PATH".
+
+    Raises:
+        InputError: it is something else, the name is no file name, or there is no such folder.
+    """
+    name, found, path = text.partition("=")
+    if not found or not _NAME.fullmatch(name):
+        raise InputError(
+            "a folder must be NAME=PATH, the name of letters, digits, '.', '_' and '-'. "
+            f"Received: {text!r}"
+        )
+    if not Path(path).is_dir():
+        raise InputError(f"the path of {name} must be a folder. Received: {path!r}")
+    return name, Path(path)
+
+
+def _class_of(folder: str, class_names: tuple[str, ...]) -> str | None:
+    """The class of the model that a folder's name stands for; numbers before it do not count."""
+    word = re.sub(r"^[\d\W_]+", "", folder).casefold()
+    names = {name.casefold(): name for name in class_names}
+    return names.get(word) or names.get(_CLASS_OF.get(word, ""))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The files under a folder, each in one of three lists.
+
+    Attributes:
+        path: the folder.
+        mapping: the class of each folder in it; None for a folder of none.
+        pictures: in the folder of a class, by their suffix.
+        others: files in the folder of a class that are no pictures, by their suffix.
+        without_class: all other files.
+    """
+
+    path: Path
+    mapping: dict[str, str | None]
+    pictures: list[Path]
+    others: list[Path]
+    without_class: list[Path]
+
+    def shown(self, file: Path) -> str:
+        """The file's path in the folder; a byte that is no UTF-8 becomes a question mark."""
+        return os.fsencode(file.relative_to(self.path)).decode(errors="replace")
+
+    def class_of(self, file: Path) -> str:
+        """The class of a picture."""
+        return self.mapping[file.relative_to(self.path).parts[0]] or ""
+
+
+def _sort(name: str, path: Path, class_names: tuple[str, ...]) -> _Found:
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    tops = sorted({file.relative_to(path).parts[0] for file in files if file.parent != path})
+    mapping = {top: _class_of(top, class_names) for top in tops}
+    if not any(mapping.values()):
+        raise InputError(
+            f"{name} must have a folder a class, for some of {class_names} at least. "
+            f"Received: {tops}"
+        )
+    found = _Found(path, mapping, [], [], [])
+    for file in files:
+        if file.parent == path or mapping[file.relative_to(path).parts[0]] is None:
+            found.without_class.append(file)
+        elif file.suffix.lower() in picture_suffixes():
+            found.pictures.append(file)
+        else:
+            found.others.append(file)
+    return found
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of one picture.
+
+    Attributes:
+        logits: (k,) of the labels' head for the largest face; None without one.
+        n_faces: how many were found.
+        error: why the file cannot be read; empty where it can.
+    """
+
+    logits: NDArray[np.float32] | None = None
+    n_faces: int = 0
+    error: str = ""
+
+
+def _look(path: Path, detector: Detector, classifier: Classifier) -> _Outcome:
+    try:
+        frame = read_image(path)
+    except ImageError as error:
+        return _Outcome(error=str(error).replace(str(path), path.name))
+    faces = detector(frame)
+    if not len(faces):
+        return _Outcome()
+    largest = faces[[int(np.argmax(crop_side_px(faces.xyxy, 1.0)))]]
+    crops = crop_faces(frame, largest, classifier.config)
+    batch = to_model_input(crops, classifier.config)
+    return _Outcome(classifier.head_logits(batch)["labels"][0], len(faces))
+
+
+def measure_folder(
+    model: Path, name: str, path: Path, results: Path, detector: str | None = None
+) -> dict[str, Any]:
+    """Measure a model on the pictures of a folder, and write the figures.
+
+    The folders in `path` are the classes, by the model's names or words for them ("anger",
+    "afraid" ...); pictures may lie deeper. Of each picture the largest face counts. A class may be
+    missing; then balanced accuracy is the mean recall of the others.
+
+    Args:
+        model: folder with fer.json and model.tflite.
+        name: of the folder, for people and the file's name; the path is written nowhere.
+        path: the folder.
+        results: folder to write `FOLDERS_FOLDER/<recipe>_<name>.json` in.
+        detector: see `fer.hub.load_detector`.
+
+    Returns:
+        The content of the file. `files` counts every file by what became of it, `mapping` says the
+        class of each folder, `decisions` has `accuracy`, `balanced_accuracy` (percent), `recall`
+        and `confusion_matrix` (a row a label) for each decision of the model.
+
+    Raises:
+        InputError: no folder stands for a class of the model, or no face was found.
+        ConfigError: `model` is not usable.
+        HubError: the named detector is unavailable.
+        DetectorError: it cannot be built.
+    """
+    classifier, finder = load_folder(model), load_detector(detector)
+    config = classifier.config
+    found = _sort(name, path, config.class_names)
+    n_threads = os.cpu_count() or 1
+    look = partial(_look, detector=finder, classifier=classifier)
+    seen = ahead(look, found.pictures, n_threads, 2 * n_threads)
+    outcomes = list(tqdm(seen, total=len(found.pictures), desc=name, unit="picture"))
+    pairs = list(zip(found.pictures, outcomes, strict=True))
+    measured = [(file, each) for file, each in pairs if each.logits is not None]
+    if not measured:
+        raise InputError(
+            f"{name} must have pictures with a face. Received: {len(pairs)} pictures, none with a "
+            f"face that {finder.title} finds"
+        )
+    labels = np.array([config.class_names.index(found.class_of(file)) for file, _ in measured])
+    logits = np.stack([each.logits for _, each in measured])
+    apart: dict[str, Any] = {
+        "no_face": [
+            found.shown(file) for file, each in pairs if each.logits is None and not each.error
+        ],
+        "unreadable": {found.shown(file): each.error for file, each in pairs if each.error},
+        "not_a_picture": [found.shown(file) for file in found.others],
+        "no_class": [found.shown(file) for file in found.without_class],
+    }
+    counts = {"measured": len(measured), **{kind: len(files) for kind, files in apart.items()}}
+    report = {
+        "folder": name,
+        "recipe": config.recipe,
+        "file": LITERT_NAME,
+        "sha256": config.files[LITERT_NAME],
+        "detector": finder.title,
+        "class_names": list(config.class_names),
+        "mapping": found.mapping,
+        "files": {"all": sum(counts.values()), **counts},
+        "several_faces": sum(each.n_faces > 1 for _, each in measured),
+        "decision": config.decision,
+        "decisions": {
+            each: _figures(decide(logits, decision).argmax(axis=1), labels, config.class_names)
+            for each, decision in config.head("labels").decisions.items()
+        },
+        **apart,
+    }
+    out = results / FOLDERS_FOLDER / f"{config.recipe}_{name}.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return report
+
+
+def _figures(
+    answers: NDArray[np.int64], labels: NDArray[np.int64], names: tuple[str, ...]
+) -> dict[str, Any]:
+    table = confusion_matrix(labels, answers, labels=np.arange(len(names)))
+    recall = [
+        round(100 * float(hits / n_images), 2) if n_images else None
+        for hits, n_images in zip(np.diag(table), table.sum(axis=1), strict=True)
+    ]
+    return {
+        "accuracy": round(100 * float((answers == labels).mean()), 2),
+        "balanced_accuracy": round(100 * mean_recall(table), 2),
+        "recall": dict(zip(names, recall, strict=True)),
+        "confusion_matrix": table.tolist(),
+    }
+
+
+def format_folder(report: dict[str, Any]) -> str:
+    """Return the figures of `measure_folder` as text for a terminal."""
+    files = dict(report["files"])
+    total = files.pop("all")
+    kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in files.items())
+    folders: dict[str | None, list[str]] = {}
+    for folder, name in report["mapping"].items():
+        folders.setdefault(name, []).append(folder)
+    lines = [
+        f"{report['recipe']} ({report['file']}) on {report['folder']}, {report['detector']}",
+        "",
+        f"{total} files: {kinds}; {report['several_faces']} with several faces",
+        *(f"{name or 'no class'}: {', '.join(found)}" for name, found in folders.items()),
+    ]
+    missing = [
+        name
+        for name, recall in next(iter(report["decisions"].values()))["recall"].items()
+        if recall is None
+    ]
+    lines += [f"without pictures: {', '.join(missing)}"] if missing else []
+    for name, figures in report["decisions"].items():
+        served = " (served)" if name == report["decision"] else ""
+        lines += [
+            "",
+            f"{name}{served}: accuracy {figures['accuracy']:.2f} %, balanced accuracy "
+            f"{figures['balanced_accuracy']:.2f} %",
+            f"{'label, answer':13}" + "".join(f"{each[:8]:>9}" for each in report["class_names"]),
+        ]
+        for label, row in zip(report["class_names"], figures["confusion_matrix"], strict=True):
+            if any(row):
+                recall = figures["recall"][label]
+                counts = "".join(f"{count:9}" for count in row)
+                lines.append(f"{label[:12]:13}{counts}  recall {recall:.2f}")
+    for kind in ("no_face", "not_a_picture"):
+        lines += [""] if report[kind] else []
+        lines += [f"{kind.replace('_', ' ')}: {file}" for file in report[kind]]
+    counts = Counter(file.rpartition("/")[0] or "." for file in report["no_class"])
+    lines += [""] if counts else []
+    lines += [f"no class: {count} files in {folder}" for folder, count in counts.items()]
+    lines += [""] if report["unreadable"] else []
+    lines += [f"unreadable: {file}: {reason}" for file, reason in report["unreadable"].items()]
+    return "\n".join(lines)
