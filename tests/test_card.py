@@ -1,5 +1,6 @@
 """The model card: generated whole, every figure from results/, nothing made up."""
 
+import ast
 import csv
 import json
 import re
@@ -19,7 +20,7 @@ from fer.types import ModelConfig
 from tests.conftest import ROOT, make_config
 
 card = pytest.importorskip("train.card")
-from train.report import subgroup_files  # noqa: E402
+from train.report import PARTS, subgroup_files  # noqa: E402
 
 NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CORRUPTIONS = ("blur", "noise", "jpeg", "brightness", "brighter", "contrast", "low_resolution")
@@ -139,6 +140,54 @@ def make_report(**changes):
     ]
     report["robustness"]["units"] = {name: f"unit of {name}" for name in (*CORRUPTIONS, "rotation")}
     return report | changes
+
+
+def with_heads(report, decision="balanced"):
+    """The report of a network with two heads, as `evaluate` writes it; every figure another one."""
+    from train.data import VOTE_CLASSES
+
+    percent = (round(51.03 + 0.17 * i, 2) for i in count())
+    decisions = {}
+    for i, name in enumerate(("balanced", "dataset")):
+        parts = {}
+        for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
+            parts[part] = make_part(percent, report[part]["n_images"])
+            parts[part]["balanced_accuracy"] = next(percent)
+        bias = {each: round(0.11 * j - 0.3 + i, 4) for j, each in enumerate(NAMES)}
+        decisions[name] = {"bias": bias, "temperature": 0.777 + i, **parts}
+    votes = {
+        part: {
+            "majority": {
+                "n_images": 3111 + i,
+                "top1": next(percent),
+                "balanced_accuracy": next(percent),
+                "interval_95": {"top1": [next(percent), next(percent)]},
+                "recall": {name: next(percent) for name in VOTE_CLASSES} | {"contempt": None},
+            },
+            "shares": {
+                "n_images": 3222 + i,
+                "total_variation": next(percent) / 1000,
+                "kl": next(percent) / 100,
+            },
+        }
+        for i, part in enumerate(("full", "twin_free"))
+    }
+    votes |= {"class_names": list(VOTE_CLASSES), "temperature": 1.1}
+    formats = [
+        row | {"votes_top1": next(percent), "votes_largest_prob_gap": 0.0123}
+        for row in report["formats"]
+    ]
+    served = {part: decisions[decision][part] for part in PARTS}
+    return (
+        report
+        | served
+        | {
+            "decision": decision,
+            "decisions": decisions,
+            "votes": votes,
+            "formats": formats,
+        }
+    )
 
 
 def write_csv(path, rows):
@@ -590,12 +639,14 @@ def nothing_uncertain():
         make_report(stretch_percentile=None, color_mode="rgb"),
         make_report(training=None, ferplus=None),
         nothing_uncertain(),
+        with_heads(make_report()),
+        with_heads(make_report(training=None)) | {"votes": None},
     ],
-    ids=["complete", "rgb", "null", "nothing uncertain"],
+    ids=["complete", "rgb", "null", "nothing uncertain", "two heads", "no votes"],
 )
 def test_nothing_unreadable_is_printed(results, report):
     for text in (make_text(report, results), card.format_figures(report)):
-        text = re.sub(r"```.*?```", "code", text, flags=re.S)
+        text = re.sub(r"```.*?```|votes=True", "code", text, flags=re.S)
         assert not re.search(r"\b(None|nan|NaN|null|inf|True|False|Undefined)\b", text)
         assert not re.search(r"\{\{|\{%|%\}|\}\}", text)
         assert "\n\n\n" not in text
@@ -631,3 +682,113 @@ def test_input_made_by_hand_is_that_of_the_package(
     # Pillow shrinks by whole pixels; the rest is rounding, which the stretch enlarges.
     assert gap.mean() < (0.7 if side == 48 else 2)
     assert side > 48 or gap.max() <= 3
+
+
+def test_one_head_has_no_word_of_decisions_or_votes(results):
+    text = make_text(make_report(), results) + card.format_figures(make_report())
+    for word in ("decision", "balanced", "votes head", "two heads", "Menon"):
+        assert word not in text
+
+
+@pytest.mark.parametrize("decision", ["balanced", "dataset"])
+def test_both_decisions_and_the_votes_are_in_the_card(results, decision):
+    report = with_heads(make_report(), decision)
+    text = make_text(report, results)
+    assert "contempt" in text
+    assert "files.\n\nOn the 3002" in text
+    assert f"`{decision}`\nis served" in text
+    table = rows(section(text, "Decisions"))
+    titles = {"full": "all test images", "twin_free": "without twins in training"}
+    assert table[1:5] == [
+        [
+            f"{name} (served)" if name == decision else name,
+            title,
+            f"{figures[part]['top1']:.2f} %",
+            f"{figures[part]['balanced_accuracy']:.2f} %",
+            f"{figures[part]['macro_f1'] / 100:.3f}",
+            f"{figures[part]['ece']:.3f}",
+            f"{figures['temperature']:.3f}",
+        ]
+        for name, figures in report["decisions"].items()
+        for part, title in titles.items()
+    ]
+    for row, name in zip(table[6:], NAMES, strict=True):
+        expected = [name]
+        for figures in report["decisions"].values():
+            found = figures["full"]["classes"][name]
+            expected += [f"{found['recall']:.1f} %", f"{found['precision']:.1f} %"]
+            expected.append(f"{figures['bias'][name]:+.2f}")
+        assert row == expected
+    votes = section(text, "Agreement with FER+")
+    for part in titles:
+        majority, shares = (report["votes"][part][key] for key in ("majority", "shares"))
+        low, high = majority["interval_95"]["top1"]
+        for figure in (
+            f"{majority['n_images']}",
+            f"{majority['top1']:.2f} % ({low:.2f} to {high:.2f})",
+            f"{majority['balanced_accuracy']:.2f} %",
+            f"{shares['n_images']}",
+            f"{shares['total_variation']:.3f}",
+            f"{shares['kl']:.3f}",
+        ):
+            assert f"| {figure} |" in votes
+    assert "| contempt | - |" in votes
+    formats = section(text, "Formats")
+    for row in report["formats"]:
+        assert f"| {row['format']} | {row['votes_top1']:.2f} % | 0.0123 |" in formats
+    assert "Menon et al. 2021" in section(text, "Licence and sources")
+    assert "bias added" in text
+    unbiased = make_training(class_bias=dict.fromkeys(NAMES, 0.0))
+    assert "bias added" not in make_text(report | {"training": unbiased}, results)
+    unvoted = make_text(report | {"votes": None}, results)
+    assert "majority protocol" not in unvoted
+    figures = card.format_figures(report)
+    for name, found in report["decisions"].items():
+        assert f"{found['full']['balanced_accuracy']:.2f} %" in figures, name
+    assert f"{report['votes']['full']['majority']['top1']:.2f} %" in figures
+
+
+@pytest.mark.keras
+def test_published_files_of_two_heads_run_as_written(hub, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tf2onnx")
+    pytest.importorskip("onnxruntime")
+    from fer.classify import Classifier
+    from tests.conftest import make_heads
+    from tests.toy_data import save_two_heads
+    from train.data import VOTE_CLASSES
+    from train.export import convert, load_network
+
+    path = tmp_path / "model.keras"
+    save_two_heads(path, n_classes=2)
+    heads = make_heads()
+    heads["votes"] = {
+        "class_names": list(VOTE_CLASSES),
+        "decisions": {"dataset": {"bias": [0.0] * 8, "temperature": 2.0}},
+    }
+    changes = {"input_size": 16, "detail_size": 48, "stretch_percentile": 1.0}
+    config = make_config(class_names=(), heads=heads, decision="balanced", version=2, **changes)
+    repo = "someone/fer-mobilenetv2"
+    hub.files[repo, "fer.json"] = config.to_json().encode()
+    for name, file in (("litert-float32", "model.tflite"), ("onnx", "model.onnx")):
+        hub.files[repo, file] = convert(path, name)
+    text = card.format_reuse(with_heads(make_report(**changes)))
+    first, litert, onnx, keras, _ = re.findall(r"```python\n(.*?)```", text, re.S)
+    assert '(network(pixels)["labels"])[0]' in keras
+    monkeypatch.chdir(tmp_path)
+    crop = read_image(ROOT / "examples" / "astronaut_happy.jpg")[63:176, 167:280]
+    Image.fromarray(resize(crop, 48, 48)).save("face.png")
+    known: dict = {}
+    exec(first.replace("<you>", "someone").replace("face.jpg", "face.png"), known)
+    crops = [read_image("face.png")]
+    probs, votes = Classifier(load_network(path), config).with_votes(crops)
+    for block in (litert, onnx):
+        capsys.readouterr()
+        exec(block, known)
+        said = ast.literal_eval(capsys.readouterr().out)
+        assert list(said) == ["dark", "bright"]
+        assert list(said.values()) == pytest.approx(probs[0], abs=0.02)
+    outputs = known["network"].run(["votes"], {"pixels": known["pixels"]})
+    known["show"](outputs[0][0], "votes", "dataset")
+    said = ast.literal_eval(capsys.readouterr().out)
+    assert list(said) == list(VOTE_CLASSES)
+    assert list(said.values()) == pytest.approx(votes[0], abs=0.02)

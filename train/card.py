@@ -91,6 +91,7 @@ def format_figures(report: dict[str, Any]) -> str:
         (
             _overall_table(report),
             _class_table(report),
+            *_heads_text(report),
             f"Trained on {report['trained_on']}. Before the temperature "
             f"({report['temperature']:.3f}) the ECE is {full['ece_uncalibrated']:.3f}. "
             f"{full['uncertain_share']:.0f} % of the test images are marked uncertain (top "
@@ -335,6 +336,50 @@ def format_reuse(report: dict[str, Any]) -> str:
     return render_template("reuse_template.md", report=report).strip()
 
 
+def _has_bias(report: dict[str, Any]) -> bool:
+    """Whether the last layer of the labels got a bias for each class after training."""
+    bias = (report["training"] or {}).get("class_bias")
+    # Of a network with decisions, which have a bias of their own, it may be 0.
+    return bias is not None and ("decisions" not in report or any(bias.values()))
+
+
+def _decision_table(report: dict[str, Any]) -> str:
+    lines = [
+        "| decision | images | top-1 | balanced accuracy | macro F1 | ECE |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, figures in report["decisions"].items():
+        served = " (served)" if name == report["decision"] else ""
+        for part in ("full", "twin_free"):
+            row = figures[part]
+            lines.append(
+                f"| {name}{served} | {PARTS[part]} | {row['top1']:.2f} % "
+                f"| {row['balanced_accuracy']:.2f} % | {row['macro_f1'] / 100:.3f} "
+                f"| {row['ece']:.3f} |"
+            )
+    return "\n".join(lines)
+
+
+def _heads_text(report: dict[str, Any]) -> list[str]:
+    """README's paragraphs about decisions and votes; none for a network with one head."""
+    if "decisions" not in report:
+        return []
+    texts = [
+        "Two decisions for the labels: `balanced` treats all classes as nearly equally common, "
+        "`dataset` assumes the shares of FER-2013 (`Pipeline.default(decision=...)`).",
+        _decision_table(report),
+    ]
+    if report.get("votes"):
+        majority, shares = (report["votes"]["full"][key] for key in ("majority", "shares"))
+        texts.append(
+            "The second head predicts the votes of FER+ (`Pipeline.default(votes=True)`): by the "
+            f"majority protocol it is right on {majority['top1']:.2f} % of "
+            f"{majority['n_images']:,} test images, 8 classes; its shares are "
+            f"{shares['total_variation']:.3f} from the real ones (total variation, 0..1)."
+        )
+    return texts
+
+
 def _is_plain(report: dict[str, Any]) -> bool:
     """Whether what the card says of the network is true of the one in `report`."""
     recipe = report["training"]["recipe"] if report["training"] else {}
@@ -382,6 +427,8 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         lowest=_lowest_recall(report),
         largest_drop=_largest_drop(report),
         training=training and training | _training(training),
+        has_bias=_has_bias(report),
+        parts=[(part, PARTS[part]) for part in ("full", "twin_free")],
         # Those of the family stand beside what their authors report, in results/README.md.
         runs=[row for row in _read_rows(results / "results.csv") if row["recipe"] not in FAMILY],
         speed={row["format"]: row for row in _read_rows(results / "speed.csv")},
