@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 import numpy as np
@@ -119,6 +120,29 @@ def test_every_file_is_counted_and_the_largest_face_answers(answers, pictures, t
         assert shown in text
     for file in ("6.png", "broken.jpg", "notes.txt", ".DS_Store"):
         assert file in text
+
+
+def test_links_are_followed_once_and_what_cannot_be_opened_is_counted(answers, tmp_path):
+    answers()
+    root = tmp_path / "mine"
+    draw(tmp_path / "elsewhere" / "1.png", 30)
+    draw(root / "sad" / "2.png", 150)
+    (root / "angry").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (root / "sad" / "again").symlink_to(root, target_is_directory=True)
+    (root / "sad" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    os.mkfifo(root / "sad" / "pipe.png")
+    report = folders.measure_folder(tmp_path, "mine", root, tmp_path / "results")
+    assert report["files"] == {
+        "all": 4,
+        "measured": 2,
+        "no_face": 0,
+        "unreadable": 1,
+        "not_a_picture": 1,
+        "no_class": 0,
+    }
+    assert list(report["unreadable"]) == ["sad/gone.png"]
+    assert report["not_a_picture"] == ["sad/pipe.png"]
+    assert report["decisions"]["dataset"]["accuracy"] == 100.0
 
 
 def test_every_decision_of_two_heads_is_measured(answers, pictures, tmp_path):

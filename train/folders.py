@@ -94,8 +94,22 @@ class _Found:
         return self.mapping[file.relative_to(self.path).parts[0]] or ""
 
 
+def _walk(path: Path) -> list[Path]:
+    """All that is no folder under `path`, in order; links are followed, each folder once."""
+    files, seen = [], set()
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    for folder, inner, names in os.walk(path, followlinks=True, onerror=refuse):
+        seen.add(os.path.realpath(folder))
+        inner[:] = [each for each in inner if os.path.realpath(Path(folder, each)) not in seen]
+        files += [Path(folder, each) for each in names]
+    return sorted(files)
+
+
 def _sort(name: str, path: Path, class_names: tuple[str, ...]) -> _Found:
-    files = sorted(file for file in path.rglob("*") if file.is_file())
+    files = _walk(path)
     tops = sorted({file.relative_to(path).parts[0] for file in files if file.parent != path})
     mapping = {top: _class_of(top, class_names) for top in tops}
     if not any(mapping.values()):
@@ -107,7 +121,7 @@ def _sort(name: str, path: Path, class_names: tuple[str, ...]) -> _Found:
     for file in files:
         if file.parent == path or mapping[file.relative_to(path).parts[0]] is None:
             found.without_class.append(file)
-        elif file.suffix.lower() in picture_suffixes():
+        elif file.suffix.lower() in picture_suffixes() and (file.is_file() or not file.exists()):
             found.pictures.append(file)
         else:
             found.others.append(file)
