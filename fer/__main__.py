@@ -442,6 +442,8 @@ def info(
         "model": model or "bundled weights",
         "recipe": config.recipe,
         "class_names": list(config.class_names),
+        **({"vote_names": list(config.vote_names)} if config.vote_names else {}),
+        "decision": config.decision,
         "temperature": config.temperature,
         "uncertain_below": config.uncertain_below,
         "dataset": config.dataset,

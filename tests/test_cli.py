@@ -223,6 +223,7 @@ def test_what_runs_here(run, tmp_path):
     config = load_classifier().config
     assert f"recipe: {config.recipe}" in out
     assert "angry, disgust" in out
+    assert f"decision: {config.decision}" in out
     status, out, _ = run("info", "--json", "-", *SLIM)
     assert json.loads(out)["files"] == dict(config.files)
 

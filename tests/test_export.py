@@ -313,3 +313,28 @@ def test_an_unfinished_run_is_not_exported(tmp_path):
     with pytest.raises(ConfigError, match="finished"):
         export(tmp_path, "unused", tmp_path / "out")
     assert ModelConfig.read(tmp_path).recipe == "toy"
+
+
+def test_a_run_on_votes_ends_in_a_folder_with_two_heads(tmp_path):
+    import json
+
+    from tests.test_evaluate import make_voted
+    from tests.toy_data import toy_recipe
+    from train.data import VOTE_CLASSES
+    from train.export import export
+    from train.fit import fit
+
+    votes = [{"happy": 9}, {"sad": 6, "neutral": 4}, {"unknown": 9}]
+    source = make_voted(tmp_path / "voted", votes, ("happy", "sad"), n=20)
+    recipe = toy_recipe(backbone="cnn", votes=0.5, correct_bias=True)
+    fit(recipe, source, tmp_path / "run", init=None)
+    record = json.loads((tmp_path / "run" / "training.json").read_text(encoding="utf-8"))
+    assert set(record["class_bias"].values()) == {0.0}
+    config = export(tmp_path / "run", source, tmp_path / "out")
+    assert config.vote_names == VOTE_CLASSES
+    assert config.dataset.endswith("with FER+ votes")
+    answers = load_folder(tmp_path / "out").head_logits(images(3, side=32))
+    assert {name: logits.shape for name, logits in answers.items()} == {
+        "labels": (3, 2),
+        "votes": (3, 8),
+    }

@@ -630,7 +630,7 @@ def fit(
     recalibrate_batch_norm(served, data.shown[:_N_RECALIBRATION_IMAGES])
     freeze(served, 1.0)
     added = np.zeros(len(class_names), np.float32)
-    if recipe.correct_bias:
+    if recipe.correct_bias and not data.n_votes:  # else `export` fits one for each decision
         added = correct_bias(served, data.validation.images, data.validation.labels)
     served.save(out / KERAS_NAME)
     # Whoever compares figures must see which had more than the labels.

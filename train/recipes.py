@@ -117,7 +117,8 @@ class Recipe:
         distill_temperature: of both sides of that comparison.
         ema_momentum: of the running average of the weights that is evaluated and kept.
         dropout: before each dense layer.
-        correct_bias: end with the bias of each class that validation asks for.
+        correct_bias: end with the bias of each class that validation asks for, in the last layer.
+            Networks with a votes' head keep it in fer.json instead.
         flip, rotation, zoom, translation, shear, brightness, contrast: strength of the
             augmentation; rotation in turns, zoom, translation and shear in parts of the
             side, brightness in parts of the 0..255 range, contrast as a factor 1 +- c.
