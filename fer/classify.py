@@ -19,6 +19,7 @@ __all__ = [
     "Logits",
     "Network",
     "decide",
+    "keras_model",
     "keras_network",
     "litert_network",
     "softmax",
@@ -296,6 +297,25 @@ def litert_network(model: bytes, n_threads: int = 1) -> LiteRTNetwork:
     return LiteRTNetwork(model, n_threads)
 
 
+def keras_model(path: Path | str) -> Any:
+    """The `keras.Model` in a .keras file. Needs Keras and a backend.
+
+    Raises:
+        ConfigError: there is none, or Keras cannot read it; of a damaged or hostile file it
+            raises errors of any type.
+    """
+    import keras
+
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        raise ConfigError(f"the file must be a Keras model. Received: {error}") from error
+    if not isinstance(model, keras.Model):
+        received = type(model).__name__
+        raise ConfigError(f"the file must be a Keras model. Received: {received}")
+    return model
+
+
 def keras_network(path: Path | str) -> Network:
     """A network from a .keras file. Needs Keras and a backend; the slow reference.
 
@@ -304,10 +324,7 @@ def keras_network(path: Path | str) -> Network:
     """
     import keras
 
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"the file must be a Keras model. Received: {error}") from error
+    model = keras_model(path)
 
     def read(tensor: Any) -> NDArray[np.float32]:
         return np.asarray(keras.ops.convert_to_numpy(tensor), np.float32)

@@ -64,7 +64,7 @@ def parse_json(text: str | bytes, name: str, kind: type) -> Any:
     """
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{name} must be JSON. Received: {error}") from error
     if not isinstance(value, kind):
         wanted = "an object" if kind is dict else "a list"

@@ -1,11 +1,12 @@
 import subprocess
 import sys
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
-from fer.classify import Classifier, keras_network, litert_network, softmax
+from fer.classify import Classifier, keras_model, keras_network, litert_network, softmax
 from fer.errors import ConfigError, InputError
 from fer.hub import KERAS_NAME, LITERT_NAME, WEIGHTS_FOLDER, load_classifier
 from fer.image import read_image
@@ -213,3 +214,36 @@ def test_litert_agrees_with_keras():
     crops = [*bundled_crops(8), noise(48, 48), noise(300, 200)]
     # float32 sums in another order; measured gap about 1e-5
     assert np.abs(litert(crops) - reference(crops)).max() < 1e-3
+
+
+def hostile_keras(folder):
+    """Files that are no Keras model, each in another way; by the type of Keras's own error."""
+    with zipfile.ZipFile(WEIGHTS_FOLDER / KERAS_NAME) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    weights = parts["model.weights.h5"]
+    damaged = {
+        "config.json": (None, b"[]", b"7", b"null", b"[" * 100_000 + b"]" * 100_000, b"{"),
+        "model.weights.h5": (b"x", None, weights[:20_000] + bytes(2000) + weights[22_000:]),
+    }
+    (folder / "text.keras").write_text("Dear Sir or Madam")
+    yield folder / "text.keras"
+    yield folder / "none.keras"
+    for name, contents in damaged.items():
+        for i, content in enumerate(contents):
+            path = folder / f"{name}-{i}.keras"
+            with zipfile.ZipFile(path, "w") as archive:
+                for part, data in (parts | {name: content}).items():
+                    if data is not None:
+                        archive.writestr(part, data)
+            yield path
+
+
+@pytest.mark.keras
+def test_a_hostile_keras_file_is_an_error_of_ours(tmp_path):
+    from train.model import load_keras
+
+    for path in hostile_keras(tmp_path):
+        with pytest.raises(ConfigError, match="must be a Keras model"):
+            keras_model(path)
+        with pytest.raises(InputError, match=r"a teacher must be a \.keras file"):
+            load_keras(path, "a teacher")

@@ -16,7 +16,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fer.classify import Classifier, Logits, Network, keras_network, litert_network, softmax
+from fer.classify import (
+    Classifier,
+    Logits,
+    Network,
+    keras_model,
+    keras_network,
+    litert_network,
+    softmax,
+)
 from fer.errors import ConfigError, InputError
 from fer.gallery import INT8_NAME
 from fer.hub import KERAS_NAME, LITERT_NAME
@@ -222,7 +230,7 @@ def convert(network_path: Path, name: str, calibration: NDArray[np.uint8] | None
 
     Raises:
         InputError: there is no such format, or int8 without `calibration`.
-        ConfigError: Keras runs on another backend than TensorFlow.
+        ConfigError: the file is no Keras model, or Keras runs on another backend than TensorFlow.
     """
     if name not in FORMATS:
         raise InputError(f"the format must be one of {sorted(FORMATS)}. Received: {name!r}")
@@ -233,7 +241,7 @@ def convert(network_path: Path, name: str, calibration: NDArray[np.uint8] | None
             "a network is converted where TensorFlow is installed, with "
             f"KERAS_BACKEND=tensorflow. Received: {keras.backend.backend()}"
         )
-    network = keras.saving.load_model(network_path, compile=False)
+    network = keras_model(network_path)
     if name == "litert-int8":
         if calibration is None:
             raise InputError("`calibration` must hold images for litert-int8. Received: None")

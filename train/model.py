@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.errors import InputError
+from fer.classify import keras_model
+from fer.errors import ConfigError, InputError
 from fer.types import HEADS
 from train.augment import see
 from train.backbones import APPLICATIONS, OWN_LAYERS, build_backbone
@@ -243,8 +244,8 @@ def load_keras(path: Path | str, what: str) -> keras.Model:
     if Path(path).suffix == SUFFIX:
         return read_compact(Path(path), what)
     try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, OSError) as error:
+        return keras_model(path)
+    except ConfigError as error:
         raise InputError(f"{what} must be a .keras file. Received: {path}: {error}") from error
 
 
