@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ __all__ = ["About", "start_pipeline"]
 
 log = logging.getLogger(__name__)
 
+# Absolute, or from the folder of the page; not in an address, and not the name of a repository.
+_FOLDERS = re.compile(r"""(?<![\w:/.~\\-])(?:[A-Za-z]:[\\/]|~?/|\.{1,2}/)(?:[^\s'":;,()]*[\\/])?""")
+
 
 @dataclass(frozen=True, slots=True)
 class About:
@@ -24,7 +28,7 @@ class About:
 
     Attributes:
         recipe: of the model.
-        source: repository or folder of the weights; None for the bundled ones.
+        source: repository of the weights, or the name of their folder; None for the bundled.
         revision: of a repository, as it was asked for.
         sha256: of the weights.
         detector: the face detector's title.
@@ -68,7 +72,7 @@ def start_pipeline(
 
     def note(text: str) -> None:
         log.warning(text)
-        notes.append(text)
+        notes.append(_without_folders(text))
 
     repo_id = repo_id or os.environ.get("FER_MODEL_REPO") or None
     revision = revision or os.environ.get("FER_MODEL_REVISION") or None
@@ -86,17 +90,26 @@ def start_pipeline(
         classifier = load_classifier()
     finder = _start_detector(detector, note)
     config = classifier.config
-    of_the_hub = source is not None and not Path(source).is_dir()
+    is_folder = source is not None and Path(source).is_dir()
     about = About(
         recipe=config.recipe,
-        source=source,
-        revision=(revision or "main") if of_the_hub else None,
+        source=Path(source).resolve().name if source is not None and is_folder else source,
+        revision=(revision or "main") if source is not None and not is_folder else None,
         sha256=config.files.get(LITERT_NAME),
         detector=finder.title,
         notes=tuple(notes),
     )
     log.info("%s", about, extra={FIELDS: {"event": "start", **about.facts()}})
     return Pipeline(finder, classifier), about
+
+
+def _without_folders(text: str) -> str:
+    """A sentence in which a path of this machine is the name of its last part."""
+    for variable in ("FER_MODEL_REPO", "FER_YUNET_PATH"):  # a name may have a space in it
+        named = Path(os.environ.get(variable) or ".")
+        if named.is_absolute():
+            text = text.replace(str(named), named.name)
+    return _FOLDERS.sub("", text)
 
 
 def _start_detector(name: str | None, note: Callable[[str], None]) -> Detector:
