@@ -24,7 +24,14 @@ os.environ.update(
     TF_ENABLE_ONEDNN_OPTS="0",
 )
 for name in (
-    *("FER_DETECTOR", "FER_EXAMPLES_DIR", "FER_GALLERY_DIR", "FER_MAX_VIDEO_MINUTES", "FER_MCP"),
+    *(
+        "FER_ALLOWED_HOSTS",
+        "FER_DETECTOR",
+        "FER_EXAMPLES_DIR",
+        "FER_GALLERY_DIR",
+        "FER_MAX_VIDEO_MINUTES",
+        "FER_MCP",
+    ),
     *("FER_MODEL_REPO", "FER_MODEL_REVISION", "FER_YUNET_PATH"),
 ):
     os.environ.pop(name, None)

@@ -1,4 +1,4 @@
-"""Fair turns in a crowd, and bodies that are refused at the door."""
+"""Fair turns in a crowd, and how often one may ask."""
 
 import asyncio
 import contextlib
@@ -6,11 +6,9 @@ import threading
 import time
 from types import SimpleNamespace
 
-import httpx
 import pytest
 
-from fer.web.admission import Admission, BodyLimit, RateLimit, Refused, max_per_minute
-from fer.web.traffic import traffic
+from fer.web.admission import Admission, RateLimit, Refused, max_per_minute
 
 
 class Crowd:
@@ -178,98 +176,6 @@ def test_a_crash_gives_the_turn_on():
     assert asyncio.run(story()) >= 0
 
 
-async def echo(scope, receive, send):
-    """Reads the body; fails as some of Gradio's handlers do."""
-    n_bytes = 0
-    while True:
-        message = await receive()
-        n_bytes += len(message.get("body", b""))
-        if not message.get("more_body"):
-            break
-    if n_bytes == 3:
-        raise KeyError("component_id")
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": str(n_bytes).encode()})
-
-
-def refused(code):
-    """How many requests were refused with a code since the start."""
-    return traffic.counts()["request"]["refused"].get(code, 0)
-
-
-def post(path, content, limit=100, upload_limit=1000):
-    async def story():
-        app = BodyLimit(echo, max_bytes=limit, max_upload_bytes=upload_limit)
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
-            return await client.post(path, content=content)
-
-    return asyncio.run(story())
-
-
-async def in_parts(n_bytes):
-    for _ in range(n_bytes):
-        yield b"x"
-
-
-@pytest.mark.parametrize("make", [lambda n: b"x" * n, in_parts])
-@pytest.mark.parametrize(
-    ("path", "limit"), [("/gradio_api/component_server", 100), ("/gradio_api/upload", 1000)]
-)
-def test_bodies_are_bounded_with_and_without_a_declared_length(make, path, limit):
-    before = refused("too_large")
-    assert post(path, make(limit)).text == str(limit)
-    assert refused("too_large") == before
-    reply = post(path, make(limit + 1))
-    assert reply.status_code == 413
-    assert reply.json()["error"]["code"] == "too_large"
-    assert refused("too_large") == before + 1
-
-
-def test_only_the_route_of_uploads_takes_files():
-    assert post("/gradio_api/call/upload", b"x" * 500).status_code == 413
-
-
-def test_a_malformed_call_is_counted_but_other_crashes_are_seen():
-    before = refused("malformed")
-    assert post("/gradio_api/component_server/", b"xxx").status_code == 400
-    assert refused("malformed") == before + 1
-    with pytest.raises(KeyError):
-        post("/gradio_api/queue/join", b"xxx")
-
-
-@pytest.mark.parametrize(
-    ("method", "url"),
-    [
-        ("GET", "/gradio_api/file=https://example.org/large.bin"),
-        ("HEAD", "/gradio_api/file=http://example.org/large.bin"),
-        ("GET", "/gradio_api/deep_link?session_hash=abc"),
-        ("POST", "/gradio_api/process_recording"),
-    ],
-)
-def test_what_nothing_here_needs_is_not_offered(method, url):
-    async def story():
-        app = BodyLimit(echo, max_bytes=100, max_upload_bytes=100)
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
-            return await client.request(method, url)
-
-    assert asyncio.run(story()).status_code == 403
-
-
-def test_files_come_by_the_route_of_uploads_only():
-    async def story():
-        app = BodyLimit(echo, max_bytes=1000, max_upload_bytes=1000)
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://app") as client:
-            return [
-                (await client.post("/gradio_api/" + path, files={"files": b"x"})).status_code
-                for path in ("upload", "component_server", "queue/join")
-            ]
-
-    assert asyncio.run(story()) == [200, 400, 400]
-
-
 def clock_at(monkeypatch, now):
     monkeypatch.setattr("fer.web.admission.time", SimpleNamespace(monotonic=lambda: now[0]))
 
@@ -299,6 +205,20 @@ def test_a_home_is_one_host_and_this_machine_is_none():
     assert rate.wait_s("::ffff:192.0.2.1") > 0
     for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
         assert [rate.wait_s(host) for _ in range(3)] == [0] * 3
+
+
+def test_what_a_host_may_ask_in_the_next_minute_can_be_taken_from_it(monkeypatch):
+    now = [1000.0]
+    clock_at(monkeypatch, now)
+    rate = RateLimit(6)
+    rate.spend("192.0.2.1")
+    assert rate.wait_s("192.0.2.1") == pytest.approx(70)
+    assert rate.wait_s("192.0.2.2") == 0
+    now[0] += 71
+    assert rate.wait_s("192.0.2.1") == 0
+    RateLimit(None).spend("192.0.2.1")
+    rate.spend("127.0.0.1")
+    assert rate.wait_s("127.0.0.1") == 0
 
 
 def test_without_a_limit_everybody_may_ask():

@@ -267,7 +267,7 @@ def test_a_picture_of_ones_own_on_the_page(own, chromium, start_app, tmp_path):
     assert page.request.get(source).ok
     assert Image.open(io.BytesIO(page.request.get(source).body())).size == (384, 384)
     answer = page.request.get(f"{app.url}/gradio_api/file={own / 'me.png'}")
-    assert answer.status == 403
+    assert answer.status == 404
     last.click()
     page.wait_for_selector("#example .count:has-text('1 face')", timeout=60_000)
     assert page.problems == []

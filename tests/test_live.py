@@ -266,7 +266,7 @@ def test_five_hundred_hostile_frames_do_not_disturb_a_stream(start_app):
     assert calls["frame"]["answered"] == len(good)
     assert set(calls["frame"]["refused"]) <= {"bad_frame", "bad_state", "stale"}
     assert calls["frame"]["failed"] == 0
-    assert set(calls["request"]["refused"]) == {"malformed", "too_large"}
+    assert set(calls["request"]["refused"]) == {"malformed", "not_offered", "too_large"}
 
 
 @pytest.mark.slow

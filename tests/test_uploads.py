@@ -96,6 +96,71 @@ def test_what_no_visitor_sent_is_left_alone(folder, tmp_path):
     assert sent.exists()
 
 
+def test_a_call_may_name_an_upload_and_the_page_s_own_files(folder):
+    (folder.folder / "hash").mkdir(parents=True)
+    own, copy, result = (folder.folder / "hash" / name for name in ("own", "copy", "result"))
+    own.write_text("x")
+    folder.keep_own()
+    copy.write_text("x")
+    folder.offer(copy)
+    result.write_text("x")
+    sent = send(folder, name="Zoë und \N{GRINNING FACE}.jpg")
+    for file in (sent, own, copy):
+        assert folder.holds(str(file))
+        assert folder.shows(str(file))
+    # Who has the address of a result may look at it, and that is all.
+    assert folder.shows(str(result))
+    assert not folder.holds(str(result))
+    folder.drop(sent)
+    assert not folder.holds(str(sent))
+    assert not folder.shows(str(sent))
+
+
+def not_ours(folder, sent, tmp_path):
+    """Paths that no call may name, of which some are there and some are not."""
+    outside = tmp_path / "outside.jpg"
+    outside.write_text("x")
+    for name, target in (("link.jpg", outside), ("inner.jpg", sent)):
+        (sent.parent / name).symlink_to(target)
+    os.mkfifo(sent.parent / "pipe.jpg")
+    (sent.parents[1] / "other").symlink_to(sent.parent)
+    (folder.folder / "uploads" / "unknown" / "hash").mkdir(parents=True)
+    (folder.folder / "uploads" / "unknown" / "hash" / "cat.jpg").write_text("x")
+    here = os.path.relpath(sent)
+    return [
+        *(str(sent.parent / name) for name in ("link.jpg", "inner.jpg", "pipe.jpg", "none.jpg")),
+        *(str(sent.parents[1] / "other" / sent.name), str(sent.parent), str(sent.parents[1])),
+        str(folder.folder / "uploads" / "unknown" / "hash" / "cat.jpg"),
+        f"{sent.parent}/../{sent.parent.name}/{sent.name}",
+        *(f"{sent.parent}/./{sent.name}", f"{sent.parent}//{sent.name}", f"{sent}/", f"/{sent}"),
+        *(here, f"/proc/self/cwd/{here}", f"/proc/self/root{sent}"),
+        *(str(outside), "/etc/passwd", "/etc", "/dev/stdin", "/proc/self/fd/1", "/", ".", "", "\0"),
+        *(f"{sent}\0", f"{sent}\ud800", f"{sent}{'x' * 2000}", f"file://{sent}"),
+        *("http://example.org/a.jpg", None, 7, [str(sent)], {"path": str(sent)}, bytes(sent)),
+    ]
+
+
+def test_what_else_is_named_is_not_here_and_not_looked_at(folder, tmp_path, monkeypatch):
+    sent = send(folder)
+    paths = not_ours(folder, sent, tmp_path)
+    assert folder.holds(str(sent))
+    seen = []
+    for name in ("lstat", "stat", "readlink", "open", "listdir", "scandir"):
+        original = getattr(os, name)
+
+        def watch(path, *rest, original=original, **more):
+            seen.append(str(path))
+            return original(path, *rest, **more)
+
+        monkeypatch.setattr(os, name, watch)
+    allowed = [(folder.holds(path), folder.shows(path)) for path in paths]
+    monkeypatch.undo()
+    assert allowed == [(False, False)] * len(paths)
+    ours = [str(one) for one in (folder.folder, *folder.folder.parents)]
+    elsewhere = [one for one in seen if one not in ours and not one.startswith(ours[0] + "/")]
+    assert elsewhere == []
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_nothing_stays_of_an_upload_that_breaks_off(folder, error):
     def break_off():

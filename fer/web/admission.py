@@ -1,4 +1,4 @@
-"""Who is served next when many visitors ask at once, and what is refused at the door."""
+"""Who is served next when many visitors ask at once, and how often one may ask."""
 
 import asyncio
 import ipaddress
@@ -14,12 +14,8 @@ import anyio
 import anyio.to_thread
 from starlette.responses import JSONResponse
 
-from fer.web.traffic import traffic
-
 __all__ = [
-    "UPLOAD_PATH",
     "Admission",
-    "BodyLimit",
     "RateLimit",
     "Refused",
     "household",
@@ -102,6 +98,12 @@ class RateLimit:
         if len(self._quiet_at) > _MAX_HOSTS:
             self._quiet_at = {name: at for name, at in self._quiet_at.items() if at > now}
         return 0.0
+
+    def spend(self, host: str) -> None:
+        """Take from a host what it may ask in the next minute."""
+        home = household(host)
+        if self._per_minute is not None and home is not None:
+            self._quiet_at[home] = time.monotonic() + 60 + 60
 
 
 class _Place:
@@ -259,114 +261,24 @@ async def _close(steps: Generator[Any, None, None]) -> None:
             return
 
 
-class _TooLarge(Exception):
-    """A body over the limit."""
-
-
-# What Gradio's handlers raise on a call that lacks a part or has one of another type.
-_MALFORMED = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
-UPLOAD_PATH = "/gradio_api/upload"
-# What Gradio offers beside, which nothing here needs: it fetches files of other addresses for
-# whoever asks, writes a visitor's answers to disk, and runs ffmpeg on what it is sent.
-_NOT_OFFERED = tuple(
-    f"/gradio_api/{name}" for name in ("file=http", "deep_link", "process_recording")
-)
-
-
-def _is_upload(scope: Any) -> bool:
-    """Whether an ASGI request sends files to Gradio's folder."""
-    if scope["type"] != "http" or scope["method"] != "POST":
-        return False
-    path = scope.get("path", "").rstrip("/")
-    return path in (scope.get("root_path", "") + UPLOAD_PATH, UPLOAD_PATH)
-
-
-class BodyLimit:
-    """ASGI middleware: POST bodies are bounded, and malformed calls are counted, not traced.
-
-    Gradio bounds each file of an upload, but not how many come at once; it reads a JSON body
-    of any length into memory, keeps files that come with other calls where those break off, and
-    answers some malformed calls with a stack trace.
-
-    Args:
-        app: the application behind it.
-        max_bytes: of a body.
-        max_upload_bytes: of a body with files.
-    """
-
-    def __init__(self, app: Any, max_bytes: int, max_upload_bytes: int) -> None:
-        self._app = app
-        self._max_bytes = max_bytes
-        self._max_upload_bytes = max_upload_bytes
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Serve one request."""
-        path = scope.get("path", "").rstrip("/")
-        if scope["type"] == "http" and any(name in path for name in _NOT_OFFERED):
-            await _refuse(403, "not_offered", scope, receive, send)
-            return
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        max_bytes = self._max_bytes
-        if _is_upload(scope):
-            max_bytes = self._max_upload_bytes
-        elif headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
-            await _refuse(400, "malformed", scope, receive, send)
-            return
-        n_bytes = 0
-        started = False
-
-        async def count() -> Any:
-            nonlocal n_bytes
-            message = await receive()
-            n_bytes += len(message.get("body", b""))
-            if n_bytes > max_bytes:
-                raise _TooLarge
-            return message
-
-        async def watch(message: Any) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
-        try:
-            length = headers.get(b"content-length", b"0")
-            if length.isdigit() and int(length) > max_bytes:
-                raise _TooLarge
-            await self._app(scope, count, watch)
-        except _TooLarge:
-            if started:
-                raise
-            await _refuse(413, "too_large", scope, receive, send)
-        except _MALFORMED:
-            if started or not path.endswith("/component_server"):
-                raise
-            await _refuse(400, "malformed", scope, receive, send)
-
-
-async def _refuse(status: int, code: str, scope: Any, receive: Any, send: Any) -> None:
-    with traffic.call("request") as call:
-        call.outcome = code
-        log.debug("request refused: %s", code)
-        await refusal(status, code)(scope, receive, send)
-
-
 _REFUSALS = {
     "busy": "Much is asked for right now. Try again in a moment.",
-    "not_offered": "This page does not offer that. Send files themselves, not their address.",
+    "no_such_file": "There is no such file here. Send it, or send it again: a file is gone once "
+    "it has been looked at, or after a quarter of an hour.",
+    "not_offered": "This page does not offer that.",
+    "other_host": "This page is not served under this name. FER_ALLOWED_HOSTS names others.",
+    "other_origin": "Pages of other origins may not ask this one.",
+    "too_slow": "This took too long to arrive.",
 }
 
 
 def refusal(status: int, code: str, retry_after_s: float | None = None) -> JSONResponse:
-    """The response {"error": {"code", "message"}} to a request that is not read to its end."""
-    error: dict[str, Any] = {
-        "code": code,
-        "message": _REFUSALS.get(code, "This request cannot be used."),
-    }
+    """The response {"error": {"code", "message"}, "detail"} to a request that is not served."""
+    message = _REFUSALS.get(code, "This request cannot be used.")
+    error: dict[str, Any] = {"code": code, "message": message}
     headers = {"connection": "close"}
     if retry_after_s is not None:
         error["retry_after_ms"] = math.ceil(1000 * retry_after_s)
         headers["retry-after"] = str(math.ceil(retry_after_s))
-    return JSONResponse({"error": error}, status, headers)
+    # Gradio's own page shows what stands in `detail`.
+    return JSONResponse({"error": error, "detail": message}, status, headers)

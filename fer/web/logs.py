@@ -19,6 +19,9 @@ FIELDS = "fields"
 _TEXT = "%(levelname)s %(name)s: %(message)s"
 _FRAME = re.compile(r'\s+File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)')
 _N_FRAMES = 8
+# Gradio calls the task of an event by session, function and event.
+_GRADIO_TASK = "<gradio-sep>"
+_TASK_NAME = re.compile(r"name='[^']*'")
 # Between the traces of an error and of its cause.
 _BETWEEN = ("The above exception was the", "During handling of the above exception")
 
@@ -136,6 +139,13 @@ class _Stray:
         return self._stream.fileno()
 
 
+def _without_sessions(record: logging.LogRecord) -> bool:
+    """Take the names of tasks out of a record of asyncio's, which Gradio names by visitors."""
+    if _GRADIO_TASK in (text := record.getMessage()):
+        record.msg, record.args = _TASK_NAME.sub("name=?", text), ()
+    return True
+
+
 def set_up_logging() -> None:
     """Send the log to standard error, as FER_LOG says: "json" or "text".
 
@@ -145,6 +155,7 @@ def set_up_logging() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if named == "json" else _TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("asyncio").addFilter(_without_sessions)
     # The clients of Gradio and of the Hub name each address that they ask.
     for name in ("httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -17,13 +17,15 @@ from typing import Any, ParamSpec, TypeVar
 
 import anyio.to_thread
 import gradio as gr
-from starlette.middleware import Middleware
 
 from fer.errors import InputError
 from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
-from fer.web.admission import BodyLimit, RateLimit, max_per_minute
+from fer.web.admission import RateLimit, max_per_minute
+from fer.web.connections import Connections
+from fer.web.door import Door
 from fer.web.examples import build_examples_tab, list_examples
+from fer.web.forget import Forgetful, forget_sessions, forget_the_last_call
 from fer.web.health import Health, memory_mb
 from fer.web.live import build_live_tab
 from fer.web.logs import FIELDS, only_the_log
@@ -42,7 +44,6 @@ _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _TITLE = "Facial expressions, live"
 _FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 _MAX_BODY_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
-_MAX_SESSIONS = 500
 _SUMMARY_S = 600.0
 # A Space is reached through the Hub's proxies alone, which lie in private networks and say whom
 # they ask for; without this all visitors would be one. Source: RFC 1918, RFC 4193; uvicorn reads
@@ -183,13 +184,11 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
 
 
 def _launch(page: gr.Blocks, **options: Any) -> Any:
+    uploading = RateLimit(max_per_minute())
     app_kwargs = {
-        "middleware": [
-            Middleware(BodyLimit, max_bytes=_MAX_BODY_BYTES, max_upload_bytes=MAX_UPLOAD_BYTES)
-        ],
         # They come before Gradio's own.
-        "routes": [page.health.route, upload_route(RateLimit(max_per_minute()))],
-        "lifespan": _while_served,
+        "routes": [page.health.route, upload_route(uploading)],
+        "lifespan": functools.partial(_while_served, page, uploading),
     }
     return page.launch(
         theme=gr.themes.Soft(
@@ -200,8 +199,6 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
         app_kwargs=app_kwargs,
         run_history=False,
         enable_monitoring=False,
-        # Nothing of a visitor lives in a session; names that nobody comes back to are let go.
-        state_session_capacity=_MAX_SESSIONS,
         ssr_mode=False,
         mcp_server=_offers_mcp(),
         footer_links=["api"],
@@ -211,17 +208,31 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
 
 
 @asynccontextmanager
-async def _while_served(_: Any) -> AsyncIterator[None]:
+async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> AsyncIterator[None]:
     """The lifespan of the server: old files are deleted, and the log hears what happened."""
     uploads.keep_own()
-    task = asyncio.create_task(_look_after())
+    # Gradio puts its own middleware around what it is given; this stands around all of it.
+    app.middleware_stack = Door(
+        app.middleware_stack,
+        page,
+        max_bytes=_MAX_BODY_BYTES,
+        max_upload_bytes=MAX_UPLOAD_BYTES,
+        uploading=uploading,
+        refusing=RateLimit(max_per_minute()),
+        on_space=bool(os.environ.get("SPACE_ID")),
+    )
+    forget_sessions(app, page)
+    forget_the_last_call(page._queue)
+    work = _look_after(), Forgetful(page).run(), Connections(page).run()
+    tasks = [asyncio.create_task(one) for one in work]
     with only_the_log():
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
 
 async def _look_after() -> None:

@@ -15,12 +15,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fer.web.admission import UPLOAD_PATH, RateLimit, household, refusal
+from fer.web.admission import RateLimit, household, refusal
 from fer.web.traffic import Call, traffic
 from fer.web.uploads import Full, uploads
 
 __all__ = ["MAX_FILE_BYTES", "MAX_UPLOAD_BYTES", "upload_route"]
 
+_PATH = "/gradio_api/upload"
 MAX_FILE_BYTES = 200 << 20
 # The page sends one file at a time; beside it stand its name and type.
 MAX_UPLOAD_BYTES = MAX_FILE_BYTES + (64 << 10)
@@ -43,7 +44,7 @@ def upload_route(rate: RateLimit) -> Route:
                 return refusal(429, "busy", wait_s)
             return await _receive(request, host, call)
 
-    return Route(UPLOAD_PATH, upload, methods=["POST"])
+    return Route(_PATH, upload, methods=["POST"])
 
 
 async def _receive(request: Request, host: str, call: Call) -> Response:

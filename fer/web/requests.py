@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fer.errors import FerError, InputError
 from fer.image import read_image
 from fer.web.admission import Refused
+from fer.web.calls import NAME
 
 __all__ = [
     "JPEG_URL",
@@ -33,7 +34,6 @@ MAX_CHARS = 700_000
 MAX_PIXELS = 1280 * 1280
 # A frame is decoded in the page's own process, so its limit is lower than that of files.
 _MAX_SCANS = 20
-_MAX_NAME = 64
 
 
 def decode_frame(url: object) -> NDArray[np.uint8]:
@@ -68,7 +68,7 @@ def find_visitor(name: object, host: str) -> tuple[str, str | None]:
         name: that the visitor's browser gave itself; untrusted.
         host: where the call comes from.
     """
-    known = isinstance(name, str) and 0 < len(name) <= _MAX_NAME
+    known = isinstance(name, str) and NAME.fullmatch(name) is not None
     return host, str(name) if known else None
 
 

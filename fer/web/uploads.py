@@ -10,6 +10,7 @@ import math
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import threading
 import time
@@ -32,6 +33,8 @@ _SHORT_AGE_S = 300.0
 _MAX_GB = 4.0
 # What stays free on the disk, for what is made of the uploads.
 _SPARE_BYTES = 1 << 30
+
+_MAX_PATH = 1024
 
 _VARIABLE = "GRADIO_TEMP_DIR"
 _PREFIX = "fer-page-"
@@ -92,6 +95,7 @@ class Uploads:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._incoming = folder / "uploads"
+        self._depth = len(self._incoming.parts)
         self._lock = threading.Lock()
         self._uploads: dict[Path, _Upload] = {}
         self._own: frozenset[Path] = frozenset()
@@ -153,6 +157,35 @@ class Uploads:
     def keep_own(self) -> None:
         """What lies in the folder by now is the page's own, and stays while the page runs."""
         self._own = frozenset(path for path, *_ in _files(self.folder))
+
+    def offer(self, path: str | Path) -> None:
+        """Make a file in the folder one of the page's own, such as a copy of an example."""
+        with self._lock:
+            self._own |= {Path(path)}
+
+    def holds(self, path: object) -> bool:
+        """Whether a call may name this file: an upload that is here, or one of the page's own.
+
+        Whatever else is named is not looked at, so that nothing is learnt of it.
+        """
+        file = _plain_path(path)
+        if file is None:
+            return False
+        if file not in self._own:
+            # A folder of its own, one by its content, the file.
+            if not file.is_relative_to(self._incoming) or len(file.parts) - 3 != self._depth:
+                return False
+            with self._lock:
+                if file.parents[1] not in self._uploads:
+                    return False
+        return _is_regular(file)
+
+    def shows(self, path: object) -> bool:
+        """Whether a visitor who knows its name gets this file: as `holds`, or made of an upload."""
+        file = _plain_path(path)
+        if file is None or not file.is_relative_to(self.folder):
+            return False
+        return self.holds(path) if file.is_relative_to(self._incoming) else _is_regular(file)
 
     def sweep(self) -> None:
         """Delete what is too old."""
@@ -232,6 +265,22 @@ def _files(folder: Path) -> list[tuple[Path, int, float]]:
                 status = path.lstat()
                 found.append((path, status.st_size, status.st_ctime))
     return found
+
+
+def _plain_path(path: object) -> Path | None:
+    """An absolute path as this program writes it, without `..`; None for anything else."""
+    if not isinstance(path, str) or len(path) > _MAX_PATH or not path.isprintable():
+        return None
+    file = Path(path)
+    return file if file.is_absolute() and os.path.normpath(path) == path == str(file) else None
+
+
+def _is_regular(file: Path) -> bool:
+    """Whether a file is there that is no link, device or folder, and not behind a link."""
+    try:
+        return stat.S_ISREG(file.lstat().st_mode) and file.resolve() == file
+    except OSError:
+        return False
 
 
 def _own_folder() -> Path:

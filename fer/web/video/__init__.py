@@ -238,6 +238,13 @@ def _check(path: str | None) -> tuple[Any, Any]:
     return _message(_describe(info)), gr.update(interactive=True)
 
 
+def _offer(path: Path, folder: str) -> str:
+    """A copy of an example in Gradio's folder, out of which alone it hands files out."""
+    copy = str(save_file_to_cache(path, folder))
+    uploads.offer(copy)
+    return copy
+
+
 def _build_endpoint(pipeline: Pipeline, line: Admission[_Step]) -> None:
     """`/predict_video`, whose components nobody sees."""
 
@@ -395,8 +402,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
     )
     for button, path in tries:
         button.click(
-            # Gradio hands out files of its cache only.
-            functools.partial(save_file_to_cache, path, upload.GRADIO_CACHE),
+            functools.partial(_offer, path, upload.GRADIO_CACHE),
             None,
             upload,
             api_visibility="private",
