@@ -257,7 +257,12 @@ class LiteRTNetwork:
 
     def __init__(self, model: bytes, n_threads: int = 1) -> None:
         self._model = model
+        self._n_threads = n_threads
         self._pool = Pool(lambda: _Interpreter(model, n_threads))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the bytes of the file: interpreters cannot be."""
+        return type(self), (self._model, self._n_threads)
 
     @functools.cached_property
     def _map_pool(self) -> Pool[_MapInterpreter]:

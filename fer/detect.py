@@ -126,6 +126,7 @@ class YuNetDetector:
 
     def __init__(self, path: Path | str, score_threshold: float = 0.6) -> None:
         model = Path(path)
+        self._given = str(model.absolute()), score_threshold
         if not model.is_file():
             raise DetectorError(f"YuNet needs its ONNX file. Received: no file at {model}")
 
@@ -136,6 +137,10 @@ class YuNetDetector:
             self._pool = Pool(make)
         except cv2.error as error:
             raise DetectorError(f"{model} must be YuNet's ONNX file. Received: {error}") from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how it is made: OpenCV's objects cannot be."""
+        return type(self), self._given
 
     def __call__(self, frame: NDArray[np.uint8]) -> Faces:
         """See `Detector`."""
@@ -248,6 +253,10 @@ class SlimFaceDetector:
         self._facedetect_cnn = _load_libfacedetection()
         self._score_threshold = score_threshold
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how it is made: a loaded library cannot be."""
+        return type(self), (self._score_threshold,)
+
     def __call__(self, frame: NDArray[np.uint8]) -> Faces:
         """See `Detector`."""
         return _detect_twice(frame, self._detect)
@@ -289,6 +298,10 @@ class HaarDetector:
         if not path.is_file():
             raise DetectorError(f"Haar cascades need {path.name}. Received: no file at {path}")
         self._pool = Pool(lambda: cv2.CascadeClassifier(str(path)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle how it is made: OpenCV's objects cannot be."""
+        return type(self), ()
 
     def __call__(self, frame: NDArray[np.uint8]) -> Faces:
         """See `Detector`."""
