@@ -33,6 +33,7 @@ __all__ = [
     "VideoInfo",
     "VideoReader",
     "VideoWriter",
+    "check_total",
     "probe_video",
     "read_frames",
 ]
@@ -206,6 +207,8 @@ class VideoReader:
 
     Args:
         path: the file.
+        max_total_pixels: pixels of all frames together allowed, by what the file claims and, as
+            they are decoded, by what it has; any number when None.
 
     Attributes:
         info: what the file is.
@@ -220,8 +223,10 @@ class VideoReader:
         VideoError: see `probe_video`.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, max_total_pixels: float | None = None) -> None:
         self.path = Path(path)
+        self._max_total_pixels = max_total_pixels
+        self._n_pixels = 0
         self.n_frames = 0
         self.n_damaged = 0
         self.end_s = 0.0
@@ -246,6 +251,7 @@ class VideoReader:
             assert self._clock.zero_s is not None
             self.zero_s = self._clock.zero_s
             self.info = self._describe()
+            check_total(self.info, max_total_pixels)
         except BaseException:
             self.close()
             raise
@@ -341,6 +347,13 @@ class VideoReader:
                     self.n_damaged += 1
                     continue
                 self.n_frames += 1
+                self._n_pixels += frame.width * frame.height
+                if self._max_total_pixels is not None and self._n_pixels > self._max_total_pixels:
+                    raise _too_many_pixels(
+                        self.path.name,
+                        self._max_total_pixels,
+                        f"more after {self.n_frames} frames",
+                    )
                 yield frame
             if packet is None or packet.size == 0 or self._is_hopeless():
                 return
@@ -400,6 +413,30 @@ def probe_video(path: Path | str) -> VideoInfo:
     """
     with VideoReader(path) as reader:
         return reader.info
+
+
+def check_total(info: VideoInfo, max_total_pixels: float | None) -> None:
+    """Refuse a video that claims too many pixels in all its frames together.
+
+    Raises:
+        VideoError: it claims more than `max_total_pixels`.
+    """
+    if max_total_pixels is None or info.n_frames is None:
+        return
+    total = info.width * info.height * info.n_frames
+    if total > max_total_pixels:
+        raise _too_many_pixels(
+            info.name,
+            max_total_pixels,
+            f"{info.n_frames} frames of {info.width} x {info.height}, {total / 1e9:.3g} gigapixels",
+        )
+
+
+def _too_many_pixels(name: str, limit: float, received: str) -> VideoError:
+    return VideoError(
+        f"{name} must have at most {limit / 1e9:.3g} gigapixels in all its frames together: a "
+        f"shorter video, or a smaller one. Received: {received}"
+    )
 
 
 def read_frames(path: Path | str, rate: float | None = None) -> Iterator[VideoFrame]:

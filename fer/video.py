@@ -239,6 +239,7 @@ def analyse_video(
     on_progress: Callable[[Progress], object] | None = None,
     cancelled: Callable[[], bool] | None = None,
     max_duration_s: float | None = None,
+    max_total_pixels: float | None = None,
 ) -> VideoReport:
     """Analyse a video file; memory stays flat however long it is.
 
@@ -259,12 +260,14 @@ def analyse_video(
         on_progress: hears of every frame.
         cancelled: asked at every frame; True ends the work and leaves no files.
         max_duration_s: a longer video is refused before work starts.
+        max_total_pixels: of all frames together; a video that claims more is refused before work
+            starts, one that has more when they are reached.
 
     Returns:
         The report; of what was seen so far where it was cancelled.
 
     Raises:
-        VideoError: no readable video, too large, or too long.
+        VideoError: no readable video, too large, too long, or too many pixels in all.
         InputError: `rate` is not positive, or a name that nothing can be written to.
     """
     look = Sampler(MAX_RATE if rate is None else min(rate, MAX_RATE))
@@ -277,7 +280,7 @@ def analyse_video(
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(_one_thread_a_frame())
-            reader = stack.enter_context(VideoReader(path))
+            reader = stack.enter_context(VideoReader(path, max_total_pixels))
             info = reader.info
             check_duration(info.name, info.duration_s, max_duration_s)
             schema = face_schema(config.class_names, {"time_s": "double", "frame": "int64"})

@@ -275,13 +275,36 @@ def test_too_long_is_refused_before_work(tmp_path):
 
 def test_a_video_that_runs_longer_than_it_says_is_stopped(clip, tmp_path, monkeypatch):
     class Liar(VideoReader):
-        def __init__(self, path):
-            super().__init__(path)
+        def __init__(self, path, *options):
+            super().__init__(path, *options)
             self.info = replace(self.info, duration_s=0.1)
 
     monkeypatch.setattr("fer.video.VideoReader", Liar)
     with pytest.raises(VideoError, match="must last at most 0 s"):
         analyse_video(always(LEFT), clip, output=tmp_path / "o.mp4", max_duration_s=0.2)
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_many_pixels_in_all_are_refused_before_work(clip, tmp_path):
+    info = probe_video(clip)
+    total = info.width * info.height * info.n_frames
+    detector = Fails(at=1)
+    with pytest.raises(
+        VideoError, match=rf"{info.n_frames} frames of {info.width} x {info.height}"
+    ):
+        analyse_video(pipeline_of(detector), clip, max_total_pixels=total - 1)
+    assert detector.left == 1
+    report = analyse_video(always(LEFT), clip, max_total_pixels=total)
+    assert report.n_frames == info.n_frames
+
+
+def test_a_video_with_more_frames_than_it_says_is_stopped(clip, tmp_path, monkeypatch):
+    info = probe_video(clip)
+    limit = info.width * info.height * info.n_frames / 2
+    describe = VideoReader._describe
+    monkeypatch.setattr(VideoReader, "_describe", lambda self: replace(describe(self), n_frames=1))
+    with pytest.raises(VideoError, match=r"gigapixels.*Received: more after \d+ frames"):
+        analyse_video(always(LEFT), clip, output=tmp_path / "o.mp4", max_total_pixels=limit)
     assert not list(tmp_path.iterdir())
 
 
