@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -287,3 +288,51 @@ def test_gradio_uses_a_folder_of_our_own_that_goes_with_the_process(tmp_path):
     )
     assert run.stdout.startswith(str(tmp_path / "fer-page-"))
     assert list(tmp_path.iterdir()) == []
+
+
+def run_page_folder(parent, code):
+    """A process that has a page's folder in `parent`, and does not end by itself."""
+    code = (
+        "import fer.web.uploads as module, sys; folder = module.uploads.folder; folder.mkdir()\n"
+        "(folder / 'secret.jpg').write_bytes(b'x')\n"
+        f"{code}\nprint(folder, flush=True); sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"GRADIO_TEMP_DIR": str(parent)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return process, Path(process.stdout.readline().strip())
+
+
+def test_what_a_killed_page_left_is_swept_and_a_living_one_is_left_alone(tmp_path):
+    killed, left = run_page_folder(tmp_path, "")
+    with killed:
+        killed.kill()
+    living, kept = run_page_folder(tmp_path, "module.sweep_abandoned(folder.parent)")
+    with living:
+        assert not left.exists()
+        (tmp_path / "fer-page-of-an-older-version").mkdir()
+        module.sweep_abandoned(tmp_path)
+        assert [path.name for path in kept.iterdir()] == ["secret.jpg"]
+        living.stdin.close()
+        assert living.wait(30) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["fer-page-of-an-older-version"]
+
+
+def test_what_is_made_is_gone_where_that_fails(folder):
+    with folder.results() as path:
+        (path / "boxes.jpg").write_bytes(b"x")
+    assert (path / "boxes.jpg").exists()
+
+    def fail():
+        with folder.results() as path:
+            (path / "boxes.jpg").write_bytes(b"x")
+            raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        fail()
+    assert [made.name for made in folder.folder.iterdir()] == [path.name]

@@ -19,7 +19,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["RESULT_AGE_S", "SWEEP_S", "Claim", "Full", "Uploads", "uploads"]
+from filelock import FileLock, Timeout
+
+__all__ = [
+    "RESULT_AGE_S",
+    "SWEEP_S",
+    "Claim",
+    "Full",
+    "Uploads",
+    "sweep_abandoned",
+    "uploads",
+]
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +48,7 @@ _MAX_PATH = 1024
 
 _VARIABLE = "GRADIO_TEMP_DIR"
 _PREFIX = "fer-page-"
+_LOCK_PREFIX = "fer-lock-"
 
 
 class Full(Exception):
@@ -148,6 +159,17 @@ class Uploads:
                     self._let_go(upload)
                     if not claim.keep and not upload.n_at_work:
                         self._remove(where)
+
+    @contextmanager
+    def results(self) -> Iterator[Path]:
+        """A new folder for what is made of an upload; it is gone again where that fails."""
+        path = self.folder / secrets.token_hex(16)
+        path.mkdir(parents=True, mode=0o700)
+        try:
+            yield path
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
 
     def drop(self, path: str | Path) -> None:
         """Delete the upload that a file belongs to, unless a call works on it."""
@@ -286,16 +308,42 @@ def _is_regular(file: Path) -> bool:
 def _own_folder() -> Path:
     """A folder that Gradio uses from now on, which is nobody else's; gone when the page ends.
 
-    It is made in the folder that GRADIO_TEMP_DIR names, or in the system's.
+    It is made in the folder that GRADIO_TEMP_DIR names, or in the system's. A lock beside it,
+    which is there first, tells others that its page lives: the system lets go of it when the
+    process ends, however that happens.
     """
     named = os.environ.get(_VARIABLE)
     parent = Path(named) if named else Path(tempfile.gettempdir())
     if parent.name.startswith(_PREFIX):  # that of the process which started this one
         parent = parent.parent
-    folder = (parent / f"{_PREFIX}{secrets.token_hex(8)}").resolve()
+    token = secrets.token_hex(8)
+    folder = (parent / f"{_PREFIX}{token}").resolve()
     os.environ[_VARIABLE] = str(folder)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    lock = FileLock(folder.with_name(f"{_LOCK_PREFIX}{token}"), blocking=False)
+    with suppress(OSError, Timeout):  # where nothing can be written, uploads say so
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    atexit.register(_remove, folder, lock)
     return folder
+
+
+def _remove(folder: Path, lock: FileLock) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def sweep_abandoned(parent: Path) -> None:
+    """Delete the folders in `parent` of pages that were killed; never that of one that lives."""
+    for path in parent.glob(f"{_LOCK_PREFIX}*"):
+        lock = FileLock(path, blocking=False)
+        # Held by another page, or by this one; or of another user.
+        with suppress(OSError, Timeout):
+            lock.acquire()
+            folder = path.with_name(path.name.replace(_LOCK_PREFIX, _PREFIX, 1))
+            log.info("deleting what a page that was killed left behind")
+            _remove(folder, lock)
 
 
 # One process serves one page. Gradio reads the variable when it is imported.
