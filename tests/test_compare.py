@@ -19,9 +19,11 @@ from fer.gallery import Entry, Gallery, Model, Models
 from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
 from fer.web import compare as module
-from fer.web.compare import compare_picture, make_compare
+from fer.web.compare import make_compare
 from fer.web.examples import build_examples_tab
-from fer.web.photo import make_line
+from fer.web.jobs import compare_picture
+from fer.web.photo import Pictures
+from fer.web.work import Here
 from tests.conftest import FakeDetector, make_classifier, make_config, make_faces, noise
 from tests.test_gallery import WITHOUT_HASH, line, make_model, write_table
 
@@ -43,6 +45,11 @@ def make_other(recipe, names, logits, title=None, idea="Tries it.", top1=50.0):
 
     entry = Entry(recipe, title or f"The {recipe}", idea, top1, len(names), "0" * 64)
     return Model(entry, Classifier(network, make_config(class_names=names)))
+
+
+def pictures(pipeline=None):
+    """Where pictures wait, and are worked on in this process."""
+    return Pictures(Here(pipeline or make_pipeline()))
 
 
 @pytest.fixture
@@ -236,7 +243,7 @@ async def all_of(texts):
 
 def test_a_click_loads_the_models_and_compares(folder, photo):
     gallery = Gallery(folder)
-    compare = make_compare(make_pipeline(), gallery, make_line())
+    compare = make_compare(gallery, pictures())
     assert gallery.models is None
     first, second = called(compare, photo, 2)
     assert first == second
@@ -256,7 +263,7 @@ def test_own_weights_of_a_recipe_that_is_told_of_have_a_row_of_their_own(folder,
     ):
         pipeline = make_pipeline(recipe=bundled.recipe, files={"model.tflite": sha256})
         gallery = Gallery(folder, flagship=sha256)
-        (answer,) = called(make_compare(pipeline, gallery, make_line()), photo)
+        (answer,) = called(make_compare(gallery, pictures(pipeline)), photo)
         rows = list(parsed(answer).find("div/table/tbody"))
         assert [row.find("th/b").text for row in rows] == heads
         assert [row.get("class") == "own" for row in rows] == [True] + [False] * (len(rows) - 1)
@@ -274,7 +281,7 @@ def test_without_models_nothing_is_shown(folder, photo, broken):
         write_table(folder, WITHOUT_HASH)
     else:
         write_table(folder, line("gone"))
-    assert called(make_compare(make_pipeline(), Gallery(folder), make_line()), photo) == [""]
+    assert called(make_compare(Gallery(folder), pictures()), photo) == [""]
 
 
 def test_a_slow_hub_is_not_waited_for_and_takes_no_turn(folder, photo, monkeypatch):
@@ -290,17 +297,17 @@ def test_a_slow_hub_is_not_waited_for_and_takes_no_turn(folder, photo, monkeypat
     monkeypatch.setattr(module, "_PATIENCE_S", 0.05)
 
     class Nobody:
-        async def run(self, *_):
+        async def compare(self, *_):
             raise AssertionError("it is not its turn")
 
-    answers = called(make_compare(make_pipeline(), gallery, Nobody()), photo, 3)
+    answers = called(make_compare(gallery, Nobody()), photo, 3)
     assert ["still on their way" in answer for answer in answers] == [True] * 3
     assert "table" not in answers[0]
     monkeypatch.setattr(module, "_PATIENCE_S", 30)
 
     async def watch():
         texts = []
-        async for text in make_compare(make_pipeline(), gallery, make_line())(photo, "", None):
+        async for text in make_compare(gallery, pictures())(photo, "", None):
             texts.append(text)
             go.set()
         return texts
@@ -308,14 +315,14 @@ def test_a_slow_hub_is_not_waited_for_and_takes_no_turn(folder, photo, monkeypat
     waiting, table = asyncio.run(watch())
     assert words(parsed(waiting)) == "The other models are on their way here ..."
     assert "1 of 1" in table
-    (answer,) = called(make_compare(make_pipeline(), gallery, make_line()), photo)
+    (answer,) = called(make_compare(gallery, pictures()), photo)
     assert "1 of 1" in answer
 
 
 def test_who_asks_too_much_is_told_so(folder, photo, monkeypatch):
     monkeypatch.setenv("FER_MAX_PER_MINUTE", "1")
     monkeypatch.setattr("fer.web.photo.find_host", lambda request: "192.0.2.7")
-    compare = make_compare(make_pipeline(), Gallery(folder), make_line())
+    compare = make_compare(Gallery(folder), pictures())
     first, second = called(compare, photo, 2)
     assert "table" in first
     assert "in a moment" in words(parsed(second))
@@ -324,7 +331,7 @@ def test_who_asks_too_much_is_told_so(folder, photo, monkeypatch):
 
 def test_a_picture_that_cannot_be_read_is_told_of_above(folder, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(b"Dear Sir or Madam")
-    compare = make_compare(make_pipeline(), Gallery(folder), make_line())
+    compare = make_compare(Gallery(folder), pictures())
     assert called(compare, tmp_path / "photo.jpg") == [""]
 
 
@@ -333,7 +340,7 @@ def test_a_crash_is_a_message_without_details(folder, photo, caplog):
         raise RuntimeError("secret detail")
 
     pipeline = Pipeline(crash, make_classifier())
-    (answer,) = called(make_compare(pipeline, Gallery(folder), make_line()), photo)
+    (answer,) = called(make_compare(Gallery(folder), pictures(pipeline)), photo)
     assert words(parsed(answer)) == "The other models could not be asked."
     assert "secret detail" in caplog.text
 
@@ -360,7 +367,7 @@ def components(page):
 def build():
     async def blocks():  # where no loop runs, Gradio opens some and leaves them open
         with gr.Blocks(analytics_enabled=False) as page:
-            build_examples_tab(make_pipeline())
+            build_examples_tab(make_pipeline(), pictures())
         return page
 
     return asyncio.run(blocks())
@@ -400,7 +407,4 @@ def test_an_attempt_never_raises_to_who_waits(folder, photo, monkeypatch):
     done: Future[Models] = Future()
     done.set_result(Models())
     monkeypatch.setattr(Gallery, "begin", lambda self: done)
-    assert (
-        "still on their way"
-        in called(make_compare(make_pipeline(), gallery, make_line()), photo)[0]
-    )
+    assert "still on their way" in called(make_compare(gallery, pictures()), photo)[0]

@@ -16,6 +16,7 @@ from PIL import Image
 from fer import Pipeline
 from fer.web import forget, page
 from fer.web.start import About
+from fer.web.work import Here
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise
 
 TEXTS = (str, bytes, bytearray)
@@ -27,7 +28,8 @@ def served():
     pipeline = Pipeline(FakeDetector(make_faces([2, 2, 20, 20])), make_classifier())
 
     def start():
-        made = page.build_page(pipeline, About("toy", None, None, None, "fake"))
+        about = About("toy", None, None, None, "fake")
+        made = page.build_page(pipeline, about, Here(pipeline))
         page.launch(made, prevent_thread_lock=True, quiet=True)
         return made
 
@@ -110,11 +112,6 @@ def by_name(served, mark):
     assert '"faces"' in get(served, f"call/live_frame/{event}")
 
 
-def by_parameter(served, mark):
-    event = post(served, "call/v2/live_frame", {"image": frame(mark)})["event_id"]
-    assert '"faces"' in get(served, f"call/live_frame/{event}")
-
-
 def by_name_and_away(served, mark):
     post(served, "call/live_frame", {"data": [frame(mark), None, 0.0]})
     idle(served)
@@ -145,7 +142,7 @@ def refused(served, mark):
 
 
 @pytest.mark.parametrize(
-    "send", [by_name, by_parameter, by_name_and_away, in_a_session, from_the_page, broken, refused]
+    "send", [by_name, by_name_and_away, in_a_session, from_the_page, broken, refused]
 )
 def test_a_marked_frame_is_nowhere_after_the_answer(send, served):
     mark = marked()

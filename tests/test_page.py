@@ -20,6 +20,7 @@ from fer import Pipeline, read_image
 from fer.web import page as module
 from fer.web import uploads
 from fer.web.start import About
+from fer.web.work import Here
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, open_page
 from tests.test_web_video import write_clip
 
@@ -300,7 +301,7 @@ def test_no_event_loop_is_left_open():
     before = open_loops()
     pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())
     about = About("toy", None, None, None, "fake")
-    page = in_thread(lambda: module.build_page(pipeline, about))
+    page = in_thread(lambda: module.build_page(pipeline, about, Here(pipeline)))
     try:
         in_thread(lambda: module.launch(page, prevent_thread_lock=True, quiet=True))
         assert httpx.get(page.local_url + "health").status_code == 200
@@ -341,7 +342,7 @@ def test_the_proxies_of_a_space_are_trusted_to_say_who_asks(space, trusted, monk
     monkeypatch.setenv("SPACE_ID", space)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     made = SimpleNamespace(
-        queue=lambda **_: None, launch=launch, health=SimpleNamespace(route=None)
+        queue=lambda **_: None, launch=launch, health=SimpleNamespace(route=None), work=None
     )
     with pytest.raises(Launched):
         module.launch(made)
@@ -378,4 +379,4 @@ def test_the_page_says_how_long_files_stay():
     assert uploads._UPLOAD_AGE_S <= 15 * 60
     assert uploads.RESULT_AGE_S + uploads.SWEEP_S <= 3600
     with contextlib.suppress(KeyError):
-        module._NOTICE.format(minutes="10 minutes")
+        module._NOTICE.format(minutes="10 minutes", formats="JPEG")

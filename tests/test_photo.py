@@ -12,7 +12,9 @@ from PIL import Image
 from fer import Pipeline
 from fer.image import read_image
 from fer.web import photo as photo_package
-from fer.web.photo import annotate_picture, make_explain_face, show_picture
+from fer.web.photo import Pictures, make_explain_face
+from fer.web.uploads import Uploads
+from fer.web.work import Here
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise
 from tests.test_live import encoded
 
@@ -25,9 +27,17 @@ def make_pipeline(*boxes):
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """A cache of Gradio's for this test alone."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    """A folder of the page's for this test alone."""
+    monkeypatch.setattr(photo_package, "uploads", Uploads(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+def show_picture(pipeline, path):
+    return asyncio.run(Pictures(Here(pipeline)).show(None, path))
+
+
+def annotate_picture(pipeline, path):
+    return asyncio.run(Pictures(Here(pipeline)).annotate(None, path))
 
 
 @pytest.fixture

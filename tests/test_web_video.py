@@ -14,9 +14,11 @@ from fer import Pipeline, read_image
 from fer.errors import VideoError
 from fer.media import VideoInfo
 from fer.video import Person, Progress, VideoReport
+from fer.web import limits
 from fer.web import video as tab
+from fer.web.report import clock, report_html
 from fer.web.uploads import Uploads
-from fer.web.video.report import clock, report_html
+from fer.web.work import Here
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
 
 
@@ -129,46 +131,45 @@ def test_names_of_classes_cannot_inject_html():
     assert "<b>" not in text
 
 
-def test_a_video_becomes_four_files(tmp_path):
-    pipeline = Pipeline(FakeDetector(make_faces([20, 20, 90, 90])), make_classifier())
-    steps = list(tab._follow(pipeline, str(write_clip(tmp_path / "a.mp4")), 30))
-    report, files = steps[-1]
-    assert all(isinstance(step, Progress) for step in steps[:-1])
-    assert report.n_looked_at == 40
-    # Gradio has copied them by the time that it asks for more; then they are gone.
-    assert not any(Path(path).exists() for path in files.values())
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The folder of a page for this test alone."""
+    monkeypatch.setattr(tab, "uploads", Uploads(tmp_path / "page"))
+    return tmp_path / "page"
 
 
-def test_while_a_step_is_looked_at_the_files_are_there(tmp_path):
+def news_of(follow):
+    return [step for step in follow if step is not None]
+
+
+def test_a_video_becomes_four_files(tmp_path, folder):
     pipeline = Pipeline(FakeDetector(make_faces([20, 20, 90, 90])), make_classifier())
-    follow = tab._follow(pipeline, str(write_clip(tmp_path / "a.mp4")), 30)
-    *_, (report, files) = iter_until_files(follow)
+    clip = str(write_clip(tmp_path / "a.mp4"))
+    *steps, result = news_of(tab._follow(Here(pipeline), clip, 30))
+    assert all(isinstance(step, Progress) for step in steps)
+    assert result.report["n_looked_at"] == 40
+    assert "Person 1" in result.html
+    # Gradio serves them from where they lie.
+    files = result.files
     assert set(files) == {"mp4", "csv", "parquet", "json"}
+    assert all(Path(path).is_relative_to(folder) for path in files.values())
     assert pyarrow.parquet.read_table(files["parquet"]).num_rows == 40
     assert len(Path(files["csv"]).read_text().splitlines()) == 41
-    assert json.loads(Path(files["json"]).read_text()) == json.loads(json.dumps(report.to_dict()))
+    assert json.loads(Path(files["json"]).read_text()) == json.loads(json.dumps(result.report))
     with av.open(files["mp4"]) as container:
         assert container.streams.video[0].codec_context.name == "h264"
-    follow.close()
-    assert not Path(files["mp4"]).exists()
 
 
-def iter_until_files(follow):
-    for step in follow:
-        yield step
-        if isinstance(step, tuple):
-            return
-
-
-def test_who_leaves_stops_the_work(tmp_path, monkeypatch):
+def test_who_leaves_stops_the_work(tmp_path, folder, monkeypatch):
     monkeypatch.setattr(tab, "_TICK_S", 0.05)
     detector = SlowDetector()
     before = threading.active_count()
-    follow = tab._follow(
-        Pipeline(detector, make_classifier()), str(write_clip(tmp_path / "a.mp4", 400)), 30
-    )
-    assert isinstance(next(follow), Progress)
+    work = Here(Pipeline(detector, make_classifier()))
+    follow = tab._follow(work, str(write_clip(tmp_path / "a.mp4", 400)), 30)
+    while not isinstance(next(follow), Progress):
+        pass
     follow.close()
+    assert list(folder.iterdir()) == []
     detector.go.set()
     end = time.monotonic() + 20
     while threading.active_count() > before and time.monotonic() < end:
@@ -180,9 +181,8 @@ def test_who_leaves_stops_the_work(tmp_path, monkeypatch):
 def test_a_video_that_is_not_let_in_stays_for_another_try(tmp_path, monkeypatch):
     monkeypatch.setattr(tab, "_MAX_A_HOST", 0)
     monkeypatch.setattr(tab, "_TICK_S", 0.05)
-    monkeypatch.setattr(tab, "uploads", Uploads(tmp_path / "page"))
     detector = SlowDetector()
-    pipeline = Pipeline(detector, make_classifier())
+    work = Here(Pipeline(detector, make_classifier()))
     request = SimpleNamespace(client=SimpleNamespace(host="203.0.113.5"))
 
     def send(name):
@@ -194,9 +194,7 @@ def test_a_video_that_is_not_let_in_stays_for_another_try(tmp_path, monkeypatch)
         first, second = send("first.mp4"), send("second.mp4")
 
         async def follow(path):
-            return [
-                step async for step in tab._follow_in_turn(line, request, pipeline, str(path), 10)
-            ]
+            return [step async for step in tab._follow_in_turn(line, request, work, str(path), 10)]
 
         at_work = asyncio.create_task(follow(first))
         while detector.n_calls < 4:
@@ -206,10 +204,10 @@ def test_a_video_that_is_not_let_in_stays_for_another_try(tmp_path, monkeypatch)
         assert "Start again in a few minutes" in str(refused)
         assert second.exists()
         detector.go.set()
-        *_, (report, _) = await at_work
-        assert report.n_frames == 30
+        *_, result = await at_work
+        assert result.report["n_frames"] == 30
         assert not first.exists()
-        *_, (report, _) = await follow(second)
+        assert (await follow(second))[-1].report["n_frames"] == 30
         assert not second.exists()
 
     asyncio.run(story())
@@ -220,31 +218,35 @@ def test_a_mistake_is_a_sentence_without_details(tmp_path, caplog):
         raise RuntimeError("secret detail")
 
     pipeline = Pipeline(crash, make_classifier())
-    *_, error = tab._follow(pipeline, str(write_clip(tmp_path / "a.mp4")), 30)
+    *_, error = tab._follow(Here(pipeline), str(write_clip(tmp_path / "a.mp4")), 30)
     assert isinstance(error, VideoError)
     assert "secret" not in str(error)
     assert "video failed" in caplog.text
 
 
 def test_an_upload_is_described_or_refused_at_once(tmp_path, monkeypatch):
-    text, button = tab._check(str(write_clip(tmp_path / "a.mp4")))
+    work = Here(Pipeline(FakeDetector(make_faces()), make_classifier()))
+
+    def check(name):
+        return tab._check(work, str(tmp_path / name))
+
+    write_clip(tmp_path / "a.mp4")
+    text, button = check("a.mp4")
     assert "120 x 120, 0:04, 10 frames a second, no sound" in text
     assert button["interactive"]
     (tmp_path / "letter.mp4").write_text("Dear Sir or Madam")
-    text, button = tab._check(str(tmp_path / "letter.mp4"))
+    text, button = check("letter.mp4")
     assert 'role="alert"' in text
     assert not button["interactive"]
     monkeypatch.setenv("FER_MAX_VIDEO_MINUTES", "0.05")
-    text, button = tab._check(str(tmp_path / "a.mp4"))
+    text, button = check("a.mp4")
     assert "at most 3 s. Received: 4 s" in text
     assert not button["interactive"]
-    *_, error = tab._follow(
-        Pipeline(FakeDetector(make_faces()), make_classifier()), str(tmp_path / "a.mp4"), 30
-    )
+    *_, error = tab._follow(work, str(tmp_path / "a.mp4"), 30)
     assert isinstance(error, VideoError)
 
 
 @pytest.mark.parametrize(("named", "minutes"), [("", 10), ("3.5", 3.5), ("0", None), ("x", 10)])
 def test_the_limit_can_be_set(named, minutes, monkeypatch):
     monkeypatch.setenv("FER_MAX_VIDEO_MINUTES", named)
-    assert tab.max_video_minutes() == minutes
+    assert limits.max_video_minutes() == minutes

@@ -1,8 +1,14 @@
-"""The Gradio page. Nothing else in `fer` imports it."""
+"""The Gradio page. Nothing else in `fer` imports it.
 
-import fer.web.uploads  # noqa: F401, which names the folder that Gradio then uses
-from fer.web.logs import set_up_logging
-from fer.web.page import build_page, launch
-from fer.web.start import start_pipeline
+A worker process (`fer.worker`) imports its jobs, and neither Gradio nor what names its folder.
+"""
+
+from fer.worker import is_worker
+
+if not is_worker():
+    import fer.web.uploads  # noqa: F401, which names the folder that Gradio then uses
+    from fer.web.logs import set_up_logging
+    from fer.web.page import build_page, launch
+    from fer.web.start import start_pipeline
 
 __all__ = ["build_page", "launch", "set_up_logging", "start_pipeline"]

@@ -21,7 +21,7 @@ from fer.media import VIDEO_SUFFIXES
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
 from fer.web.compare import build_comparison
-from fer.web.photo import answer_in_turn, build_picture_view, make_line, show_picture
+from fer.web.photo import Pictures, build_picture_view
 
 __all__ = ["EXAMPLES_FOLDER", "Example", "build_examples_tab", "list_examples", "list_folder"]
 
@@ -127,18 +127,12 @@ def _read_pictures() -> list[tuple[Example, NDArray[np.uint8]]]:
     return [(example, small) for example, small in thumbnails if small is not None]
 
 
-def build_examples_tab(pipeline: Pipeline) -> None:
+def build_examples_tab(pipeline: Pipeline, pictures: Pictures) -> None:
     """A gallery over the view of a result; must be called inside a `gr.Blocks`."""
-    pictures = _read_pictures()
-
-    line = make_line()
+    examples = _read_pictures()
 
     async def show_example(event: gr.SelectData, request: gr.Request) -> tuple[dict[str, Any], int]:
-        path = pictures[event.index][0].path
-        _, data = await answer_in_turn(
-            line, request, None, lambda: (None, show_picture(pipeline, path))
-        )
-        return data, event.index
+        return await pictures.show(request, examples[event.index][0].path), event.index
 
     others = find_gallery(pipeline.classifier.config.files.get(LITERT_NAME, ""))
     gr.Markdown(
@@ -151,7 +145,7 @@ def build_examples_tab(pipeline: Pipeline) -> None:
     with gr.Row():
         with gr.Column(min_width=320):
             gallery = gr.Gallery(
-                [(small, example.caption) for example, small in pictures],
+                [(small, example.caption) for example, small in examples],
                 show_label=False,
                 format="jpeg",
                 columns=4,
@@ -165,7 +159,7 @@ def build_examples_tab(pipeline: Pipeline) -> None:
         with gr.Column(min_width=320):
             view = build_picture_view(pipeline, "example")
     if others is not None:
-        compared, compare = build_comparison(pipeline, others, line, "example")
+        compared, compare = build_comparison(others, pictures, "example")
     chosen = gr.Number(visible=False, precision=0)
     picked = gallery.select(
         show_example,
@@ -180,9 +174,9 @@ def build_examples_tab(pipeline: Pipeline) -> None:
         return
 
     async def compare_example(index: int | None, request: gr.Request) -> AsyncIterator[str]:
-        if index is None or not 0 <= index < len(pictures):
+        if index is None or not 0 <= index < len(examples):
             return
-        example = pictures[index][0]
+        example = examples[index][0]
         async for text in compare(example.path, example.caption, request):
             yield text
 

@@ -17,6 +17,7 @@ from fer import __version__
 from fer.pipeline import Pipeline
 from fer.web.start import About
 from fer.web.traffic import Traffic, traffic
+from fer.web.work import Work
 
 __all__ = ["Health", "memory_mb"]
 
@@ -45,9 +46,17 @@ class Health:
         pipeline: what is asked.
         about: what it is made of.
         counts: of the calls so far.
+        work: the processes that open visitors' files; they are told of, not asked.
     """
 
-    def __init__(self, pipeline: Pipeline, about: About, counts: Traffic = traffic) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        about: About,
+        counts: Traffic = traffic,
+        work: Work | None = None,
+    ) -> None:
+        self._work = work
         self._pipeline = pipeline
         self._about = about
         self._counts = counts
@@ -76,7 +85,7 @@ class Health:
             "uptime_s": round(self._counts.uptime_s, 1),
             "memory_mb": memory_mb(),
             "calls": self._counts.counts(),
-        }
+        } | ({} if self._work is None else {"workers": self._work.facts()})
 
     async def check(self) -> str | None:
         """Why the pipeline does not answer, None where it does; not older than some seconds."""

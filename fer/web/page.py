@@ -27,14 +27,17 @@ from fer.web.door import Door
 from fer.web.examples import build_examples_tab, list_examples
 from fer.web.forget import Forgetful, forget_sessions, forget_the_last_call
 from fer.web.health import Health, memory_mb
+from fer.web.jobs import PAGE_FORMATS
+from fer.web.limits import max_video_minutes
 from fer.web.live import build_live_tab
 from fer.web.logs import FIELDS, only_the_log
-from fer.web.photo import build_photo_tab
+from fer.web.photo import Pictures, build_photo_tab
 from fer.web.receive import MAX_FILE_BYTES, MAX_UPLOAD_BYTES, upload_route
 from fer.web.start import About
 from fer.web.traffic import traffic
-from fer.web.uploads import RESULT_AGE_S, SWEEP_S, uploads
-from fer.web.video import build_video_tab, max_video_minutes
+from fer.web.uploads import RESULT_AGE_S, SWEEP_S, sweep_abandoned, uploads
+from fer.web.video import build_video_tab
+from fer.web.work import Work, find_work
 
 __all__ = ["build_page", "launch"]
 
@@ -65,8 +68,9 @@ looks in one picture. It cannot tell what someone feels, thinks or means, it is 
 and it is not equally good for everyone. Probabilities are calibrated on the data set of the
 model's training, not on your camera; when the best one is low the page says <i>uncertain</i>.</p>
 <p><b>Nothing is kept.</b> Camera frames are analysed in memory and dropped. A picture or video
-that you upload (at most {MAX_FILE_BYTES >> 20} MB; pictures {MAX_PIXELS // 1_000_000} megapixels,
-videos {{minutes}}) is deleted from the computer that runs this page as soon as it has been
+that you upload (at most {MAX_FILE_BYTES >> 20} MB; pictures of {MAX_PIXELS // 1_000_000}
+megapixels: {{formats}}; videos {{minutes}}) is opened in a process of its own, with limits of
+time and memory, and deleted from the computer that runs this page as soon as it has been
 analysed, or after 15 minutes if it never is. What is made of it stays there for you to look at
 and to download, and is deleted within an hour. This program logs counts and times, and no
 picture, file name, address or result.</p>
@@ -105,13 +109,17 @@ def _in_event_loop(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @_in_event_loop
-def build_page(pipeline: Pipeline, about: About) -> gr.Blocks:
+def build_page(pipeline: Pipeline, about: About, work: Work | None = None) -> gr.Blocks:
     """The whole page around one pipeline.
 
     Args:
         pipeline: shared by all visitors.
         about: what it is made of, from `fer.web.start_pipeline`.
+        work: where visitors' files are opened; processes of its own when None, to which the
+            pipeline must be able to go by pickle.
     """
+    work = find_work(pipeline) if work is None else work
+    pictures = Pictures(work)
     names = pipeline.classifier.config.class_names
     lines = [f'<p class="fer-status">{html.escape(str(about))}</p>']
     if about.notes:
@@ -132,18 +140,22 @@ def build_page(pipeline: Pipeline, about: About) -> gr.Blocks:
         with gr.Tab("Live"):
             build_live_tab(pipeline)
         with gr.Tab("Photo"):
-            build_photo_tab(pipeline)
+            build_photo_tab(pipeline, pictures)
         with gr.Tab("Video"):
-            build_video_tab(pipeline)
+            build_video_tab(work)
         if any(example.kind == "picture" for example in list_examples()):
             with gr.Tab("Examples"):
-                build_examples_tab(pipeline)
+                build_examples_tab(pipeline, pictures)
         limit = max_video_minutes()
-        minutes = "of any length" if limit is None else f"{limit:g} minutes"
-        gr.HTML(_NOTICE.format(minutes=minutes), elem_id="notice")
+        minutes = "of any length"
+        if limit is not None:
+            minutes = f"of {limit:g} minutes, at 1920 x 1080 and 30 frames a second"
+        formats = ", ".join(PAGE_FORMATS)
+        gr.HTML(_NOTICE.format(minutes=minutes, formats=formats), elem_id="notice")
     # On a Space Gradio adds the Hub's bar, with fonts that each visitor's browser gets at Google.
     page.space_id = None
-    page.health = Health(pipeline, about)
+    page.health = Health(pipeline, about, work=work)
+    page.work = work
     return page
 
 
@@ -176,11 +188,17 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     ):
         # What has to go at the end goes where Python ends, which it does not at this signal.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, functools.partial(_end, page))
     try:
         return _launch(page, **options)
     except OSError as error:
         raise InputError(f"the page must have a port that is free. Received: {error}") from error
+
+
+def _end(page: gr.Blocks, *_: Any) -> None:
+    """End at once: no job is waited for, and no visitor who is connected."""
+    page.work.close()
+    sys.exit()
 
 
 def _launch(page: gr.Blocks, **options: Any) -> Any:
@@ -221,14 +239,17 @@ async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> Asyn
         refusing=RateLimit(max_per_minute()),
         on_space=bool(os.environ.get("SPACE_ID")),
     )
+    # In the background: the page answers before they are there.
+    page.work.start()
     forget_sessions(app, page)
     forget_the_last_call(page._queue)
-    work = _look_after(), Forgetful(page).run(), Connections(page).run()
-    tasks = [asyncio.create_task(one) for one in work]
+    jobs = _look_after(), Forgetful(page).run(), Connections(page).run()
+    tasks = [asyncio.create_task(one) for one in jobs]
     with only_the_log():
         try:
             yield
         finally:
+            page.work.close()
             for task in tasks:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
@@ -237,6 +258,8 @@ async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> Asyn
 
 async def _look_after() -> None:
     said_at = time.monotonic()
+    with suppress(OSError):
+        await anyio.to_thread.run_sync(sweep_abandoned, uploads.folder.parent)
     while True:
         await asyncio.sleep(SWEEP_S)
         try:

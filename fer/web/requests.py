@@ -13,9 +13,9 @@ from fer.errors import FerError, InputError
 from fer.image import read_image
 from fer.web.admission import Refused
 from fer.web.calls import NAME
+from fer.web.jobs import JPEG_URL
 
 __all__ = [
-    "JPEG_URL",
     "MAX_CHARS",
     "MAX_PIXELS",
     "answer_error",
@@ -28,7 +28,6 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-JPEG_URL = "data:image/jpeg;base64,"
 # A 640 x 480 frame at the quality that the page sends is under 100 kB of text.
 MAX_CHARS = 700_000
 MAX_PIXELS = 1280 * 1280

@@ -1,38 +1,32 @@
 """The Photo tab, and the view of a picture's result that the Examples tab shares.
 
-A picture is analysed in one call; `show_picture` gives the browser all of it. What a visitor
+A picture is analysed in one call; `Pictures.show` gives the browser all of it. What a visitor
 then looks at, which face and how near, is known to the browser alone. For the explanation of
 a face the browser sends its crop back, so any copy of the server can answer.
 """
 
-import base64
-import io
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from gradio.processing_utils import save_bytes_to_cache
-from gradio.utils import get_upload_folder
-from numpy.typing import NDArray
-from PIL import Image
 
-from fer.annotate import annotate
-from fer.crop import crop_faces
 from fer.errors import InputError
 from fer.explain import explain, overlay
-from fer.image import read_image
+from fer.gallery import Models
 from fer.pipeline import Pipeline
-from fer.preprocess import resize
-from fer.serialize import to_dict, to_rows
-from fer.table import TableWriter, face_schema
-from fer.types import FrameResult
+from fer.web import jobs
 from fer.web.admission import Admission, RateLimit, Refused, max_per_minute
 from fer.web.icons import FACE_SCRIPT, class_props
 from fer.web.inputs import PhotoInput
+from fer.web.limits import (
+    LARGE_PIXELS,
+    MEASURE,
+    N_LARGE_AT_WORK,
+    N_PICTURES_AT_WORK,
+    picture_bound,
+)
 from fer.web.requests import (
-    JPEG_URL,
     answer_error,
     decode_frame,
     find_host,
@@ -41,34 +35,28 @@ from fer.web.requests import (
 )
 from fer.web.traffic import traffic
 from fer.web.uploads import uploads
+from fer.web.work import Work
 
 __all__ = [
-    "annotate_picture",
-    "answer_in_turn",
+    "Pictures",
     "build_photo_tab",
     "build_picture_view",
     "make_explain_face",
-    "make_line",
-    "show_picture",
 ]
 
 _HERE = Path(__file__).parent
 # One scope in the browser, after face.js and in this order.
 _SCRIPTS = ("zoom.js", "photo.js")
-# Sharp at four times the size that a screen shows at once, and quickly there.
-_SHOWN_LONG_SIDE_PX = 2048
-# Four times the detail that the network sees; forty of them make 300 kB.
-_CROP_PX = 192
-_JPEG_QUALITY = 90
-# Two cores, two pictures at work.
-_N_PICTURES_AT_WORK = 2
 _MAX_PICTURES_WAITING = 64
+_MAX_LARGE_WAITING = 16
 _PICTURE_PATIENCE_S = 60.0
 _PICTURE_REFUSALS = {
     "busy": "Many pictures are looked at right now. Send this one again in a moment.",
     "stale": "This picture waited too long. Send it again.",
 }
-# An explanation takes a quarter of a second of one core; the other is left to the stream.
+# An explanation takes a quarter of a second of one core; the other is left to the stream. It stays
+# in this process: its crop is a JPEG that `decode_frame` bounds as a live frame, and whatever is in
+# it, the network looks at 12 x 12 copies of its own small input.
 _N_AT_WORK = 1
 _MAX_WAITING = 32
 _PATIENCE_S = 15.0
@@ -79,6 +67,8 @@ _REFUSALS = {
 
 ExplainFace = Callable[[Any, str], Awaitable[dict[str, Any]]]
 _Answer = tuple[str | None, dict[str, Any]]
+# Does a job of `fer.web.jobs` on the picture whose turn it is.
+_Do = Callable[..., Any]
 
 
 def _problem(error: Exception) -> dict[str, Any]:
@@ -86,110 +76,119 @@ def _problem(error: Exception) -> dict[str, Any]:
     return answer_error(error, "picture", "bad_image", "This picture could not be analysed.")
 
 
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY)
-    return buffer.getvalue()
+def _served(path: str) -> dict[str, Any]:
+    """A file of the page's folder, in the form in which Gradio serves it."""
+    return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
 
 
-def _data_url(image: NDArray[np.uint8]) -> str:
-    return JPEG_URL + base64.b64encode(_jpeg(image)).decode()
+class Pictures:
+    """Where all picture files wait for their turn, and who works on them.
 
-
-def _shrink(image: NDArray[np.uint8], long_side_px: int) -> NDArray[np.uint8]:
-    height, width = image.shape[:2]
-    scale = min(1.0, long_side_px / max(height, width))
-    return resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
-
-
-def _cached(image: NDArray[np.uint8], name: str) -> dict[str, Any]:
-    """The picture as a file of Gradio's cache, in the form in which Gradio serves it."""
-    path = save_bytes_to_cache(_jpeg(image), name, get_upload_folder())
-    return {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-
-
-def _csv(result: FrameResult) -> str:
-    buffer = io.BytesIO()
-    with TableWriter(buffer, face_schema(result.class_names), "csv") as table:
-        table.write(to_rows(result))
-    return buffer.getvalue().decode()
-
-
-def show_picture(pipeline: Pipeline, path: str | Path) -> dict[str, Any]:
-    """Analyse a picture file for the component of `build_picture_view`.
-
-    Returns:
-        `name` of the file without its ending; `shown`, the picture at a size for the
-        screen, and `annotated`, at its own size with boxes, both files of Gradio's cache;
-        `crops`, one data URL a face; `data` as `fer.to_dict`; `csv`, its text. Or `error`
-        with `code` and `message`.
-    """
-    name = Path(path).stem or "picture"
-    try:
-        frame = read_image(path)
-        result = pipeline(frame)
-        crops = crop_faces(frame, result.faces, pipeline.classifier.config)
-        return {
-            "name": name,
-            "shown": _cached(_shrink(frame, _SHOWN_LONG_SIDE_PX), f"{name}.jpg"),
-            "annotated": _cached(annotate(frame, result), f"{name}_expressions.jpg"),
-            "crops": [_data_url(_shrink(crop, _CROP_PX)) for crop in crops],
-            "data": to_dict(result),
-            "csv": _csv(result),
-        }
-    except Exception as error:
-        return _problem(error)
-
-
-def annotate_picture(pipeline: Pipeline, path: str | None) -> _Answer:
-    """Analyse a picture file for a program.
-
-    Returns:
-        The path of the picture at its own size with boxes, in Gradio's cache, and
-        `fer.to_dict` of the result. Or None and {"error": {"code", "message"}}.
-    """
-    try:
-        if path is None:
-            raise InputError("`image` must be a picture. Received: None")
-        frame = read_image(path)
-        result = pipeline(frame)
-        file = _cached(annotate(frame, result), f"{Path(path).stem}_expressions.jpg")
-        return file["path"], to_dict(result)
-    except Exception as error:
-        return None, _problem(error)
-
-
-def make_line() -> Admission[_Answer]:
-    """Where pictures wait for their turn."""
-    return Admission(
-        _N_PICTURES_AT_WORK,
-        _MAX_PICTURES_WAITING,
-        _PICTURE_PATIENCE_S,
-        rate=RateLimit(max_per_minute()),
-    )
-
-
-async def answer_in_turn(
-    line: Admission[_Answer],
-    request: gr.Request | None,
-    path: str | None,
-    call: Callable[[], _Answer],
-) -> _Answer:
-    """What `call()` answers when it is its turn, or None and why it was not called.
+    A few small ones are worked on at a time, and one large one; hosts are served in turn.
 
     Args:
-        line: where it waits.
-        request: where it comes from.
-        path: of the picture; where a visitor sent it, it is gone afterwards.
-        call: gives a file and the answer's data.
+        work: where the files are opened.
     """
-    with traffic.call("picture") as count, uploads.claim(path):
-        try:
-            answer = await line.run(object(), find_host(request), lambda _: call())
-        except Refused as refusal:
-            answer = None, refused_data(refusal, _PICTURE_REFUSALS)
-        count.take(answer[1])
-    return answer
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._line: Admission[Any] = Admission(
+            N_PICTURES_AT_WORK,
+            _MAX_PICTURES_WAITING,
+            _PICTURE_PATIENCE_S,
+            by_host=True,
+            rate=RateLimit(max_per_minute()),
+        )
+        self._large: Admission[Any] = Admission(
+            N_LARGE_AT_WORK, _MAX_LARGE_WAITING, _PICTURE_PATIENCE_S, by_host=True
+        )
+
+    async def show(self, request: gr.Request | None, path: str | Path) -> dict[str, Any]:
+        """Analyse a picture file for the component of `build_picture_view`.
+
+        Returns:
+            What `fer.web.jobs.show_picture` does, `shown` and `annotated` as Gradio serves
+            files. Or `error` with `code` and `message`.
+        """
+        _, data = await self._answer(request, path, self._show)
+        return data
+
+    async def annotate(self, request: gr.Request | None, path: str | None) -> _Answer:
+        """Analyse a picture file for a program.
+
+        Returns:
+            What `fer.web.jobs.annotate_picture` does. Or None and {"error": {"code", "message"}}.
+        """
+        return await self._answer(request, path, self._annotate)
+
+    async def compare(
+        self, request: gr.Request | None, path: Path, models: Models, caption: str
+    ) -> dict[str, Any]:
+        """Ask other models about a picture file.
+
+        Returns:
+            `html` of `fer.web.jobs.compare_picture`. Or `error` with `code` and `message`.
+        """
+
+        def compare(do: _Do) -> _Answer:
+            return None, {"html": do(jobs.compare_picture, caption, kept=models)}
+
+        _, data = await self._answer(request, path, compare)
+        return data
+
+    def _show(self, do: _Do) -> _Answer:
+        with uploads.results() as folder:
+            data = do(jobs.show_picture, str(folder))
+        return None, data | {key: _served(data[key]) for key in ("shown", "annotated")}
+
+    def _annotate(self, do: _Do) -> _Answer:
+        with uploads.results() as folder:
+            annotated, data = do(jobs.annotate_picture, str(folder))
+        return annotated, data
+
+    async def _answer(
+        self, request: gr.Request | None, path: str | Path | None, make: Callable[[_Do], _Answer]
+    ) -> _Answer:
+        """What `make` makes when it is the picture's turn, or None and why there is nothing.
+
+        Args:
+            request: where it comes from.
+            path: of the picture; where a visitor sent it, it is gone afterwards.
+            make: gets a function which does a job on the picture.
+        """
+        host = find_host(request)
+        with traffic.call("picture") as count, uploads.claim(path):
+            try:
+                if path is None:
+                    raise InputError("`image` must be a picture. Received: None")
+                picture = str(path)
+                answer: _Answer | None = await self._line.run(
+                    object(), host, lambda _: self._do(picture, make, False)
+                )
+                if answer is None:
+                    answer = await self._large.run(
+                        object(), host, lambda _: self._do(picture, make, True)
+                    )
+                assert answer is not None
+            except Refused as refusal:
+                answer = None, refused_data(refusal, _PICTURE_REFUSALS)
+            except Exception as error:
+                answer = None, _problem(error)
+            count.take(answer[1])
+        return answer
+
+    def _do(self, path: str, make: Callable[[_Do], _Answer], large: bool) -> _Answer | None:
+        """What `make` makes; None for a large picture where only small ones are wanted."""
+        with self._work.lend() as hand:
+            width, height = hand.call(jobs.measure_picture, path, bound=MEASURE)
+            if width * height > LARGE_PIXELS and not large:
+                return None
+            bound = picture_bound(width * height)
+
+            def do(job: Callable[..., Any], *args: Any, kept: object = None) -> Any:
+                return hand.call(job, path, *args, bound=bound, kept=kept)
+
+            return make(do)
 
 
 def _read_class(value: object, n_classes: int) -> int:
@@ -215,13 +214,13 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
             if not isinstance(request, dict):
                 raise InputError("a request must be an object with crop and class_index")
             index = _read_class(request.get("class_index"), len(classifier.config.class_names))
-            crop = _shrink(decode_frame(request.get("crop")), _CROP_PX)
+            crop = jobs.shrink(decode_frame(request.get("crop")), jobs.CROP_PX)
             heat = explain(classifier, crop, index)
         except Exception as error:
             sorry = "This face could not be explained."
             return answer_error(error, "explanation", "bad_request", sorry)
         return {
-            "map": _data_url(overlay(crop, heat)),
+            "map": jobs.data_url(overlay(crop, heat)),
             "lowers": max(0.0, float(heat.max())),
             "raises": max(0.0, -float(heat.min())),
         }
@@ -242,7 +241,7 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
 
 
 def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> gr.HTML:
-    """A component whose value is what `show_picture` returns; inside a `gr.Blocks`.
+    """A component whose value is what `Pictures.show` returns; inside a `gr.Blocks`.
 
     Args:
         pipeline: explains the faces.
@@ -268,7 +267,7 @@ def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> 
     )
 
 
-def _build_endpoint(pipeline: Pipeline, line: Admission[_Answer]) -> None:
+def _build_endpoint(pictures: Pictures) -> None:
     async def predict_image(image: str | None, request: gr.Request | None = None) -> _Answer:
         """Find every face of a picture and the probabilities of its apparent expression.
 
@@ -277,7 +276,7 @@ def _build_endpoint(pipeline: Pipeline, line: Admission[_Answer]) -> None:
         `retry_after_ms`), "stale" or "internal".
 
         Args:
-            image: a picture file of at most 64 megapixels; of an animation the first picture.
+            image: a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file of at most 64 megapixels.
             request: filled in by Gradio.
 
         Returns:
@@ -285,7 +284,7 @@ def _build_endpoint(pipeline: Pipeline, line: Admission[_Answer]) -> None:
             data: `frame`, `class_names`, `faces`, `timing_ms`; or `error` {`code`, `message`}.
         """
         # Gradio shows one line of each to programs, so each is one line.
-        return await answer_in_turn(line, request, image, lambda: annotate_picture(pipeline, image))
+        return await pictures.annotate(request, image)
 
     image = PhotoInput(type="filepath", label="image", visible=False)
     annotated = gr.Image(type="filepath", label="annotated", visible=False)
@@ -295,10 +294,9 @@ def _build_endpoint(pipeline: Pipeline, line: Admission[_Answer]) -> None:
     )
 
 
-def build_photo_tab(pipeline: Pipeline) -> None:
+def build_photo_tab(pipeline: Pipeline, pictures: Pictures) -> None:
     """Upload, paste or shoot a picture; must be called inside a `gr.Blocks`."""
-    line = make_line()
-    _build_endpoint(pipeline, line)
+    _build_endpoint(pictures)
     photo = PhotoInput(
         sources=["upload", "webcam", "clipboard"],
         type="filepath",
@@ -314,11 +312,8 @@ def build_photo_tab(pipeline: Pipeline) -> None:
     async def show(image: str | None, request: gr.Request) -> Any:
         if image is None:  # the visitor went from upload to camera
             return gr.skip()
-        _, data = await answer_in_turn(
-            line, request, image, lambda: (None, show_picture(pipeline, image))
-        )
         # The view shows a copy of the picture, so the input is ready for the next one.
-        return data, None
+        return await pictures.show(request, image), None
 
     photo.input(
         show,

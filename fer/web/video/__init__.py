@@ -2,14 +2,11 @@
 
 import functools
 import html
-import json
 import logging
 import math
-import os
-import tempfile
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +14,41 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from fer.errors import FerError, VideoError
-from fer.media import VIDEO_SUFFIXES, VideoInfo, probe_video
-from fer.pipeline import Pipeline
-from fer.video import Progress, VideoReport, analyse_video, check_duration
+from fer.media import VIDEO_SUFFIXES, VideoInfo
+from fer.video import Progress
 from fer.web.admission import Admission, RateLimit, Refused, max_per_minute
 from fer.web.examples import list_examples
 from fer.web.inputs import Recorder, VideoInput
+from fer.web.jobs import TABLES, follow_video, probe
+from fer.web.limits import (
+    N_PROBES_AT_WORK,
+    N_VIDEOS_AT_WORK,
+    PROBE,
+    max_total_pixels,
+    max_video_s,
+    video_bound,
+)
+from fer.web.report import clock
 from fer.web.requests import error_data, find_host
 from fer.web.traffic import traffic
 from fer.web.uploads import uploads
-from fer.web.video.report import clock, report_html
+from fer.web.work import Hand, Work
 
-__all__ = ["build_video_tab", "max_video_minutes"]
+__all__ = ["build_video_tab"]
 
 log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
-_MAX_MINUTES = 10.0
 _TICK_S = 0.5
 # Minutes of work each; a household's fifth is asked to come again.
 _MAX_WAITING = 16
 _MAX_A_HOST = 4
+_PATIENCE_S = 1800.0
+_SORRY = "This video could not be analysed."
 _RETRY_AFTER_S = 60.0
+# A header is read in a moment.
+_MAX_PROBES_WAITING = 32
+_PROBE_PATIENCE_S = 30.0
 _RATES = [
     ("every frame, up to 30 a second", 30),
     ("15 a second", 15),
@@ -46,25 +56,21 @@ _RATES = [
     ("1 a second", 1),
 ]
 _RATE = 15
-_TABLES = ("csv", "parquet", "json")
-
-_Files = dict[str, str]
 
 
-def max_video_minutes() -> float | None:
-    """The longest video that the page takes, from FER_MAX_VIDEO_MINUTES; None for any."""
-    named = os.environ.get("FER_MAX_VIDEO_MINUTES") or str(_MAX_MINUTES)
-    try:
-        minutes = float(named)
-    except ValueError:
-        log.warning("FER_MAX_VIDEO_MINUTES must be a number. Received: %s", ascii(named))
-        return _MAX_MINUTES
-    return minutes if minutes > 0 else None
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What came of a video.
 
+    Attributes:
+        files: paths by form.
+        report: as `fer.video.VideoReport.to_dict`.
+        html: of the report.
+    """
 
-def _max_duration_s() -> float | None:
-    minutes = max_video_minutes()
-    return None if minutes is None else 60 * minutes
+    files: dict[str, str]
+    report: dict[str, Any]
+    html: str
 
 
 class _Failure(VideoError):
@@ -82,73 +88,17 @@ class _Busy(VideoError):
         self.retry_after_ms = math.ceil(1000 * retry_after_s)
 
 
-class _Job:
-    """A video in work in a thread of its own, until it is done or nobody asks any more.
-
-    Attributes:
-        progress: the last that was heard; None before the first frame.
-        done: set when there is an outcome.
-        outcome: the report with the files, or what went wrong.
-    """
-
-    def __init__(self, pipeline: Pipeline, path: str, rate: float) -> None:
-        self.progress: Progress | None = None
-        self.done = threading.Event()
-        self.outcome: tuple[VideoReport, _Files] | FerError = VideoError("not done")
-        self._stopped = threading.Event()
-        self._folder = tempfile.TemporaryDirectory(prefix="fer-video-")
-        threading.Thread(target=self._work, args=(pipeline, path, rate), daemon=True).start()
-
-    def _work(self, pipeline: Pipeline, path: str, rate: float) -> None:
-        try:
-            stem = Path(self._folder.name) / f"{Path(path).stem[:80]}_expressions"
-            files = {form: f"{stem}.{form}" for form in ("mp4", *_TABLES)}
-            report = analyse_video(
-                pipeline,
-                path,
-                rate=rate,
-                output=files["mp4"],
-                tables=(files["csv"], files["parquet"]),
-                on_progress=self._hear,
-                cancelled=self._stopped.is_set,
-                max_duration_s=_max_duration_s(),
-            )
-            Path(files["json"]).write_text(
-                json.dumps(report.to_dict(), ensure_ascii=False), encoding="utf-8"
-            )
-            self.outcome = report, files
-        except FerError as error:
-            # Its message may hold the name of the visitor's file; refusals are counted.
-            log.debug("video refused")
-            self.outcome = error
-        except Exception:
-            # A visitor gets a sentence, the log gets the trace.
-            log.exception("video failed")
-            self.outcome = _Failure("This video could not be analysed.")
-        finally:
-            self.done.set()
-            if self._stopped.is_set():
-                self._folder.cleanup()
-
-    def _hear(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def stop(self) -> None:
-        """End the work and drop the files; what was yielded has been copied by then."""
-        self._stopped.set()
-        if self.done.is_set():
-            self._folder.cleanup()
-
-
-_Step = Progress | tuple[VideoReport, _Files] | FerError
+_News = Progress | _Result | FerError
+# None where there is no news.
+_Step = _News | None
 
 
 def _make_line() -> Admission[_Step]:
     """Where videos wait for their turn, one after the other."""
     return Admission(
-        n_at_work=1,
+        n_at_work=N_VIDEOS_AT_WORK,
         max_waiting=_MAX_WAITING,
-        patience_s=math.inf,
+        patience_s=_PATIENCE_S,
         max_a_host=_MAX_A_HOST,
         by_host=True,
         rate=RateLimit(max_per_minute()),
@@ -156,36 +106,72 @@ def _make_line() -> Admission[_Step]:
 
 
 async def _follow_in_turn(
-    line: Admission[_Step], request: gr.Request | None, pipeline: Pipeline, path: str, rate: float
-) -> AsyncGenerator[_Step, None]:
+    line: Admission[_Step], request: gr.Request | None, work: Work, path: str, rate: float
+) -> AsyncGenerator[_News, None]:
     """`_follow`, when it is its turn; or the error that it is not let in.
 
     A visitor's upload is gone afterwards, but for one who cancels and may start again.
     """
     with traffic.call("video") as call, uploads.claim(path) as claim:
-        steps = line.steps(object(), find_host(request), lambda: _follow(pipeline, path, rate))
+        steps = line.steps(object(), find_host(request), lambda: _follow(work, path, rate))
         try:
             async with aclosing(steps):
                 async for step in steps:
                     if isinstance(step, FerError):
                         call.outcome = "failed" if isinstance(step, _Failure) else "bad_video"
-                    yield step
+                    if step is not None:
+                        yield step
         except Refused as refusal:
             call.outcome = refusal.code
             claim.keep = True
             yield _Busy(max(refusal.retry_after_s, _RETRY_AFTER_S))
 
 
-def _follow(pipeline: Pipeline, path: str, rate: float) -> Generator[_Step, None, None]:
+def _follow(work: Work, path: str, rate: float) -> Generator[_Step, None, None]:
     """Twice a second how far it is, at last what came of it. Closing it stops the work."""
-    job = _Job(pipeline, path, rate)
+    result = None
     try:
-        while not job.done.wait(_TICK_S):
-            if job.progress is not None:
-                yield job.progress
-        yield job.outcome
-    finally:
-        job.stop()
+        with (
+            work.lend(long=True) as hand,
+            uploads.results() as folder,
+            closing(_steps(hand, path, str(folder), rate)) as steps,
+        ):
+            for step in steps:
+                if isinstance(step, _Result):
+                    result = step
+                else:
+                    yield step
+        # Past the folder's own end, so that who hangs up now does not take the files away.
+        yield result
+    except FerError as error:
+        # Its message may hold the name of the visitor's file; refusals are counted.
+        log.debug("video refused")
+        yield error
+    except Exception:
+        # A visitor gets a sentence, the log gets the trace.
+        log.exception("video failed")
+        yield _Failure(_SORRY)
+
+
+def _steps(hand: Hand, path: str, folder: str, rate: float) -> Generator[_Step, None, None]:
+    limits = max_video_s(), max_total_pixels()
+    fields: dict[str, Any] = {}
+    with closing(hand.steps(probe, path, *limits, bound=PROBE, tick_s=_TICK_S)) as steps:
+        for step in steps:
+            fields = step or fields
+            yield None
+    info = VideoInfo(**fields)
+    n_pixels = None if info.n_frames is None else info.n_frames * info.width * info.height
+    bound = video_bound(info.duration_s, n_pixels)
+    arguments = path, folder, rate, *limits
+    with closing(hand.steps(follow_video, *arguments, bound=bound, tick_s=_TICK_S)) as steps:
+        for step in steps:
+            if step is None:
+                yield None
+            elif "files" in step:
+                yield _Result(**step)
+            else:
+                yield Progress(**step)
 
 
 def _message(text: str) -> str:
@@ -220,21 +206,24 @@ def _progress_html(progress: Progress) -> str:
     )
 
 
-def _done(report: VideoReport) -> str:
-    return f"{report.n_looked_at} of {report.n_frames} frames were looked at."
+def _done(report: dict[str, Any]) -> str:
+    return f"{report['n_looked_at']} of {report['n_frames']} frames were looked at."
 
 
-def _check(path: str | None) -> tuple[Any, Any]:
+def _check(work: Work, path: str) -> tuple[Any, Any]:
     """What an upload is, or why it cannot be used, before anybody waits for it."""
-    if path is None:  # what was said of the last one stays
-        return gr.skip(), gr.update(interactive=False)
     try:
-        info = probe_video(path)
-        check_duration(info.name, info.duration_s, _max_duration_s())
+        with work.lend() as hand:
+            info = VideoInfo(
+                **hand.call(probe, path, max_video_s(), max_total_pixels(), bound=PROBE)
+            )
     except FerError as error:
         log.debug("video refused before work")
         uploads.drop(path)
         return _error(str(error)), gr.update(interactive=False)
+    except Exception:
+        log.exception("video failed before work")
+        return _error(_SORRY), gr.update(interactive=False)
     return _message(_describe(info)), gr.update(interactive=True)
 
 
@@ -245,7 +234,7 @@ def _offer(path: Path, folder: str) -> str:
     return copy
 
 
-def _build_endpoint(pipeline: Pipeline, line: Admission[_Step]) -> None:
+def _build_endpoint(work: Work, line: Admission[_Step]) -> None:
     """`/predict_video`, whose components nobody sees."""
 
     async def predict_video(
@@ -277,7 +266,7 @@ def _build_endpoint(pipeline: Pipeline, line: Admission[_Step]) -> None:
         if video is None:
             yield *nothing, error_data("bad_video", "`video` must be a file. Received: None")
             return
-        async with aclosing(_follow_in_turn(line, request, pipeline, video, rate)) as steps:
+        async with aclosing(_follow_in_turn(line, request, work, video, rate)) as steps:
             async for step in steps:
                 if isinstance(step, Progress):
                     progress((step.n_frames, step.n_frames_total), unit="frames")
@@ -288,8 +277,8 @@ def _build_endpoint(pipeline: Pipeline, line: Admission[_Step]) -> None:
                 elif isinstance(step, FerError):
                     yield *nothing, error_data("bad_video", str(step))
                 else:
-                    report, files = step
-                    yield files["mp4"], files["csv"], files["parquet"], report.to_dict()
+                    files = step.files
+                    yield files["mp4"], files["csv"], files["parquet"], step.report
 
     with gr.Column(visible=False):
         video = VideoInput(label="Video")
@@ -309,7 +298,7 @@ def _build_endpoint(pipeline: Pipeline, line: Admission[_Step]) -> None:
         )
 
 
-def build_video_tab(pipeline: Pipeline) -> None:
+def build_video_tab(work: Work) -> None:
     """Upload or record a video; must be called inside a `gr.Blocks`."""
     # Gradio's own display of progress would say "Error" where a visitor cancels.
     off, on = gr.update(interactive=False), gr.update(interactive=True)
@@ -317,7 +306,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
     busy, idle = (off, on), (on, off)
     over = off, off, None, None
     again = *idle, gr.skip(), gr.skip()
-    empty = [gr.update(value=None, interactive=False)] * len(_TABLES)
+    empty = [gr.update(value=None, interactive=False)] * len(TABLES)
     line = _make_line()
 
     async def analyse(path: str | None, rate: float, request: gr.Request) -> AsyncIterator[Any]:
@@ -325,7 +314,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
             yield _error("Choose a video first."), None, "", *empty, *over
             return
         yield _message("Waiting for its turn ..."), None, "", *empty, *(gr.skip(),) * 4
-        async with aclosing(_follow_in_turn(line, request, pipeline, path, rate)) as steps:
+        async with aclosing(_follow_in_turn(line, request, work, path, rate)) as steps:
             async for step in steps:
                 if isinstance(step, Progress):
                     yield _progress_html(step), *(gr.skip(),) * 9
@@ -333,10 +322,22 @@ def build_video_tab(pipeline: Pipeline) -> None:
                     after = again if isinstance(step, _Busy) else over
                     yield _error(str(step)), None, "", *empty, *after
                 else:
-                    report, files = step
-                    tables = [gr.update(value=files[form], interactive=True) for form in _TABLES]
-                    shown = _message(_done(report)), files["mp4"], report_html(report)
+                    files = step.files
+                    tables = [gr.update(value=files[form], interactive=True) for form in TABLES]
+                    shown = _message(_done(step.report)), files["mp4"], step.html
                     yield *shown, *tables, *over
+
+    probes: Admission[tuple[Any, Any]] = Admission(
+        N_PROBES_AT_WORK, _MAX_PROBES_WAITING, _PROBE_PATIENCE_S, by_host=True
+    )
+
+    async def check(path: str | None, request: gr.Request) -> tuple[Any, Any]:
+        if path is None:  # what was said of the last one stays
+            return gr.skip(), gr.update(interactive=False)
+        try:
+            return await probes.run(object(), find_host(request), lambda _: _check(work, path))
+        except Refused:  # it is looked at when its turn comes
+            return _message(""), gr.update(interactive=True)
 
     def cancel() -> tuple[Any, ...]:
         return _message("Cancelled."), *idle
@@ -379,7 +380,7 @@ def build_video_tab(pipeline: Pipeline) -> None:
                         min_width=80,
                         elem_id=f"video-{form}",
                     )
-                    for form in _TABLES
+                    for form in TABLES
                 ]
     report = gr.HTML(
         css_template=(_HERE / "video.css").read_text(encoding="utf-8"),
@@ -388,11 +389,12 @@ def build_video_tab(pipeline: Pipeline) -> None:
         elem_id="video-report",
     )
     upload.change(
-        _check,
+        check,
         upload,
         [status, start],
         api_visibility="private",
         show_progress="hidden",
+        concurrency_limit=None,
     )
     upload.clear(
         lambda: "", None, status, api_visibility="private", show_progress="hidden", queue=False
@@ -431,4 +433,4 @@ def build_video_tab(pipeline: Pipeline) -> None:
         api_visibility="private",
         show_progress="hidden",
     )
-    _build_endpoint(pipeline, line)
+    _build_endpoint(work, line)

@@ -1,0 +1,120 @@
+"""What a visitor's call may cost: the table of all bounds, each with its reason.
+
+Measured on two cores of an AMD EPYC (2.6 GHz) with YuNet; processor times leave room for machines
+a few times slower. Memory is beyond an idle worker's. What a live frame or an explanation costs is
+bounded by `fer.web.requests`: a JPEG of 1.6 megapixels and few scans, decoded in .1 s at most.
+
+| job | needs at most | gets |
+|---|---|---|
+| header of a picture | .05 s, 540 MB (WebP) | `MEASURE` |
+| picture of 16 megapixels | 1 s, 420 MB (a see-through WebP) | `PICTURE` |
+| picture of 64 megapixels | 4 s, 1,630 MB (a see-through WebP) | `LARGE_PICTURE`, one at a time |
+| header and first frame of a video | 1 s, 200 MB | `PROBE` |
+| a second of video, 1920 x 1080 | 2.5 s | `video_bound` |
+"""
+
+import logging
+import os
+
+from fer.worker import Bound
+
+__all__ = [
+    "IDLE_MB",
+    "LARGE_PICTURE",
+    "LARGE_PIXELS",
+    "MEASURE",
+    "N_LARGE_AT_WORK",
+    "N_PICTURES_AT_WORK",
+    "N_PROBES_AT_WORK",
+    "N_VIDEOS_AT_WORK",
+    "N_WORKERS",
+    "PICTURE",
+    "PROBE",
+    "START",
+    "max_total_pixels",
+    "max_video_minutes",
+    "max_video_s",
+    "picture_bound",
+    "video_bound",
+]
+
+log = logging.getLogger(__name__)
+
+# The first use of detector and classifier.
+START = Bound(cpu_s=30, wall_s=60, memory_mb=4000)
+# A header is of some kilobytes; a comment of 50 MB in it is not worth reading. The decoder of WebP
+# takes room for two pictures at once, .5 GB at 64 megapixels, and does not use it yet.
+MEASURE = Bound(cpu_s=4, wall_s=20, memory_mb=700)
+# Pillow has four bytes a pixel, whatever the file has, and needs several copies.
+PICTURE = Bound(cpu_s=15, wall_s=60, memory_mb=800)
+LARGE_PICTURE = Bound(cpu_s=30, wall_s=90, memory_mb=2000)
+LARGE_PIXELS = 16_000_000
+# The tables of 30 million samples that 60 kB may claim are 1.1 GB.
+PROBE = Bound(cpu_s=15, wall_s=40, memory_mb=800)
+
+# Two cores, two pictures at work; a large one waits for no small one, but for other large ones.
+N_PICTURES_AT_WORK = 2
+N_LARGE_AT_WORK = 1
+# A video takes all cores, and minutes.
+N_VIDEOS_AT_WORK = 1
+N_PROBES_AT_WORK = 1
+
+# Ready before anybody asks; each has 135 MB. Others are started when these are at work.
+N_WORKERS = 2
+# One that has grown beyond this is replaced after its job.
+IDLE_MB = 500.0
+
+_MAX_MINUTES = 10.0
+# What cameras and phones record as a rule. A video may have as many pixels as one of this kind
+# that lasts as long as videos may: 4K a quarter of the time.
+_USUAL_PIXELS_PER_S = 1920 * 1080 * 30
+_ANY_S = 1e6
+_VIDEO_BASE_S = 60.0
+# For each second of such a video, with a crowd in it.
+_VIDEO_S_PER_S = 6.0
+# Sixteen frames of 4096 x 4096 that a decoder may have to keep, and those in work.
+_VIDEO_MB = 3000.0
+
+
+def picture_bound(n_pixels: int) -> Bound:
+    """Return what the work on a picture of so many pixels may take."""
+    return LARGE_PICTURE if n_pixels > LARGE_PIXELS else PICTURE
+
+
+def max_video_minutes() -> float | None:
+    """Return the longest video that the page takes, from FER_MAX_VIDEO_MINUTES; None for any."""
+    named = os.environ.get("FER_MAX_VIDEO_MINUTES") or str(_MAX_MINUTES)
+    try:
+        minutes = float(named)
+    except ValueError:
+        log.warning("FER_MAX_VIDEO_MINUTES must be a number. Received: %s", ascii(named))
+        return _MAX_MINUTES
+    return minutes if minutes > 0 else None
+
+
+def max_video_s() -> float | None:
+    """Return the longest video that the page takes, in seconds; None for any."""
+    minutes = max_video_minutes()
+    return None if minutes is None else 60 * minutes
+
+
+def max_total_pixels() -> float | None:
+    """Return how many pixels all frames of a video may have together; None for any number."""
+    seconds = max_video_s()
+    return None if seconds is None else seconds * _USUAL_PIXELS_PER_S
+
+
+def video_bound(duration_s: float | None, n_pixels: float | None) -> Bound:
+    """Return what the work on a video may take, by what it claims.
+
+    Args:
+        duration_s: of the video; None where nothing tells.
+        n_pixels: of all its frames; None where nothing tells.
+    """
+    most = max_video_s()
+    if most is None:
+        return Bound(cpu_s=_ANY_S, wall_s=_ANY_S, memory_mb=_VIDEO_MB)
+    usual_s = most if n_pixels is None else n_pixels / _USUAL_PIXELS_PER_S
+    seconds = max(most if duration_s is None else duration_s, usual_s)
+    work_s = _VIDEO_BASE_S + _VIDEO_S_PER_S * min(seconds, most)
+    return Bound(cpu_s=work_s, wall_s=work_s, memory_mb=_VIDEO_MB)
