@@ -46,6 +46,8 @@ _END_S = 5.0
 _DEATH_S = 0.5
 # The kernel ends it before the page, whose memory it does not share.
 _OOM_SCORE = "500"
+# The page, which answers camera frames, goes first where there are fewer cores than work.
+_NICE = 5
 _IN_WORKER = "FER_IN_WORKER"
 # By default glibc gives memory back after each large array, and the next one's pages are made
 # anew: a picture of 12 megapixels takes half as long again. An idle process gives it back.
@@ -291,6 +293,7 @@ def _memory_mb(pid: int | str) -> float:
 def serve(fd: int) -> None:
     """Do the jobs that come over a socket until it closes; what a worker process runs."""
     _end_with_parent()
+    os.nice(_NICE)
     line = Connection(fd)
     # What C libraries print of a stranger's file is for nobody.
     os.dup2(os.open(os.devnull, os.O_RDWR), 2)
