@@ -1,10 +1,10 @@
-# make run | test | check | bench | bench-live | bench-soak | bench-space | canary | lock
+# make run | test | check | bench | bench-live | bench-soak | bench-space | attack | canary | lock
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet -c requirements.lock
 
-.PHONY: train-env run test test-fast check bench bench-live bench-soak bench-space canary lock clean
+.PHONY: train-env run test test-fast check bench bench-live bench-soak bench-space attack canary lock clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py
@@ -45,6 +45,10 @@ bench-soak: $(VENV)/dev.stamp
 # The Space as its visitors get it: what it weighs, how soon it answers; three minutes.
 bench-space: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.space
+
+# A page of its own, attacked on this machine while a visitor streams: nine minutes.
+attack: $(VENV)/dev.stamp
+	$(BIN)/python -m bench.attack --results results
 
 # All tests with the newest of every package that is pinned, in an environment of its own; what
 # breaks here will break for users: half an hour. make canary TESTS="-m 'not browser'"

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from starlette.exceptions import HTTPException
 
 from fer import Pipeline
 from fer.web import door as module
@@ -477,3 +478,21 @@ def test_there_are_no_websockets(page, behind):
     asyncio.run(make_door(page, behind)({"type": "websocket"}, None, send))
     assert [message["type"] for message in sent] == ["websocket.close"]
     assert behind.scopes == []
+
+
+@pytest.mark.parametrize("cause", [HTTPException(404), ValueError("ours")])
+def test_a_stream_that_ends_in_the_middle_ends_whole(page, knock, cause):
+    """Gradio raises inside a stream whose session is gone; another error is one of ours."""
+
+    async def broken(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise RuntimeError("response already started") from cause
+
+    path = f"{API}/queue/data?session_hash=abc"
+    if isinstance(cause, HTTPException):
+        answer = knock("GET", path, door=make_door(page, broken))
+        assert answer.text == "half"
+    else:
+        with pytest.raises(RuntimeError):
+            knock("GET", path, door=make_door(page, broken))

@@ -247,6 +247,9 @@ def test_uploads_that_are_too_much_or_break_off_leave_nothing(serve):
     url = app.url + "/gradio_api/upload"
     assert httpx.post(url, json={}).status_code == 400
     assert httpx.post(url, data={"files": "x"}, files={"other": b"y"}).status_code == 400
+    kind = "multipart/form-data; boundary=" + "b" * 500  # longer than RFC 2046 has it
+    sent_so = httpx.post(url, content=b"--b\r\n", headers={"content-type": kind})
+    assert sent_so.status_code == 400
     # Who hangs up in the middle.
     port = int(app.url.rpartition(":")[2])
     for _ in range(3):
@@ -269,7 +272,7 @@ def test_uploads_that_are_too_much_or_break_off_leave_nothing(serve):
     assert "Traceback" not in app.log
     assert httpx.get(app.url + "/health").json()["calls"]["upload"]["refused"] == {
         "full": 1,
-        "bad_upload": 5,
+        "bad_upload": 6,
     }
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from gradio.blocks import Blocks
+from starlette.exceptions import HTTPException
 
 from fer.web.admission import RateLimit, household, refusal
 from fer.web.calls import MAX_CHARS, NAME, BadCall, Calls, read
@@ -211,6 +212,11 @@ class Door:
             await self._refuse(408, "too_slow", scope, receive, answer)
         except _Gone:
             return
+        except RuntimeError as error:
+            # Gradio finds out in the middle of a stream that its session is not there.
+            if not (started and isinstance(error.__cause__, HTTPException)):
+                raise
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     @staticmethod
     def _without_cors(message: Any) -> Iterator[tuple[bytes, bytes]]:

@@ -66,7 +66,7 @@ async def _receive(request: Request, host: str, call: Call) -> Response:
         return refusal(429, "busy", _FULL_FOR_S)
     except MultiPartException as error:
         return refusal(413 if "maximum allowed size" in error.message else 400, call.outcome)
-    except (ClientDisconnect, HTTPException, TypeError):
+    except (ClientDisconnect, HTTPException, TypeError, ValueError):  # of any parser of forms
         return refusal(400, call.outcome)
     call.outcome = "answered"
     return JSONResponse(paths)
