@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import av
+import httpx
 import pyarrow.parquet
 import pytest
 
@@ -112,6 +113,13 @@ def test_an_assistant_can_use_it(start_app, hub):
             return tools, await session.call_tool("predict_image", {"image": url})
 
     tools, answer = asyncio.run(ask())
+    # The client that Gradio runs for an assistant would send any file of this machine.
+    file = {"path": str(ASTRONAUT), "meta": {"_type": "gradio.FileData"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
+    message["params"] = {"name": "live_frame", "arguments": {"image": "x", "state": file}}
+    accept = {"accept": "application/json, text/event-stream"}
+    reply = httpx.post(app.url + "/gradio_api/mcp/", json=message, headers=accept)
+    assert reply.json()["error"]["code"] == "no_such_file"
     assert {"/" + name for name in tools} == ENDPOINTS
     assert "picture" in tools["predict_image"].description
     assert not answer.isError

@@ -112,6 +112,11 @@ def by_name(served, mark):
     assert '"faces"' in get(served, f"call/live_frame/{event}")
 
 
+def by_parameter(served, mark):
+    event = post(served, "call/v2/live_frame", {"image": frame(mark)})["event_id"]
+    assert '"faces"' in get(served, f"call/live_frame/{event}")
+
+
 def by_name_and_away(served, mark):
     post(served, "call/live_frame", {"data": [frame(mark), None, 0.0]})
     idle(served)
@@ -142,7 +147,7 @@ def refused(served, mark):
 
 
 @pytest.mark.parametrize(
-    "send", [by_name, by_name_and_away, in_a_session, from_the_page, broken, refused]
+    "send", [by_name, by_parameter, by_name_and_away, in_a_session, from_the_page, broken, refused]
 )
 def test_a_marked_frame_is_nowhere_after_the_answer(send, served):
     mark = marked()

@@ -1,5 +1,7 @@
 """The log: JSON where strangers come, and nothing of them in it."""
 
+import asyncio
+import gc
 import json
 import logging
 import os
@@ -130,6 +132,30 @@ def test_what_others_print_while_visitors_are_served_is_told_by_its_kind(lines, 
         "message": "of the server",
     }
     assert len(found) == 5
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_sessions_are_not_in_the_lines_of_asyncio(form, lines):
+    read = lines(FER_LOG=form)
+
+    async def lose():
+        async def fail():
+            raise ValueError("of no visitor")
+
+        from gradio.utils import set_task_name
+
+        task = asyncio.create_task(fail())
+        set_task_name(task, "quagga7731", 3, "event9942", batch=False)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        del task
+        gc.collect()
+
+    asyncio.run(lose())
+    told = "\n".join(read())
+    assert "Task exception was never retrieved" in told
+    assert "quagga7731" not in told
+    assert "event9942" not in told
 
 
 def test_for_a_person_others_may_print(lines):

@@ -21,6 +21,7 @@ __all__ = ["Forgetful", "forget_sessions", "forget_the_last_call"]
 # Whoever calls by name asks for the answer in a second request.
 _ANSWER_AGE_S = 60.0
 _SWEEP_S = 5.0
+_MAX_WAITING = 20_000
 
 
 class _NoSession(SessionState):  # type: ignore[misc]
@@ -73,7 +74,7 @@ def forget_sessions(app: Any, page: Any) -> None:
 
 
 def forget_the_last_call(queue: Any) -> None:
-    """Let a queue of Gradio's drop what it was sent as soon as it is answered."""
+    """Let a queue of Gradio's drop what it was sent as soon as it is answered, and no answers."""
     process = queue.process_events
 
     async def process_and_forget(events: Any, *rest: Any) -> None:
@@ -85,6 +86,8 @@ def forget_the_last_call(queue: Any) -> None:
 
     queue.process_events = process_and_forget
     queue.ANALYTICS_MAX_EVENTS = 1  # no list of who called when
+    # Where there are more, Gradio drops the answer that somebody is waiting for. They go by age.
+    queue.pending_messages_per_session.max_size = _MAX_WAITING
 
 
 class Forgetful:
