@@ -129,9 +129,10 @@ def test_each_problem_of_the_camera_has_its_own_message(camera, app, name, said)
 
 
 def test_on_an_insecure_page_it_says_how_to_open_it(chromium, start_app):
-    app = start_app(FER_DETECTOR="slim", GRADIO_SERVER_NAME="0.0.0.0")
-    browser = chromium(options=["--host-resolver-rules=MAP insecure.test 127.0.0.1"])
-    page = open_page(browser, app.url.replace("127.0.0.1", "insecure.test"))
+    host = "insecure.test"
+    app = start_app(FER_DETECTOR="slim", GRADIO_SERVER_NAME="0.0.0.0", FER_ALLOWED_HOSTS=host)
+    browser = chromium(options=[f"--host-resolver-rules=MAP {host} 127.0.0.1"])
+    page = open_page(browser, app.url.replace("127.0.0.1", host))
     page.click("#live .start")
     page.wait_for_selector("#live .message:has-text('https')")
     assert "localhost" in page.inner_text("#live .message")
