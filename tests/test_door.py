@@ -496,3 +496,38 @@ def test_a_stream_that_ends_in_the_middle_ends_whole(page, knock, cause):
     else:
         with pytest.raises(RuntimeError):
             knock("GET", path, door=make_door(page, broken))
+
+
+@pytest.mark.parametrize(
+    ("asked", "passed"),
+    [
+        ("bytes=0-1", True),
+        ("bytes=5-", True),
+        ("bytes=0-0,1-1", False),
+        ("bytes=1-2-3", False),
+        ("bytes=--5", False),
+        ("bytes=\u0661-2", False),
+    ],
+)
+def test_a_range_is_of_one_piece(asked, passed, page, behind, knock, sent):
+    header = {"range": asked.encode("utf-8")}
+    knock("GET", f"{API}/file={sent[0]}", headers=header)
+    assert (b"range" in dict(behind.scopes[-1]["headers"])) is passed
+
+
+def test_a_file_comes_with_headers_of_its_own_alone(page, knock, sent):
+    async def echoing(scope, receive, send):
+        headers = [*scope["headers"], (b"content-type", b"image/jpeg")]
+        await send({"type": "http.response.start", "status": 206, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+
+    door = make_door(page, echoing)
+    answer = knock("GET", f"{API}/file={sent[0]}", door=door, headers={"x-of-a-proxy": "secret"})
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert not {"x-of-a-proxy", "host", "user-agent"} & set(answer.headers)
+
+
+def test_an_origin_that_is_no_address_is_another_one(knock, behind):
+    assert (
+        knock("POST", f"{API}/reset", json=RESET, headers={"origin": "http://["}).status_code == 403
+    )

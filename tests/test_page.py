@@ -250,6 +250,11 @@ def test_uploads_that_are_too_much_or_break_off_leave_nothing(serve):
     kind = "multipart/form-data; boundary=" + "b" * 500  # longer than RFC 2046 has it
     sent_so = httpx.post(url, content=b"--b\r\n", headers={"content-type": kind})
     assert sent_so.status_code == 400
+    # More than one file, or a field that is none; with the name of an upload, too.
+    two = [("files", ("a.jpg", b"x")), ("files", ("b.jpg", b"y"))]
+    assert httpx.post(url, files=two).status_code == 400
+    field = {"files": (None, b"x" * 1_000_000)}
+    assert httpx.post(url + "?upload_id=abc", files=field).status_code == 400
     # Who hangs up in the middle.
     port = int(app.url.rpartition(":")[2])
     for _ in range(3):
@@ -272,7 +277,7 @@ def test_uploads_that_are_too_much_or_break_off_leave_nothing(serve):
     assert "Traceback" not in app.log
     assert httpx.get(app.url + "/health").json()["calls"]["upload"]["refused"] == {
         "full": 1,
-        "bad_upload": 6,
+        "bad_upload": 8,
     }
 
 

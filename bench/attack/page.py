@@ -155,6 +155,7 @@ def serve_page(folder: Path) -> Iterator[Page]:
     with serve(
         "app.py",
         TMPDIR=str(temporary),
+        GRADIO_TEMP_DIR=str(temporary),
         FER_LOG="json",
         FER_MAX_PER_MINUTE="0",
         FORWARDED_ALLOW_IPS="127.0.0.1",

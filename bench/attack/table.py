@@ -513,7 +513,8 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("slow uploads", _slow_uploads, heavy=True),
     Attack("slow headers", _slow_heads),
     Attack("many streams", _many_streams),
-    Attack("a frame that stays", _marked_frame),
+    # What is freed stays in memory until it is used again, which takes a while.
+    Attack("a frame that stays", _marked_frame, heavy=True),
     Attack("many sessions", _many_sessions),
     Attack("other hosts", _other_hosts),
     Attack("other origins", _other_origins),

@@ -42,6 +42,15 @@ _BYTES_PER_S = 32_000
 _MAX_STREAMS_A_HOST = 64
 # Gradio believes them who they are, and makes addresses of them.
 _STRIPPED = frozenset({b"origin", b"x-forwarded-host", b"x-gradio-server"})
+# A part of a file, of one piece.
+_RANGE = re.compile(rb"bytes=[0-9]{1,15}-[0-9]{0,15}")
+# Gradio answers a range with the headers of the request, which proxies may have added to.
+_FILE_HEADERS = frozenset(
+    {
+        *(b"content-type", b"content-length", b"content-range", b"content-disposition"),
+        *(b"accept-ranges", b"etag", b"last-modified", b"content-encoding", b"vary"),
+    }
+)
 
 
 class _TooSlow(Exception):
@@ -244,8 +253,15 @@ class Door:
             with self._stream(scope):
                 await self._app(scope, receive, send)
         else:
-            if route.kind == "file" and not uploads.shows(found[0].removeprefix(_FILE)):
-                raise BadCall(404, "no_such_file")
+            if route.kind == "file":
+                if not uploads.shows(found[0].removeprefix(_FILE)):
+                    raise BadCall(404, "no_such_file")
+                scope["headers"] = [
+                    (name, value)
+                    for name, value in scope["headers"]
+                    if name != b"range" or _RANGE.fullmatch(value)
+                ]
+                send = _only(_FILE_HEADERS, send)
             await self._app(scope, receive, send)
 
     def _check_host(self, scope: Any, headers: dict[bytes, bytes]) -> None:
@@ -358,6 +374,19 @@ class Door:
             if wait_s:
                 status, code = 429, "busy"
             await refusal(status, code, wait_s or None)(scope, receive, send)
+
+
+def _only(names: frozenset[bytes], send: Any) -> Any:
+    """Return an ASGI `send` that lets no other headers of an answer through."""
+
+    async def passing(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers = message.get("headers", ())
+            kept = [(name, value) for name, value in headers if name.lower() in names]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return passing
 
 
 @cache

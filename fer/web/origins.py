@@ -110,7 +110,10 @@ class Hosts:
             origin: the header.
             host: that of the same request.
         """
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
         if parts.scheme not in ("http", "https") or not parts.netloc:
             return False
         port = {"http": ":80", "https": ":443"}[parts.scheme]

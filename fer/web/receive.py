@@ -5,9 +5,11 @@ place, and takes any number of them.
 """
 
 from contextlib import ExitStack
+from typing import Any
 
 import anyio.to_thread
-from gradio.route_utils import upload_fn
+from gradio import route_utils
+from gradio.route_utils import GradioMultiPartParser, upload_fn
 from gradio.routes import file_upload_statuses
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
@@ -23,10 +25,25 @@ __all__ = ["MAX_FILE_BYTES", "MAX_UPLOAD_BYTES", "upload_route"]
 
 _PATH = "/gradio_api/upload"
 MAX_FILE_BYTES = 200 << 20
-# The page sends one file at a time; beside it stand its name and type.
+# A form has one file; next to it are its name and type.
 MAX_UPLOAD_BYTES = MAX_FILE_BYTES + (64 << 10)
 # Until some of what lies here has been looked at.
 _FULL_FOR_S = 60.0
+
+
+class _OneFile(GradioMultiPartParser):  # type: ignore[misc]
+    """Parse a form with one file and nothing else.
+
+    Gradio allows a thousand files, each of which is open meanwhile, and keeps other fields in
+    memory, whatever their size.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "max_files": 1, "max_fields": 0})
+
+
+# Where `upload_fn` finds it.
+route_utils.GradioMultiPartParser = _OneFile
 
 
 def upload_route(rate: RateLimit) -> Route:
