@@ -204,7 +204,7 @@ def main(
     try:
         with serve_page(folder) as page:
             asyncio.run(_warm_up(page))
-            alone = asyncio.run(_stream(page, _ALONE_S))
+            alone = asyncio.run(_stream(page, 2.0 if light else _ALONE_S))
             memory = tree_mb(page.server.process)
             streaming, outcomes, peak = asyncio.run(_fight(page, attacks, seconds))
             time.sleep(quiet)
