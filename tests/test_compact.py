@@ -16,16 +16,15 @@ from tests.toy_data import toy_recipe  # noqa: E402
 def test_a_small_file_holds_the_network(tmp_path):
     """The weights that ship, because a random network doubles each rounding layer by layer."""
     from fer.hub import KERAS_NAME, WEIGHTS_FOLDER
-    from train.compact import write_compact
-    from train.model import build_model, load_keras
+    from train.model import build_model, load_model, save_compact
 
-    model = load_keras(WEIGHTS_FOLDER / KERAS_NAME, "it")
-    write_compact(model, toy_recipe(), tmp_path / "small.npz")
+    model = load_model(WEIGHTS_FOLDER / KERAS_NAME, "it")
+    save_compact(model, toy_recipe(), tmp_path / "small.npz")
     whole = (WEIGHTS_FOLDER / KERAS_NAME).stat().st_size
     assert (tmp_path / "small.npz").stat().st_size < 0.3 * whole
     pixels = np.stack([noise(96, 96, seed=i)[..., :1] // 2 + 60 for i in range(8)])
     pixels = pixels.astype(np.float32)
-    small = numbers(load_keras(tmp_path / "small.npz", "it")(pixels))
+    small = numbers(load_model(tmp_path / "small.npz", "it")(pixels))
     exact = numbers(model(pixels))
     assert 0 < np.abs(small - exact).max() < 0.1 * np.ptp(exact)
     started = build_model(toy_recipe(), 7, 96, init=tmp_path / "small.npz")
@@ -35,22 +34,21 @@ def test_a_small_file_holds_the_network(tmp_path):
 def test_both_heads_and_another_network_come_back(tmp_path):
     import keras
 
-    from train.compact import write_compact
-    from train.model import build_model, head_logits, load_keras
+    from train.model import build_model, head_logits, load_model, save_compact
 
     keras.utils.set_random_seed(0)
     recipe = toy_recipe(backbone="resnet")
     model = build_model(recipe, 3, 32, n_votes=4)
-    write_compact(model, recipe, tmp_path / "small.npz")
+    save_compact(model, recipe, tmp_path / "small.npz")
     pixels = noise(32, 32)[None, ..., :1].astype(np.float32)
-    small = head_logits(load_keras(tmp_path / "small.npz", "it")(pixels))
+    small = head_logits(load_model(tmp_path / "small.npz", "it")(pixels))
     for mine, theirs in zip(small, head_logits(model(pixels)), strict=True):
         assert np.abs(numbers(mine) - numbers(theirs)).max() < 0.05 * np.ptp(numbers(theirs))
 
 
 @pytest.mark.parametrize("content", [b"", b"nothing", None], ids=["empty", "text", "other"])
 def test_another_file_is_refused(tmp_path, content):
-    from train.model import load_keras
+    from train.model import load_model
 
     path = tmp_path / "other.npz"
     if content is None:
@@ -58,4 +56,4 @@ def test_another_file_is_refused(tmp_path, content):
     else:
         path.write_bytes(content)
     with pytest.raises(InputError, match=r"a teacher must be a file that `compact` wrote.*other"):
-        load_keras(path, "a teacher")
+        load_model(path, "a teacher")

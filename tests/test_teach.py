@@ -72,31 +72,31 @@ def test_a_pupil_is_shown_what_its_teacher_saw(tmp_path, source):
     from train.fit import stream_batches
     from train.material import config_of, load_material
     from train.model import build_trainer
-    from train.teach import Lessons, teach
+    from train.teach import TeacherLogits, teach
     from train.views import plan_views
 
     path, made = tmp_path / "teacher.keras", recipe()
     teacher = save_network(path, 32, dropout=0.9)
     config = config_of(made, source)
-    teach(made, path, source, tmp_path / "lessons", config)
+    teach(made, path, source, tmp_path / "taught", config)
     material = load_material(made, source, config)
-    lessons = Lessons.open([tmp_path / "lessons"], made, material)
-    trainer = build_trainer(teacher, keras.layers.Identity(), lessons.n_logits)
+    taught = TeacherLogits.open([tmp_path / "taught"], made, material)
+    trainer = build_trainer(teacher, keras.layers.Identity(), taught.n_logits)
     n_seen = 0
     keys = plan_views(made)
-    batches = stream_batches(material, made, keys, lessons)
+    batches = stream_batches(material, made, keys, taught)
     for _ in range(len(keys) * 3):
         inputs, _ = next(batches)
         joined = numbers(trainer(inputs, training=False))
         assert np.abs(joined[:, :2] - joined[:, 4:]).max() < 5e-3 * np.abs(joined).max()
         n_seen += len(joined)
     assert n_seen == len(keys) * len(material.train.labels)
-    assert np.ptp(lessons.of(keys[0])) > 1e-3
+    assert np.ptp(taught.of(keys[0])) > 1e-3
 
 
 def test_teachers_of_both_heads_and_any_size_are_heard_together(tmp_path, source):
     from train.material import config_of, load_material
-    from train.teach import Lessons, teach_all
+    from train.teach import TeacherLogits, teach_all
 
     made = recipe(votes=0.5)
     save_network(tmp_path / "small.keras", 48)
@@ -107,15 +107,15 @@ def test_teachers_of_both_heads_and_any_size_are_heard_together(tmp_path, source
     assert all(0 <= accuracy <= 1 for accuracy in found.values())
     material = load_material(made, source, config_of(made, source))
     folders = [tmp_path / "out" / name for name in ("small", "large")]
-    alone = [Lessons.open([folder], made, material) for folder in folders]
-    both = Lessons.open(folders, made, material)
+    alone = [TeacherLogits.open([folder], made, material) for folder in folders]
+    both = TeacherLogits.open(folders, made, material)
     assert np.allclose(both.of(None), (alone[0].of(None) + alone[1].of(None)) / 2, atol=1e-5)
     assert both.n_logits == 2  # the data has no votes
 
 
 def test_votes_are_taught_where_all_teachers_know_them(tmp_path, source):
     from train.material import config_of, load_material
-    from train.teach import Lessons, teach
+    from train.teach import TeacherLogits, teach
 
     made = recipe()
     save_network(tmp_path / "one.keras", 32)
@@ -126,22 +126,22 @@ def test_votes_are_taught_where_all_teachers_know_them(tmp_path, source):
     material = replace(load_material(made, source, config), n_votes=8)
     one, two = tmp_path / "one", tmp_path / "two"
     for folders, width in (([two], 10), ([one], 2), ([one, two], 2)):
-        lessons = Lessons.open(folders, made, material)
-        assert lessons.n_logits == width
-        assert lessons.of(None).shape[1] == width
+        taught = TeacherLogits.open(folders, made, material)
+        assert taught.n_logits == width
+        assert taught.of(None).shape[1] == width
 
 
-def test_lessons_go_on_where_they_were_stopped(tmp_path, source):
+def test_teaching_resumes(tmp_path, source):
     from train.material import config_of
     from train.teach import teach
 
-    made, out = recipe(), tmp_path / "lessons"
+    made, out = recipe(), tmp_path / "taught"
     save_network(tmp_path / "teacher.keras", 32)
     config = config_of(made, source)
     teach(made, tmp_path / "teacher.keras", source, out, config)
     files = {path.name: path.read_bytes() for path in out.iterdir()}
     assert set(files) == {
-        "lessons.json",
+        "teacher.json",
         *("validation.npy", "1-000.npy", "1-001.npy", "0.5-000.npy"),
     }
     kept = out / "1-000.npy"
@@ -152,28 +152,28 @@ def test_lessons_go_on_where_they_were_stopped(tmp_path, source):
     assert (out / "1-001.npy").read_bytes() == files["1-001.npy"]
 
 
-def test_lessons_of_another_run_are_refused(tmp_path, source):
+def test_logits_of_another_run_are_refused(tmp_path, source):
     from train.material import config_of, load_material
-    from train.teach import Lessons, teach
+    from train.teach import TeacherLogits, teach
 
-    made, out = recipe(), tmp_path / "lessons"
+    made, out = recipe(), tmp_path / "taught"
     save_network(tmp_path / "teacher.keras", 32)
     config = config_of(made, source)
     teach(made, tmp_path / "teacher.keras", source, out, config)
     material = load_material(made, source, config)
     other = replace(material.train, sha256="other")
     with pytest.raises(InputError, match="others, by views"):
-        Lessons.open([out], replace(made, rotation=0.2), material)
+        TeacherLogits.open([out], replace(made, rotation=0.2), material)
     with pytest.raises(InputError, match="others, by images_sha256"):
-        Lessons.open([out], made, replace(material, train=other))
+        TeacherLogits.open([out], made, replace(material, train=other))
     (out / "1-001.npy").unlink()
     with pytest.raises(InputError, match="Missing: 1"):
-        Lessons.open([out], made, material)
+        TeacherLogits.open([out], made, material)
     save_network(tmp_path / "teacher.keras", 48)
-    with pytest.raises(InputError, match="other lessons, by teacher"):
+    with pytest.raises(InputError, match="other logits, by teacher"):
         teach(made, tmp_path / "teacher.keras", source, out, config)
     with pytest.raises(InputError, match="must be a folder that `teach` wrote"):
-        Lessons.open([tmp_path], made, material)
+        TeacherLogits.open([tmp_path], made, material)
 
 
 def test_a_file_that_is_no_teacher_is_refused(tmp_path, source):

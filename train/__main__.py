@@ -174,7 +174,7 @@ def teach_command(
     teacher: Annotated[list[str], typer.Argument(help=".keras or .npz files of teachers.")],
     dataset: Dataset = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for a folder a teacher. [runs/RECIPE-lessons]")
+        Path | None, typer.Option(help="Folder for a folder a teacher. [runs/RECIPE-teachers]")
     ] = None,
     extra: Annotated[Path | None, typer.Option(help="As for `fit`. [none]")] = None,
 ) -> None:
@@ -185,7 +185,7 @@ def teach_command(
     from train.recipes import get_recipe
     from train.teach import teach_all
 
-    target = out or Path("runs") / f"{recipe}-lessons"
+    target = out or Path("runs") / f"{recipe}-teachers"
     files = [_checkpoint(name) for name in teacher]
     pupil = replace(get_recipe(recipe), extra="" if extra is None else str(extra))
     for name, accuracy in teach_all(pupil, files, _dataset(dataset), target).items():
@@ -198,15 +198,15 @@ def compact(
     target: Annotated[Path, typer.Argument(help="The .npz file to write.")],
 ) -> None:
     """Write the network of RUN with kernels of 8 bits, for `--init` and as a teacher."""
-    from train.compact import SUFFIX, write_compact
-    from train.model import load_keras
+    from train.compact import SUFFIX
+    from train.model import load_model, save_compact
     from train.recipes import TRAINING_NAME, Recipe
 
     if target.suffix != SUFFIX:
         raise InputError(f"the file must end in {SUFFIX}. Received: {target.name}")
-    network = load_keras(run / KERAS_NAME, "the run")
+    network = load_model(run / KERAS_NAME, "the run")
     record = parse_json((run / TRAINING_NAME).read_bytes(), TRAINING_NAME, dict)
-    write_compact(network, Recipe.from_json(record["recipe"]), target)
+    save_compact(network, Recipe.from_json(record["recipe"]), target)
 
 
 @app.command()

@@ -8,7 +8,7 @@ import numpy as np
 
 from train.recipes import Recipe
 
-__all__ = ["Blend", "Move", "RandomCamera", "RandomPhotometric", "build_photometry", "see"]
+__all__ = ["Blend", "Move", "RandomCamera", "RandomPhotometric", "apply_view", "build_photometry"]
 
 
 class Move(keras.layers.Layer):
@@ -247,7 +247,7 @@ class RandomCamera(keras.layers.Layer):
 _EXACT = {"dtype": "float32"}
 
 
-def see(images: Any, targets: Any, moves: Any, masks: Any) -> tuple[Any, Any]:
+def apply_view(images: Any, targets: Any, moves: Any, masks: Any) -> tuple[Any, Any]:
     """Move and mix symbolic images (n, s, s, c) and targets (n, m) as a view says.
 
     This is what teacher and pupil see alike; `moves` and `masks` are those of

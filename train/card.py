@@ -15,6 +15,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from fer.errors import InputError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER
 from fer.types import ModelConfig
+from train.calibrate import BALANCE_STRENGTH
 from train.recipes import FAMILY, NO_TWINS
 from train.report import MODELS_FOLDER, PARTS, load_json, load_probe, plot_names, subgroup_files
 from train.robustness import CORRUPTIONS
@@ -428,6 +429,7 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         largest_drop=_largest_drop(report),
         training=training and training | _training(training),
         has_bias=_has_bias(report),
+        balance_strength=BALANCE_STRENGTH,
         parts=[(part, PARTS[part]) for part in ("full", "twin_free")],
         # Those of the family stand beside what their authors report, in results/README.md.
         runs=[row for row in _read_rows(results / "results.csv") if row["recipe"] not in FAMILY],

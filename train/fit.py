@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import json
-import logging
 import os
 import platform
 import signal
@@ -37,12 +36,10 @@ from train.model import (
     recalibrate_batch_norm,
 )
 from train.recipes import PLATEAU_FACTOR, TRAINING_NAME, Phase, Recipe
-from train.teach import Lessons, batches, named_file, read_lessons, teach
+from train.teach import TeacherLogits, batches, named_file, read_record, teach
 from train.views import View, ViewKey, draw_view, plan_views, still
 
 __all__ = ["Backup", "FreshStatistics", "Interrupt", "fit", "stream_batches"]
-
-log = logging.getLogger(__name__)
 
 _RUN_NAME = "run.json"
 _BACKUP_NAME = "backup"
@@ -58,7 +55,7 @@ def stream_batches(
     material: Material,
     recipe: Recipe,
     keys: Sequence[ViewKey],
-    lessons: Lessons | None = None,
+    taught: TeacherLogits | None = None,
     n_devices: int = 1,
 ) -> Iterator[tuple[dict[str, np.ndarray], np.ndarray]]:
     """Yield training batches without end: the views `keys`, one an epoch, then again.
@@ -70,7 +67,7 @@ def stream_batches(
         material: the images.
         recipe: has targets, seed and batch size; the last batch of an epoch may be smaller.
         keys: of the epochs' views.
-        lessons: of teachers, on these views.
+        taught: logits of teachers on these views.
         n_devices: that share each batch in equal parts; the images of an epoch that are
             left over are those at the end of its order.
 
@@ -81,12 +78,12 @@ def stream_batches(
     n_images = len(targets) // n_devices * n_devices
     for key in itertools.cycle(keys):
         view = draw_view(recipe, key, len(targets))
-        taught = None if lessons is None else lessons.of(key)
+        logits = None if taught is None else taught.of(key)
         for rows in batches(n_images, recipe.batch_size):
             chosen = view.order[rows]
             inputs = _inputs(material.train.images[chosen], targets[chosen], view, rows)
-            if taught is not None:
-                inputs["taught"] = taught[rows]
+            if logits is not None:
+                inputs["taught"] = logits[rows]
             yield inputs, targets[chosen]
 
 
@@ -413,14 +410,14 @@ class _Run:
         recipe: what to do.
         out: folder of the run.
         init: see `train.model.build_model`.
-        lessons: folders with what the teachers say, see `train.teach`.
+        teachers: folders with the logits of teachers, see `train.teach`.
         bar: counts images.
     """
 
     recipe: Recipe
     out: Path
     init: Path | str | None
-    lessons: Sequence[Path]
+    teachers: Sequence[Path]
     bar: tqdm
 
 
@@ -452,16 +449,17 @@ def _train_phase(
     n_images = len(data.train.labels) // n_devices * n_devices
     steps_per_epoch = -(-n_images // recipe.batch_size)
     n_classes, n_votes = len(data.config.class_names), data.n_votes
-    lessons = Lessons.open(run.lessons, recipe, data) if run.lessons else None
-    if lessons is not None and not first_epoch:
-        log.info("teachers together: %.2f %% of validation", 100 * lessons.accuracy(data))
-    n_taught = 0 if lessons is None else lessons.n_logits
+    taught = TeacherLogits.open(run.teachers, recipe, data) if run.teachers else None
+    if taught is not None and not first_epoch:
+        accuracy = 100 * taught.accuracy(data)
+        run.bar.write(f"teachers together: {accuracy:.2f} % of validation", file=sys.stderr)
+    n_taught = 0 if taught is None else taught.n_logits
     network, trainer = _build(recipe, phase, data, run.init, n_taught)
     n_validation = len(data.validation.labels) // n_devices * n_devices
     wanted = data.validation_targets()[:n_validation]
     shown = _inputs(data.validation.images[:n_validation], wanted, still(n_validation), slice(None))
-    if lessons is not None:
-        shown["taught"] = lessons.of(None)[:n_validation]
+    if taught is not None:
+        shown["taught"] = taught.of(None)[:n_validation]
     # What the last epoch of one phase leaves is what the next one starts from, so a
     # resumed run takes the same way as an unbroken one.
     backup.set_model(trainer)
@@ -499,7 +497,7 @@ def _train_phase(
                 data,
                 recipe,
                 plan_views(recipe)[max(first_epoch, done) :],
-                lessons,
+                taught,
                 n_devices,
             ),
             steps_per_epoch=steps_per_epoch,
@@ -603,8 +601,8 @@ def fit(
         tqdm(unit="img", smoothing=0.05, mininterval=1, dynamic_ncols=True) as bar,
         contextlib.ExitStack() as held,
     ):
-        lessons: list[Path] = []
-        run = _Run(recipe, out, init, lessons, bar)
+        taught_by: list[Path] = []
+        run = _Run(recipe, out, init, taught_by, bar)
         for stage in recipe.stages:
             begun = first_epoch
             for phase in stage:
@@ -620,7 +618,7 @@ def fit(
                         "taught_by": [_teacher(path) for path in teachers],
                     }
                     held.enter_context(_begin(out, made_of, resume))
-                    lessons += _learn(recipe, teachers, dataset, out, config)
+                    taught_by += _ask_teachers(recipe, teachers, dataset, out, config)
                 bar.total = recipe.epochs * len(data.train.labels)
                 network = _train_phase(run, phase, first_epoch, stage, begun, data)
                 first_epoch += phase.epochs
@@ -645,10 +643,10 @@ def fit(
     (out / TRAINING_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def _learn(
+def _ask_teachers(
     recipe: Recipe, teachers: Sequence[Path], dataset: str, out: Path, config: ModelConfig
 ) -> list[Path]:
-    """Return the folders of the teachers' lessons; those of .keras files are written now."""
+    """Return the folders of the teachers' logits; those of network files are computed now."""
     folders = []
     for i, path in enumerate(teachers):
         folder = path if path.is_dir() else out / _TAUGHT_NAME / f"{i + 1}-{path.stem}"
@@ -659,8 +657,8 @@ def _learn(
 
 
 def _teacher(path: Path) -> Any:
-    """Return the record of a teacher, of which `path` may be the lessons."""
-    return read_lessons(path)["teacher"] if path.is_dir() else _named(path)
+    """Return the record of a teacher; `path` is its file, or a folder of its logits."""
+    return read_record(path)["teacher"] if path.is_dir() else _named(path)
 
 
 def _named(path: Path | str | None) -> dict[str, str] | str | None:

@@ -92,10 +92,10 @@ def _chosen(recipe: Recipe, train: Split) -> np.ndarray:
 
 
 def _with_extra(train: Split, folder: Path, config: ModelConfig) -> Split:
-    """Append the pictures of `folder`, of which nobody has voted.
+    """Append the pictures of `folder`, which have no votes.
 
     Raises:
-        InputError: it is no folder of folders that are called as classes, or a file in one is no
+        InputError: it does not hold folders named as classes, or one of their files is not a
             picture.
     """
     names = (

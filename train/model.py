@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from fer.classify import keras_model
 from fer.errors import ConfigError, InputError
 from fer.types import HEADS
-from train.augment import see
+from train.augment import apply_view
 from train.backbones import APPLICATIONS, OWN_LAYERS, build_backbone
 from train.calibrate import fit_bias
-from train.compact import SUFFIX, read_compact
+from train.compact import SUFFIX, Compact, read_compact, write_compact
 from train.recipes import Recipe
 
 __all__ = [
@@ -25,8 +25,9 @@ __all__ = [
     "freeze",
     "head_logits",
     "jit_compile",
-    "load_keras",
+    "load_model",
     "recalibrate_batch_norm",
+    "save_compact",
 ]
 
 # Keras leaves 0.999, with which the moving statistics lag for epochs at a few hundred
@@ -140,8 +141,8 @@ def build_model(
         n_classes: number of logits.
         input_size: side in pixels; None for any multiple of 32.
         init: "imagenet" (Keras downloads the weights), a .weights.h5 file of the same
-            weights, a .keras file of an earlier model of ours (with its head as far as the
-            layers are the same), or None for random ones.
+            weights, a .keras or .npz file of an earlier model of ours (with its head as far as
+            the layers are the same), or None for random ones.
         fused: batch normalisation that trains faster; for training only, a model to be
             saved has Keras's own layers alone.
         n_votes: number of logits of a second head; 0 for none.
@@ -156,7 +157,7 @@ def build_model(
     Source: scaling to [-1, 1] as in `keras.applications.mobilenet_v2.preprocess_input`.
     """
     is_network = str(init).endswith((".keras", SUFFIX))
-    earlier = load_keras(init, "--init") if is_network else None
+    earlier = load_model(init, "--init") if is_network else None
     backbone = build_backbone(recipe, input_size)
     if fused:
         backbone = keras.models.clone_model(backbone, clone_function=_fuse)
@@ -235,18 +236,39 @@ def freeze(model: keras.Model, tuned: float) -> None:
         layer.trainable = i >= first
 
 
-def load_keras(path: Path | str, what: str) -> keras.Model:
+def load_model(path: Path | str, what: str) -> keras.Model:
     """Load a .keras file, or a small one of `train.compact`.
 
     Raises:
         InputError: it is neither; the message calls it `what`.
     """
     if Path(path).suffix == SUFFIX:
-        return read_compact(Path(path), what)
+        return _build_compact(Path(path), what)
     try:
         return keras_model(path)
     except ConfigError as error:
         raise InputError(f"{what} must be a .keras file. Received: {path}: {error}") from error
+
+
+def _build_compact(path: Path, what: str) -> keras.Model:
+    """Build the network of a small file, with its weights."""
+    content = read_compact(path, what)
+    n_classes, n_votes = (*content.heads, 0)[:2]
+    model = build_model(content.recipe, n_classes, content.input_size, n_votes=n_votes)
+    try:
+        model.set_weights(content.weights)
+    except ValueError as error:
+        raise InputError(
+            f"{what} must have the weights of its recipe. Received: {path}: {error}"
+        ) from error
+    return model
+
+
+def save_compact(model: keras.Model, recipe: Recipe, path: Path) -> None:
+    """Write a network of `build_model` for `recipe` into a small .npz file; it loses a little."""
+    heads = tuple(logits.shape[1] for logits in head_logits(model.output))
+    weights = [keras.ops.convert_to_numpy(weight) for weight in model.weights]
+    write_compact(Compact(recipe, model.input_shape[1], heads, weights), path)
 
 
 def build_trainer(
@@ -273,7 +295,7 @@ def build_trainer(
     targets = keras.Input((n_logits,), name="targets")
     moves, masks = keras.Input((6,), name="moves"), keras.Input((5,), name="masks")
     inputs = {"pixels": pixels, "targets": targets, "moves": moves, "masks": masks}
-    images, mixed = see(pixels, targets, moves, masks)
+    images, mixed = apply_view(pixels, targets, moves, masks)
     parts = [*head_logits(network(photometry(images))), mixed]
     if n_taught:
         inputs["taught"] = keras.Input((n_taught,), name="taught")

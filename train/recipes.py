@@ -667,8 +667,8 @@ def mobilenet_v2_96_taught() -> Recipe:
     again, by a worse camera in a worse place. The teachers answer 32 views once (`python -m train
     teach`), so that a step costs no teacher.
 
-    Command: python -m train fit mobilenetv2-96-taught --teacher LESSONS/teacher-face --teacher
-    LESSONS/teacher-resnet --teacher LESSONS/teacher-mobilenetv2-128
+    Command: python -m train fit mobilenetv2-96-taught --teacher TEACHERS/teacher-face --teacher
+    TEACHERS/teacher-resnet --teacher TEACHERS/teacher-mobilenetv2-128
 
     Source: Beyer et al. 2021, arXiv:2106.05237 (the same view for both, long schedules).
     """

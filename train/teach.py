@@ -1,6 +1,6 @@
-"""Ask teachers once: their logits on the views of a recipe, kept in files.
+"""Compute the logits of teachers on the views of a recipe once, and keep them in files.
 
-So a pupil's step costs no teacher, and a teacher may be as large and slow as it likes.
+Then a pupil's training step does not run a teacher, however large and slow the teacher is.
 """
 
 import hashlib
@@ -17,16 +17,24 @@ from tqdm import tqdm
 
 from fer.errors import InputError
 from fer.types import ModelConfig
-from train.augment import see
+from train.augment import apply_view
 from train.material import Material, config_of, load_material
-from train.model import head_logits, jit_compile, load_keras
+from train.model import head_logits, jit_compile, load_model
 from train.recipes import Recipe
 from train.views import ViewKey, draw_view, plan_views, still
 
-__all__ = ["LESSONS_NAME", "Lessons", "batches", "named_file", "read_lessons", "teach", "teach_all"]
+__all__ = [
+    "RECORD_NAME",
+    "TeacherLogits",
+    "batches",
+    "named_file",
+    "read_record",
+    "teach",
+    "teach_all",
+]
 
-# What is known of the files of a folder, next to them.
-LESSONS_NAME = "lessons.json"
+# Which teacher, recipe and images the files of a folder are for.
+RECORD_NAME = "teacher.json"
 _VALIDATION = "validation"
 # What a view follows from, beside its key and the number of images.
 _VIEW_FIELDS = (
@@ -46,8 +54,8 @@ def batches(n_images: int, batch_size: int) -> Iterator[slice]:
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """What one or more teachers say of the views of a recipe.
+class TeacherLogits:
+    """The logits of one or more teachers on the views of a recipe.
 
     Attributes:
         folders: that `teach` wrote.
@@ -58,7 +66,7 @@ class Lessons:
     n_logits: int
 
     @classmethod
-    def open(cls, folders: Sequence[Path], recipe: Recipe, material: Material) -> "Lessons":
+    def open(cls, folders: Sequence[Path], recipe: Recipe, material: Material) -> "TeacherLogits":
         """Check that the files are for this recipe and data.
 
         Raises:
@@ -66,10 +74,10 @@ class Lessons:
         """
         widths = []
         for folder in folders:
-            noted = read_lessons(folder)
+            noted = read_record(folder)
             if changed := _changed(noted, _made_for(recipe, material)):
                 raise InputError(
-                    f"{folder} must hold lessons for this recipe and data set. Received: others, "
+                    f"{folder} must hold logits for this recipe and data set. Received: others, "
                     f"by {', '.join(changed)}"
                 )
             missing = [key for key in _keys(recipe) if not _file(folder, key).is_file()]
@@ -100,17 +108,17 @@ def _file(folder: Path, key: ViewKey | None) -> Path:
 
 
 def _keys(recipe: Recipe) -> list[ViewKey | None]:
-    """Return what a teacher is asked: validation as it is, then each view once."""
+    """Return what a teacher is run on: validation unchanged, then each view once."""
     return [None, *dict.fromkeys(plan_views(recipe))]
 
 
-def read_lessons(folder: Path) -> dict[str, Any]:
-    """Read what is known of the lessons in a folder: `teacher`, `heads` and what they are for.
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read which teacher and images the logits in a folder are for: `teacher`, `heads`, ...
 
     Raises:
         InputError: `teach` did not write it.
     """
-    path = folder / LESSONS_NAME
+    path = folder / RECORD_NAME
     try:
         noted: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -135,7 +143,7 @@ def _made_for(recipe: Recipe, material: Material) -> dict[str, Any]:
 def teach(recipe: Recipe, teacher: Path, dataset: str, out: Path, config: ModelConfig) -> float:
     """Write the logits of `teacher` on all views of `recipe` into `out`.
 
-    Files that are there already are kept, so that it goes on where it was stopped.
+    Existing files are kept, so that an interrupted run resumes.
 
     Args:
         recipe: of the pupil.
@@ -149,24 +157,24 @@ def teach(recipe: Recipe, teacher: Path, dataset: str, out: Path, config: ModelC
         Its accuracy on the validation images without a twin, 0..1.
 
     Raises:
-        InputError: the teacher or the data set is not usable, or `out` holds other lessons.
+        InputError: the teacher or the data set is not usable, or `out` holds other logits.
     """
-    network = load_keras(teacher, "a teacher")
+    network = load_model(teacher, "a teacher")
     side = network.input_shape[1] or config.input_size
     material = load_material(recipe, dataset, replace(config, input_size=side))
     heads = [logits.shape[1] for logits in head_logits(network.output)]
     _check_heads(teacher, network.input_shape[3], heads, material)
     made = {"teacher": named_file(teacher), "heads": heads, **_made_for(recipe, material)}
-    if (out / LESSONS_NAME).is_file() and (changed := _changed(read_lessons(out), made)):
-        raise InputError(f"{out} must be new. Received: other lessons, by {', '.join(changed)}")
+    if (out / RECORD_NAME).is_file() and (changed := _changed(read_record(out), made)):
+        raise InputError(f"{out} must be new. Received: other logits, by {', '.join(changed)}")
     out.mkdir(parents=True, exist_ok=True)
-    (out / LESSONS_NAME).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
-    ask = _asker(network)
+    (out / RECORD_NAME).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+    on_views = _with_views(network)
     for key in tqdm(_keys(recipe), desc=f"views for {teacher.stem}", unit="view"):
         if not (path := _file(out, key)).is_file():
             part = path.with_suffix(".part")
             with part.open("wb") as file:
-                np.save(file, _answers(ask, recipe, material, key).astype(np.float16))
+                np.save(file, _logits(on_views, recipe, material, key).astype(np.float16))
             part.replace(path)
     logits = np.load(_file(out, None))[:, : heads[0]]
     return float((logits.argmax(axis=1) == material.validation.labels).mean())
@@ -182,20 +190,20 @@ def _check_heads(path: Path, channels: int, heads: list[int], material: Material
         )
 
 
-def _asker(network: keras.Model) -> keras.Model:
+def _with_views(network: keras.Model) -> keras.Model:
     """Build a model from images, moves and masks to the logits of all heads, side by side."""
     pixels = keras.Input(network.input_shape[1:])
     moves, masks = keras.Input((6,)), keras.Input((5,))
-    images, _ = see(pixels, keras.ops.zeros_like(masks), moves, masks)
+    images, _ = apply_view(pixels, keras.ops.zeros_like(masks), moves, masks)
     logits = head_logits(network(images))
     joined = keras.ops.concatenate(logits, axis=1) if len(logits) > 1 else logits[0]
-    asker = keras.Model([pixels, moves, masks], joined)
-    asker.compile(jit_compile=jit_compile())
-    return asker
+    model = keras.Model([pixels, moves, masks], joined)
+    model.compile(jit_compile=jit_compile())
+    return model
 
 
-def _answers(
-    ask: keras.Model, recipe: Recipe, material: Material, key: ViewKey | None
+def _logits(
+    on_views: keras.Model, recipe: Recipe, material: Material, key: ViewKey | None
 ) -> NDArray[np.float32]:
     """Return the logits (n, m) on a view, in its order; None for validation as it is."""
     if key is None:
@@ -204,7 +212,7 @@ def _answers(
         images, view = material.train.images, draw_view(recipe, key, len(material.train.labels))
     return np.concatenate(
         [
-            ask.predict_on_batch(
+            on_views.predict_on_batch(
                 [
                     images[view.order[rows]].astype(np.float32),
                     view.moves[rows],
@@ -219,7 +227,7 @@ def _answers(
 def teach_all(
     recipe: Recipe, teachers: Sequence[Path], dataset: str, out: Path
 ) -> dict[str, float]:
-    """Write the lessons of each teacher into a folder of its name below `out`.
+    """Write the logits of each teacher into a folder of its name below `out`.
 
     Returns:
         The accuracy of each on the validation images without a twin, and of `all` together.
@@ -234,4 +242,4 @@ def teach_all(
         for folder, path in zip(folders, teachers, strict=True)
     }
     material = load_material(recipe, dataset, config)
-    return {**found, "all": Lessons.open(folders, recipe, material).accuracy(material)}
+    return {**found, "all": TeacherLogits.open(folders, recipe, material).accuracy(material)}
