@@ -21,7 +21,7 @@ _WARM_UP = 3
 
 
 def _pictures() -> dict[str, bytes]:
-    """A small photograph, and the same at the size that phones make."""
+    """Return a small photograph, and the same at the size that phones make."""
     small = (ROOT / "examples" / "astronaut_happy.jpg").read_bytes()
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(small)) as image:

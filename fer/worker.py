@@ -1,8 +1,8 @@
-"""A process that does one job after the other on files that strangers send.
+"""Run jobs on strangers' files in a separate process, one at a time, within limits.
 
-A decoder that hangs, crashes, holds the interpreter's lock or takes all memory does so there, and
-the process is ended. Jobs are functions of importable modules; what they return comes back as
-JSON, so that a process which a hostile file has taken over cannot hand over code.
+A decoder that hangs, crashes, holds the interpreter's lock or uses all memory does so there, and
+the process is ended. Jobs are functions of importable modules. They return JSON, so a process
+that a hostile file controls cannot send code back.
 
 Why neither `multiprocessing` nor pebble: both run the main module of the program again in each
 process they spawn, which here builds a page; neither gives back steps of a job while it goes on.

@@ -250,3 +250,18 @@ def visits(browser, url, tab, **usual):
     for page in pages:
         assert page.problems == []
         page.context.close()
+
+
+@pytest.fixture(scope="session")
+def unserved_page():
+    """The page around a fake pipeline, built and not served."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from fer import Pipeline
+    from fer.web.page import build_page
+    from fer.web.start import About
+
+    pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())
+    about = About("toy", None, None, None, "fake")
+    with ThreadPoolExecutor(1) as pool:  # a browser's tests leave a loop running in this thread
+        return pool.submit(build_page, pipeline, about).result()

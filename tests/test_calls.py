@@ -1,15 +1,10 @@
 """What a call may contain."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fer import Pipeline
 from fer.web.calls import MAX_CHARS, MAX_DEPTH, MAX_PARTS, NAME, BadCall, Calls, check_parts, read
-from fer.web.page import build_page
-from fer.web.start import About
-from tests.conftest import FakeDetector, make_classifier, make_faces
 
 OURS = "/folder/uploads/1/2/cat.jpg"
 META = {"_type": "gradio.FileData"}
@@ -22,12 +17,8 @@ def owns(path):
 
 
 @pytest.fixture(scope="module")
-def page():
-    """The page, which is not served."""
-    pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())
-    about = About("toy", None, None, None, "fake")
-    with ThreadPoolExecutor(1) as pool:  # a browser's tests leave a loop running in this thread
-        return pool.submit(build_page, pipeline, about).result()
+def page(unserved_page):
+    return unserved_page
 
 
 @pytest.fixture(scope="module")

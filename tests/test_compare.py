@@ -23,7 +23,7 @@ from fer.web.compare import make_compare
 from fer.web.examples import build_examples_tab
 from fer.web.jobs import compare_picture
 from fer.web.photo import Pictures
-from fer.web.work import Here
+from fer.web.work import InProcess
 from tests.conftest import FakeDetector, make_classifier, make_config, make_faces, noise
 from tests.test_gallery import WITHOUT_HASH, line, make_model, write_table
 
@@ -49,7 +49,7 @@ def make_other(recipe, names, logits, title=None, idea="Tries it.", top1=50.0):
 
 def pictures(pipeline=None):
     """Where pictures wait, and are worked on in this process."""
-    return Pictures(Here(pipeline or make_pipeline()))
+    return Pictures(InProcess(pipeline or make_pipeline()))
 
 
 @pytest.fixture

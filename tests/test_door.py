@@ -3,22 +3,17 @@
 import asyncio
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from starlette.exceptions import HTTPException
 
-from fer import Pipeline
 from fer.web import door as module
 from fer.web.admission import RateLimit
 from fer.web.door import Door
 from fer.web.origins import Hosts
-from fer.web.page import build_page
-from fer.web.start import About
 from fer.web.traffic import traffic
 from fer.web.uploads import uploads
-from tests.conftest import FakeDetector, make_classifier, make_faces
 
 API = "/gradio_api"
 HOME = "http://localhost:7860"
@@ -28,12 +23,8 @@ RESET = {"event_id": "abc"}
 
 
 @pytest.fixture(scope="module")
-def page():
-    """The page, which is not served."""
-    pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())
-    about = About("toy", None, None, None, "fake")
-    with ThreadPoolExecutor(1) as pool:  # a browser's tests leave a loop running in this thread
-        return pool.submit(build_page, pipeline, about).result()
+def page(unserved_page):
+    return unserved_page
 
 
 class Behind:

@@ -16,7 +16,7 @@ from PIL import Image
 from fer import Pipeline
 from fer.web import forget, page
 from fer.web.start import About
-from fer.web.work import Here
+from fer.web.work import InProcess
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise
 
 TEXTS = (str, bytes, bytearray)
@@ -29,7 +29,7 @@ def served():
 
     def start():
         about = About("toy", None, None, None, "fake")
-        made = page.build_page(pipeline, about, Here(pipeline))
+        made = page.build_page(pipeline, about, InProcess(pipeline))
         page.launch(made, prevent_thread_lock=True, quiet=True)
         return made
 

@@ -17,7 +17,7 @@ from fer.web import health as module
 from fer.web.health import Health
 from fer.web.start import About
 from fer.web.traffic import KINDS, Traffic
-from fer.web.work import Here
+from fer.web.work import InProcess
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
 
 ABOUT = About(
@@ -101,13 +101,13 @@ def test_it_says_on_what_the_page_runs(classifier):
 
 
 def test_it_tells_of_the_processes_that_open_files(classifier):
-    class Work(Here):
+    class Workers(InProcess):
         def facts(self):
             return {"idle": 2, "at_work": 1, "memory_mb": 300.0, "ended": {"time": 1}}
 
     pipeline = Pipeline(FakeDetector(make_faces()), classifier)
-    health = Health(pipeline, ABOUT, Traffic(), Work(pipeline))
-    assert health.facts()["workers"] == Work(pipeline).facts()
+    health = Health(pipeline, ABOUT, Traffic(), Workers(pipeline))
+    assert health.facts()["workers"] == Workers(pipeline).facts()
 
 
 def test_asking_often_asks_the_network_once(classifier):

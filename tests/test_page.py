@@ -20,7 +20,7 @@ from fer import Pipeline, read_image
 from fer.web import page as module
 from fer.web import uploads
 from fer.web.start import About
-from fer.web.work import Here
+from fer.web.work import InProcess
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, open_page
 from tests.test_web_video import write_clip
 
@@ -309,7 +309,7 @@ def test_no_event_loop_is_left_open():
     before = open_loops()
     pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())
     about = About("toy", None, None, None, "fake")
-    page = in_thread(lambda: module.build_page(pipeline, about, Here(pipeline)))
+    page = in_thread(lambda: module.build_page(pipeline, about, InProcess(pipeline)))
     try:
         in_thread(lambda: module.launch(page, prevent_thread_lock=True, quiet=True))
         assert httpx.get(page.local_url + "health").status_code == 200

@@ -14,7 +14,7 @@ from fer.image import read_image
 from fer.web import photo as photo_package
 from fer.web.photo import Pictures, make_explain_face
 from fer.web.uploads import Uploads
-from fer.web.work import Here
+from fer.web.work import InProcess
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise
 from tests.test_live import encoded
 
@@ -33,11 +33,11 @@ def cache(tmp_path, monkeypatch):
 
 
 def show_picture(pipeline, path):
-    return asyncio.run(Pictures(Here(pipeline)).show(None, path))
+    return asyncio.run(Pictures(InProcess(pipeline)).show(None, path))
 
 
 def annotate_picture(pipeline, path):
-    return asyncio.run(Pictures(Here(pipeline)).annotate(None, path))
+    return asyncio.run(Pictures(InProcess(pipeline)).annotate(None, path))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from fer.web import limits
 from fer.web import video as tab
 from fer.web.report import clock, report_html
 from fer.web.uploads import Uploads
-from fer.web.work import Here
+from fer.web.work import InProcess
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
 
 
@@ -145,7 +145,7 @@ def news_of(follow):
 def test_a_video_becomes_four_files(tmp_path, folder):
     pipeline = Pipeline(FakeDetector(make_faces([20, 20, 90, 90])), make_classifier())
     clip = str(write_clip(tmp_path / "a.mp4"))
-    *steps, result = news_of(tab._follow(Here(pipeline), clip, 30))
+    *steps, result = news_of(tab._follow(InProcess(pipeline), clip, 30))
     assert all(isinstance(step, Progress) for step in steps)
     assert result.report["n_looked_at"] == 40
     assert "Person 1" in result.html
@@ -164,7 +164,7 @@ def test_who_leaves_stops_the_work(tmp_path, folder, monkeypatch):
     monkeypatch.setattr(tab, "_TICK_S", 0.05)
     detector = SlowDetector()
     before = threading.active_count()
-    work = Here(Pipeline(detector, make_classifier()))
+    work = InProcess(Pipeline(detector, make_classifier()))
     follow = tab._follow(work, str(write_clip(tmp_path / "a.mp4", 400)), 30)
     while not isinstance(next(follow), Progress):
         pass
@@ -182,7 +182,7 @@ def test_a_video_that_is_not_let_in_stays_for_another_try(tmp_path, monkeypatch)
     monkeypatch.setattr(tab, "_MAX_A_HOST", 0)
     monkeypatch.setattr(tab, "_TICK_S", 0.05)
     detector = SlowDetector()
-    work = Here(Pipeline(detector, make_classifier()))
+    work = InProcess(Pipeline(detector, make_classifier()))
     request = SimpleNamespace(client=SimpleNamespace(host="203.0.113.5"))
 
     def send(name):
@@ -218,14 +218,14 @@ def test_a_mistake_is_a_sentence_without_details(tmp_path, caplog):
         raise RuntimeError("secret detail")
 
     pipeline = Pipeline(crash, make_classifier())
-    *_, error = tab._follow(Here(pipeline), str(write_clip(tmp_path / "a.mp4")), 30)
+    *_, error = tab._follow(InProcess(pipeline), str(write_clip(tmp_path / "a.mp4")), 30)
     assert isinstance(error, VideoError)
     assert "secret" not in str(error)
     assert "video failed" in caplog.text
 
 
 def test_an_upload_is_described_or_refused_at_once(tmp_path, monkeypatch):
-    work = Here(Pipeline(FakeDetector(make_faces()), make_classifier()))
+    work = InProcess(Pipeline(FakeDetector(make_faces()), make_classifier()))
 
     def check(name):
         return tab._check(work, str(tmp_path / name))

@@ -17,7 +17,7 @@ from fer.web import jobs, limits, photo
 from fer.web import video as video_tab
 from fer.web.photo import Pictures
 from fer.web.uploads import Uploads
-from fer.web.work import Closed, Crew, Here, find_work
+from fer.web.work import Closed, InProcess, WorkerPool, make_workers
 from fer.worker import AVAILABLE, Bound, OutOfBounds, WorkerError
 from tests import batch_pipelines, worker_jobs
 from tests.conftest import FakeDetector, make_classifier, make_faces
@@ -37,7 +37,7 @@ def until(condition):
 
 @contextlib.contextmanager
 def crew_of(pipeline, **options):
-    crew = Crew(pipeline, **options)
+    crew = WorkerPool(pipeline, **options)
     try:
         yield crew
     finally:
@@ -70,7 +70,7 @@ def pixel(value, size=(40, 30)):
 
 
 def test_a_page_opens_files_in_processes_unless_told_otherwise():
-    assert isinstance(find_work(batch_pipelines.marked()), Crew)
+    assert isinstance(make_workers(batch_pipelines.marked()), WorkerPool)
 
 
 def test_processes_are_ready_before_they_are_needed(crew):
@@ -232,7 +232,7 @@ def test_a_mistake_of_ours_is_in_the_log_with_its_trace(crew, folder, tmp_path, 
     assert "batch_pipelines.py" in caplog.text
 
 
-class Watched(Here):
+class Watched(InProcess):
     """Counts the large and the small pictures that are worked on at once."""
 
     def __init__(self):

@@ -61,7 +61,7 @@ def parse_folder(text: str) -> tuple[str, Path]:
 
 
 def _class_of(folder: str, class_names: tuple[str, ...]) -> str | None:
-    """The class of the model that a folder's name stands for; numbers before it do not count."""
+    """Return the model's class that a folder's name stands for; leading numbers are ignored."""
     word = re.sub(r"^[\d\W_]+", "", folder).casefold()
     names = {name.casefold(): name for name in class_names}
     return names.get(word) or names.get(_CLASS_OF.get(word, ""))
@@ -86,11 +86,11 @@ class _Found:
     without_class: list[Path]
 
     def shown(self, file: Path) -> str:
-        """The file's path in the folder; a byte that is no UTF-8 becomes a question mark."""
+        """Return the file's path in the folder; a byte that is no UTF-8 becomes a question mark."""
         return os.fsencode(file.relative_to(self.path)).decode(errors="replace")
 
     def class_of(self, file: Path) -> str:
-        """The class of a picture."""
+        """Return the class of a picture."""
         return self.mapping[file.relative_to(self.path).parts[0]] or ""
 
 

@@ -54,7 +54,7 @@ def _png_bomb() -> bytes:
 
 
 def _png_claim() -> bytes:
-    """A picture that claims more pixels than any memory has."""
+    """Return a picture that claims more pixels than any memory has."""
     return _png(2**31 - 1, 2**31 - 1, zlib.compress(b"\0" * 100))
 
 
@@ -122,7 +122,7 @@ def _video(width: int, height: int, n_frames: int, rate: int = 10) -> bytes:
 
 
 def _claims_samples() -> bytes:
-    """A short video whose tables claim thirty million samples of one byte."""
+    """Return a short video whose tables claim thirty million samples of one byte."""
     content = bytearray(_video(64, 64, 20))
     n_claimed = 30_000_000
     sizes, times = content.index(b"stsz") + 8, content.index(b"stts") + 12

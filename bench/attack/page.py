@@ -11,8 +11,11 @@ import psutil
 
 from bench.apps import Server, serve
 
-__all__ = ["TIMEOUT_S", "Page", "Visit", "serve_page", "tree_mb"]
+__all__ = ["HUNG_UP", "TIMEOUT_S", "Page", "Visit", "serve_page", "tree_mb"]
 
+# No status of HTTP's: the page refused a body before its end and closed the connection. A page that
+# crashed would do so, too, but then the log and all later attacks show it.
+HUNG_UP = 499
 # The longest that any answer may take; the page's own bounds are shorter.
 TIMEOUT_S = 240.0
 
@@ -52,13 +55,13 @@ class Visit:
     async def send_files(
         self, files: list[Any] | None = None, content: bytes | None = None, **headers: str
     ) -> httpx.Response:
-        """Send files as a form, or any content; if the page hangs up meanwhile, return a 403."""
+        """Send files as a form, or any content; return `HUNG_UP` if the page hangs up."""
         try:
             return await self.client.post(
                 "/gradio_api/upload", files=files, content=content, headers=headers
             )
         except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
-            return httpx.Response(403, request=httpx.Request("POST", "/gradio_api/upload"))
+            return httpx.Response(HUNG_UP, request=httpx.Request("POST", "/gradio_api/upload"))
 
     async def call(self, endpoint: str, data: list[Any]) -> tuple[int, str]:
         """Call an endpoint by name; return the status and all that it answers."""

@@ -1,8 +1,8 @@
-"""What a call may contain: its names, its texts, its files, and how much of it there may be.
+"""Check what a call contains: names, texts, files, and their size and number.
 
-A call is the JSON that a page, a program or an assistant sends. It is checked as a whole before
-any handler of Gradio's sees it, because those open files by whatever name is sent, keep any
-text as a key, and print what they cannot use.
+A call is the JSON that a page, a program or an assistant sends. It is checked before any of
+Gradio's handlers sees it: they open a file by any path, use any text as a key, and print what
+they cannot use.
 """
 
 import json
@@ -51,7 +51,7 @@ def _not_a_number(_: str) -> Any:
 
 
 def read(body: bytes) -> Any:
-    """The JSON in a body: UTF-8, without NaN and infinities.
+    """Parse the JSON in a body: UTF-8, without NaN and infinities.
 
     Raises:
         BadCall: something else.
@@ -278,7 +278,7 @@ def _is_off(value: Any) -> bool:
 
 
 def _anything(_: Any) -> bool:
-    """Checked by what it is for."""
+    """Accept any value; a later check reads it."""
     return True
 
 

@@ -1,7 +1,7 @@
-"""Connections on which nobody asks anything, closed.
+"""Close connections that send no complete request.
 
-The server closes a connection that rests after an answer, but waits for ever for the end of a
-request's headers, and for a first request.
+uvicorn closes a connection that is idle after an answer, but waits without limit for a first
+request and for the end of its headers.
 """
 
 import asyncio
@@ -29,13 +29,13 @@ class Connections:
         self._silent_since: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
     async def run(self) -> None:
-        """Close what is silent, for ever."""
+        """Close silent connections until cancelled."""
         while True:
             await asyncio.sleep(min(_LOOK_S, self._patience_s))
             self.close_silent()
 
     def close_silent(self) -> None:
-        """Close the connections that have been waited for too long."""
+        """Close the connections that have been silent for too long."""
         now = time.monotonic()
         server = getattr(self._page, "server", None)  # none until the page is served
         state = getattr(server, "server_state", None)

@@ -1,9 +1,8 @@
-"""The door of the page: what of a request is let in, and how long it may take to arrive.
+"""Check every request before Gradio sees it: route, host, origin, size and speed.
 
-Gradio serves many routes that this page has no use for, among them some that read, write or
-fetch files. What the page, `gradio_client`, "Use via API", assistants and whoever asks for the
-page's health need is in a table here; the rest does not exist. Each call is checked by
-`fer.web.calls` before a handler of Gradio's sees it.
+Gradio serves many routes that this page does not need; some read, write or fetch files. The table
+of routes here lists those that the page, `gradio_client`, "Use via API", assistants and /health
+need. All others answer 404. `fer.web.calls` checks the JSON of each call.
 """
 
 import asyncio
@@ -74,7 +73,7 @@ class Pace:
         self._per_byte = 1 / bytes_per_s
 
     async def receive(self, receive: Any) -> Any:
-        """The next ASGI message.
+        """Return the next ASGI message.
 
         Raises:
             _TooSlow: it did not come in time.
@@ -277,7 +276,7 @@ class Door:
             raise BadCall(403, "other_origin")
 
     def _kept(self, scope: Any) -> list[tuple[bytes, bytes]]:
-        """The headers that are passed on, of which `Origin` has been dealt with."""
+        """Return the headers to pass on; `Origin` has been checked."""
         server = scope.get("server")
         reached = server[0] if server else None
         return [
@@ -301,7 +300,7 @@ class Door:
         raise BadCall(404, "not_offered")
 
     async def _read(self, receive: Any, headers: dict[bytes, bytes]) -> bytes:
-        """The whole body of a call."""
+        """Return the whole body of a call."""
         _check_length(headers, self._max_bytes)
         pace = Pace()
         parts: list[bytes] = []
@@ -431,7 +430,7 @@ def _check_query(query: bytes, route: _Route) -> None:
 
 
 def _replay(body: bytes, receive: Any) -> Any:
-    """An ASGI `receive` that gives a body which has been read, then what comes after it."""
+    """Return an ASGI `receive` that first gives a body which was already read."""
     given = False
 
     async def again() -> Any:

@@ -1,4 +1,4 @@
-"""What Gradio keeps of a visitor, let go with the answer.
+"""Drop what Gradio keeps of a visitor once the answer is sent.
 
 Gradio keeps what it was sent as the value of a component of the visitor's session, for the last
 10,000 sessions and one of them for as long as the process runs; the last call in a variable of its
@@ -32,7 +32,7 @@ class _NoSession(SessionState):  # type: ignore[misc]
         self._changed: dict[int, Any] = {}
 
     def for_a_call(self) -> "_NoSession":
-        """The same page, for another call."""
+        """Return the same page, for another call."""
         other = copy(self)
         other._changed = {}
         return other
@@ -91,7 +91,7 @@ def forget_the_last_call(queue: Any) -> None:
 
 
 class Forgetful:
-    """Lets go, once in a while, what a visitor left behind who went away.
+    """Drop, every few seconds, what visitors who left did not fetch.
 
     Args:
         page: that is served.
@@ -105,13 +105,13 @@ class Forgetful:
         self._idle_since: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Let go for ever."""
+        """Sweep until cancelled."""
         while True:
             await asyncio.sleep(_SWEEP_S)
             self.sweep()
 
     def sweep(self) -> None:
-        """Let go what nobody came for, and what is finished."""
+        """Drop answers that nobody fetched, and records of finished uploads."""
         self._sweep_answers()
         for name in list(file_upload_statuses._signals):
             status = file_upload_statuses._statuses.get(name)

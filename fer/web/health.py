@@ -17,7 +17,7 @@ from fer import __version__
 from fer.pipeline import Pipeline
 from fer.web.start import About
 from fer.web.traffic import Traffic, traffic
-from fer.web.work import Work
+from fer.web.work import Workers
 
 __all__ = ["Health", "memory_mb"]
 
@@ -54,7 +54,7 @@ class Health:
         pipeline: Pipeline,
         about: About,
         counts: Traffic = traffic,
-        work: Work | None = None,
+        work: Workers | None = None,
     ) -> None:
         self._work = work
         self._pipeline = pipeline

@@ -1,7 +1,7 @@
-"""What is done with a visitor's file, in a process of its own (`fer.worker`).
+"""Jobs on a visitor's file, run in a worker process (`fer.worker`).
 
-Every file that a stranger sends is opened here and nowhere else. Nothing here needs Gradio, so
-that such a process is small and starts quickly. What a job returns is JSON.
+Every file that a stranger sends is opened here and nowhere else. Nothing here imports Gradio, so
+a worker is small and starts quickly. Jobs return JSON.
 """
 
 import base64
@@ -64,7 +64,7 @@ _GRAY = np.full((96, 96, 3), 128, np.uint8)
 
 
 def warm_up(pipeline: Pipeline) -> None:
-    """Have everything loaded that a first picture needs."""
+    """Load everything that a first picture needs."""
     Image.init()
     pipeline.classifier([_GRAY])
     _csv(pipeline(_GRAY))
@@ -154,6 +154,8 @@ def probe(
     tell: Callable[[Any], object] | None = None,
 ) -> dict[str, Any]:
     """Return the fields of a video's `fer.media.VideoInfo`; its first frame is decoded.
+
+    `tell` is not called; every job that may report its steps gets it.
 
     Raises:
         VideoError: see `fer.media.probe_video`; or longer, or more, than the page takes.

@@ -38,7 +38,7 @@ _CONTENT = (
 
 
 def security_headers(on_space: bool) -> list[tuple[bytes, bytes]]:
-    """The headers of every answer."""
+    """Return the security headers of every answer."""
     policy = f"{_CONTENT}; frame-ancestors 'self' {_HUB if on_space else _HERE}"
     return [
         (b"content-security-policy", policy.encode()),
@@ -55,7 +55,7 @@ def security_headers(on_space: bool) -> list[tuple[bytes, bytes]]:
 
 
 def allowed_hosts() -> list[str]:
-    """The hosts that FER_ALLOWED_HOSTS, SPACE_HOST and, on a Space, the Hub name.
+    """Return the hosts that FER_ALLOWED_HOSTS, SPACE_HOST and, on a Space, the Hub name.
 
     A name that starts with a point stands for all below it.
     """
@@ -126,7 +126,7 @@ class Hosts:
 
 
 def _name_of(host: str) -> str | None:
-    """The name or address in a Host header, None where there is none."""
+    """Return the name or address in a Host header; None if there is none."""
     try:
         parts = urlsplit(f"//{host}")
         _ = parts.port

@@ -37,7 +37,7 @@ from fer.web.start import About
 from fer.web.traffic import traffic
 from fer.web.uploads import RESULT_AGE_S, SWEEP_S, sweep_abandoned, uploads
 from fer.web.video import build_video_tab
-from fer.web.work import Work, find_work
+from fer.web.work import Workers, make_workers
 
 __all__ = ["build_page", "launch"]
 
@@ -109,7 +109,7 @@ def _in_event_loop(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
 
 @_in_event_loop
-def build_page(pipeline: Pipeline, about: About, work: Work | None = None) -> gr.Blocks:
+def build_page(pipeline: Pipeline, about: About, work: Workers | None = None) -> gr.Blocks:
     """The whole page around one pipeline.
 
     Args:
@@ -118,7 +118,7 @@ def build_page(pipeline: Pipeline, about: About, work: Work | None = None) -> gr
         work: where visitors' files are opened; processes of its own when None, to which the
             pipeline must be able to go by pickle.
     """
-    work = find_work(pipeline) if work is None else work
+    work = make_workers(pipeline) if work is None else work
     pictures = Pictures(work)
     names = pipeline.classifier.config.class_names
     lines = [f'<p class="fer-status">{html.escape(str(about))}</p>']

@@ -81,7 +81,7 @@ def _notes(models: Models) -> str:
 
 
 def _table(rows: list[_Answer], face: int, colors: dict[str, str]) -> str:
-    """The answers on one face: in how many models agree, and a row of each."""
+    """Return the answers on one face: how many models agree, and a row for each."""
     entry, own = rows[0]
     label = own.labels[face]
     same = sum(result.labels[face] == label for _, result in rows[1:])

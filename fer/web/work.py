@@ -1,4 +1,4 @@
-"""The processes in which a page opens visitors' files, and who gets one when."""
+"""Keep the worker processes in which a page opens visitors' files, and lend them to jobs."""
 
 import contextlib
 import logging
@@ -16,12 +16,12 @@ from fer.web.jobs import warm_up
 from fer.web.limits import IDLE_MB, N_WORKERS, START
 from fer.worker import AVAILABLE, Bound, OutOfBounds, Worker, WorkerError
 
-__all__ = ["Closed", "Crew", "Hand", "Here", "Work", "find_work"]
+__all__ = ["Closed", "InProcess", "JobRunner", "WorkerPool", "Workers", "make_workers"]
 
 log = logging.getLogger(__name__)
 
 
-class Hand(Protocol):
+class JobRunner(Protocol):
     """Does jobs of `fer.web.jobs`, one at a time; see `fer.worker.Worker`."""
 
     def call(self, job: Callable[..., Any], *args: Any, bound: Bound, kept: object = None) -> Any:
@@ -33,8 +33,8 @@ class Hand(Protocol):
         """See `fer.worker.Worker.steps`."""
 
 
-class Work(Protocol):
-    """Where the jobs of a page are done."""
+class Workers(Protocol):
+    """Run the jobs of a page."""
 
     def start(self) -> None:
         """Get ready, without waiting for it."""
@@ -42,27 +42,27 @@ class Work(Protocol):
     def close(self) -> None:
         """End all jobs, now."""
 
-    def lend(self, long: bool = False) -> AbstractContextManager[Hand]:
-        """Lend who does a job.
+    def lend(self, long: bool = False) -> AbstractContextManager[JobRunner]:
+        """Lend a runner for one job.
 
         Args:
-            long: it takes minutes, so another one gets ready for the others.
+            long: the job takes minutes, so a replacement is started for other jobs.
         """
 
     def facts(self) -> dict[str, Any]:
-        """Return what /health tells of it."""
+        """Return the facts that /health shows."""
 
 
-def find_work(pipeline: Pipeline) -> Work:
+def make_workers(pipeline: Pipeline) -> Workers:
     """Return processes where the system has what they need, else this one, with a warning."""
     if AVAILABLE:
-        return Crew(pipeline)
+        return WorkerPool(pipeline)
     log.warning("visitors' files are opened in this process: the system offers no other way")
-    return Here(pipeline)
+    return InProcess(pipeline)
 
 
-class Here:
-    """Does jobs in this process, held to no bound: for tests, and where nothing else is possible.
+class InProcess:
+    """Run jobs in this process, without limits: for tests, and where there are no processes.
 
     Args:
         pipeline: what the jobs get.
@@ -72,28 +72,28 @@ class Here:
         self._pipeline = pipeline
 
     def start(self) -> None:
-        """See `Work`."""
+        """See `Workers`."""
 
     def close(self) -> None:
-        """See `Work`; jobs go on to their end."""
+        """See `Workers`; jobs go on to their end."""
 
     @contextlib.contextmanager
-    def lend(self, long: bool = False) -> Iterator[Hand]:
-        """See `Work`."""
+    def lend(self, long: bool = False) -> Iterator[JobRunner]:
+        """See `Workers`."""
         yield self
 
     def facts(self) -> dict[str, Any]:
-        """See `Work`."""
+        """See `Workers`."""
         return {}
 
     def call(self, job: Callable[..., Any], *args: Any, bound: Bound, kept: object = None) -> Any:
-        """See `Hand`."""
+        """See `JobRunner`."""
         return job(self._pipeline, *(() if kept is None else (kept,)), *args)
 
     def steps(
         self, job: Callable[..., Any], *args: Any, bound: Bound, tick_s: float
     ) -> Generator[Any, None, None]:
-        """See `Hand`; closing this ends the job when it tells something the next time."""
+        """See `JobRunner`; closing this ends the job when it tells something the next time."""
         told: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         stopped = threading.Event()
 
@@ -125,15 +125,15 @@ class Here:
 
 
 class _Stopped(Exception):
-    """Nobody waits for the job any more."""
+    """The job was cancelled."""
 
 
 class Closed(FerError):
-    """The page ends, and no job begins any more."""
+    """The page is shutting down; no job can start."""
 
 
-class Crew:
-    """Processes that hold a pipeline each; some are ready before they are needed.
+class WorkerPool:
+    """Keep processes that hold a pipeline each; some are started before they are needed.
 
     A process that a job ended, or that has grown, is replaced while others go on. For any number
     of threads.
@@ -156,13 +156,13 @@ class Crew:
         self._closed = False
 
     def start(self) -> None:
-        """See `Work`."""
+        """See `Workers`."""
         with self._change:
             self._closed = False
             self._start_missing()
 
     def close(self) -> None:
-        """See `Work`; may be called by the handler of a signal."""
+        """See `Workers`; may be called by the handler of a signal."""
         with self._change:
             self._closed = True
             for worker in self._all:
@@ -175,7 +175,7 @@ class Crew:
 
     @contextlib.contextmanager
     def lend(self, long: bool = False) -> Iterator[Worker]:
-        """See `Work`.
+        """See `Workers`.
 
         Raises:
             WorkerError: no process can be started.
@@ -193,7 +193,7 @@ class Crew:
             self._give_back(worker, long)
 
     def facts(self) -> dict[str, Any]:
-        """See `Work`."""
+        """See `Workers`."""
         with self._change:
             workers = list(self._all)
             facts = {"idle": len(self._idle), "at_work": self._n_lent}

@@ -35,7 +35,7 @@ from fer.web.requests import (
 )
 from fer.web.traffic import traffic
 from fer.web.uploads import uploads
-from fer.web.work import Work
+from fer.web.work import Workers
 
 __all__ = [
     "Pictures",
@@ -90,7 +90,7 @@ class Pictures:
         work: where the files are opened.
     """
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Workers) -> None:
         self._work = work
         self._line: Admission[Any] = Admission(
             N_PICTURES_AT_WORK,
@@ -179,14 +179,14 @@ class Pictures:
 
     def _do(self, path: str, make: Callable[[_Do], _Answer], large: bool) -> _Answer | None:
         """What `make` makes; None for a large picture where only small ones are wanted."""
-        with self._work.lend() as hand:
-            width, height = hand.call(jobs.measure_picture, path, bound=MEASURE)
+        with self._work.lend() as runner:
+            width, height = runner.call(jobs.measure_picture, path, bound=MEASURE)
             if width * height > LARGE_PIXELS and not large:
                 return None
             bound = picture_bound(width * height)
 
             def do(job: Callable[..., Any], *args: Any, kept: object = None) -> Any:
-                return hand.call(job, path, *args, bound=bound, kept=kept)
+                return runner.call(job, path, *args, bound=bound, kept=kept)
 
             return make(do)
 

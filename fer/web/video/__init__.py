@@ -32,7 +32,7 @@ from fer.web.report import clock
 from fer.web.requests import error_data, find_host
 from fer.web.traffic import traffic
 from fer.web.uploads import uploads
-from fer.web.work import Hand, Work
+from fer.web.work import JobRunner, Workers
 
 __all__ = ["build_video_tab"]
 
@@ -106,7 +106,7 @@ def _make_line() -> Admission[_Step]:
 
 
 async def _follow_in_turn(
-    line: Admission[_Step], request: gr.Request | None, work: Work, path: str, rate: float
+    line: Admission[_Step], request: gr.Request | None, work: Workers, path: str, rate: float
 ) -> AsyncGenerator[_News, None]:
     """`_follow`, when it is its turn; or the error that it is not let in.
 
@@ -127,14 +127,14 @@ async def _follow_in_turn(
             yield _Busy(max(refusal.retry_after_s, _RETRY_AFTER_S))
 
 
-def _follow(work: Work, path: str, rate: float) -> Generator[_Step, None, None]:
+def _follow(work: Workers, path: str, rate: float) -> Generator[_Step, None, None]:
     """Twice a second how far it is, at last what came of it. Closing it stops the work."""
     result = None
     try:
         with (
-            work.lend(long=True) as hand,
+            work.lend(long=True) as runner,
             uploads.results() as folder,
-            closing(_steps(hand, path, str(folder), rate)) as steps,
+            closing(_steps(runner, path, str(folder), rate)) as steps,
         ):
             for step in steps:
                 if isinstance(step, _Result):
@@ -153,10 +153,10 @@ def _follow(work: Work, path: str, rate: float) -> Generator[_Step, None, None]:
         yield _Failure(_SORRY)
 
 
-def _steps(hand: Hand, path: str, folder: str, rate: float) -> Generator[_Step, None, None]:
+def _steps(runner: JobRunner, path: str, folder: str, rate: float) -> Generator[_Step, None, None]:
     limits = max_video_s(), max_total_pixels()
     fields: dict[str, Any] = {}
-    with closing(hand.steps(probe, path, *limits, bound=PROBE, tick_s=_TICK_S)) as steps:
+    with closing(runner.steps(probe, path, *limits, bound=PROBE, tick_s=_TICK_S)) as steps:
         for step in steps:
             fields = step or fields
             yield None
@@ -164,7 +164,7 @@ def _steps(hand: Hand, path: str, folder: str, rate: float) -> Generator[_Step, 
     n_pixels = None if info.n_frames is None else info.n_frames * info.width * info.height
     bound = video_bound(info.duration_s, n_pixels)
     arguments = path, folder, rate, *limits
-    with closing(hand.steps(follow_video, *arguments, bound=bound, tick_s=_TICK_S)) as steps:
+    with closing(runner.steps(follow_video, *arguments, bound=bound, tick_s=_TICK_S)) as steps:
         for step in steps:
             if step is None:
                 yield None
@@ -210,12 +210,12 @@ def _done(report: dict[str, Any]) -> str:
     return f"{report['n_looked_at']} of {report['n_frames']} frames were looked at."
 
 
-def _check(work: Work, path: str) -> tuple[Any, Any]:
+def _check(work: Workers, path: str) -> tuple[Any, Any]:
     """What an upload is, or why it cannot be used, before anybody waits for it."""
     try:
-        with work.lend() as hand:
+        with work.lend() as runner:
             info = VideoInfo(
-                **hand.call(probe, path, max_video_s(), max_total_pixels(), bound=PROBE)
+                **runner.call(probe, path, max_video_s(), max_total_pixels(), bound=PROBE)
             )
     except FerError as error:
         log.debug("video refused before work")
@@ -234,7 +234,7 @@ def _offer(path: Path, folder: str) -> str:
     return copy
 
 
-def _build_endpoint(work: Work, line: Admission[_Step]) -> None:
+def _build_endpoint(work: Workers, line: Admission[_Step]) -> None:
     """`/predict_video`, whose components nobody sees."""
 
     async def predict_video(
@@ -298,7 +298,7 @@ def _build_endpoint(work: Work, line: Admission[_Step]) -> None:
         )
 
 
-def build_video_tab(work: Work) -> None:
+def build_video_tab(work: Workers) -> None:
     """Upload or record a video; must be called inside a `gr.Blocks`."""
     # Gradio's own display of progress would say "Error" where a visitor cancels.
     off, on = gr.update(interactive=False), gr.update(interactive=True)
