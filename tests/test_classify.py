@@ -240,10 +240,10 @@ def hostile_keras(folder):
 
 @pytest.mark.keras
 def test_a_hostile_keras_file_is_an_error_of_ours(tmp_path):
-    from train.model import load_keras
+    from train.model import load_model
 
     for path in hostile_keras(tmp_path):
         with pytest.raises(ConfigError, match="must be a Keras model"):
             keras_model(path)
         with pytest.raises(InputError, match=r"a teacher must be a \.keras file"):
-            load_keras(path, "a teacher")
+            load_model(path, "a teacher")
