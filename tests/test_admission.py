@@ -258,20 +258,53 @@ def test_who_asks_too_often_is_told_when_to_come_again():
     assert 0 < refusal.retry_after_s <= 30
 
 
-def test_hosts_are_served_in_turn_where_one_asks_much():
+def come_in_turn(names, **options):
+    """Let the calls "a1", "b1" ... of the hosts a, b ... come; return who was served, and all."""
+
     async def story():
-        crowd = Crowd(by_host=True, max_a_host=3)
-        names = ["a1", "a2", "a3", "a4", "a5", "b1", "c1", "b2"]
+        crowd = Crowd(**options)
         tasks = []
         for name in names:
             tasks.append(crowd.come(name, host=f"host-{name[0]}"))
             await settle()
         crowd.gate.set()
-        return crowd.served, [await outcome(task) for task in tasks]
+        outcomes = [await outcome(task) for task in tasks]
+        return crowd.served, outcomes
 
-    served, outcomes = asyncio.run(story())
+    return asyncio.run(story())
+
+
+def test_hosts_are_served_in_turn_where_one_asks_much():
+    served, outcomes = come_in_turn(["a1", "a2", "a3", "a4", "a5", "b1", "c1", "b2"], max_a_host=3)
     assert outcomes == ["a1", "a2", "a3", "a4", "busy", "b1", "c1", "b2"]
-    assert served == ["a1", "b1", "a2", "c1", "a3", "b2", "a4"]
+    assert served == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+
+def test_two_hosts_that_ask_much_do_not_keep_a_third_waiting():
+    served, _ = come_in_turn(["a1", "a2", "b1", "a3", "b2", "a4", "b3", "c1", "c2"])
+    assert served.index("c1") == 2
+    assert served.index("c2") <= 5
+
+
+def test_a_host_that_fills_the_line_makes_room_for_others():
+    names = ["a1", "a2", "a3", "a4", "a5", "b1", "b2", "c1", "b3", "c2"]
+    served, outcomes = come_in_turn(names, max_waiting=4, max_a_host=4)
+    assert [name for name, told in zip(names, outcomes, strict=True) if told == "busy"] == [
+        *("a3", "a4", "a5", "b3", "c2")
+    ]
+    assert served == ["a1", "b1", "c1", "a2", "b2"]
+
+
+def test_the_turns_of_many_hosts_do_not_fill_the_memory(monkeypatch):
+    monkeypatch.setattr("fer.web.admission._MAX_HOSTS", 5)
+
+    async def story():
+        admission = Admission(1, 9, 60)
+        for i in range(20):
+            await admission.run(i, f"198.51.100.{i}", lambda waited_s: None)
+        return len(admission._last_turn)
+
+    assert asyncio.run(story()) == 5
 
 
 class Counting:

@@ -2,10 +2,12 @@
 
 import asyncio
 import ipaddress
+import itertools
 import logging
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Hashable
 from contextlib import asynccontextmanager
 from typing import Any, Generic, TypeVar
@@ -121,11 +123,13 @@ class _Place:
 
 
 class Admission(Generic[T]):
-    """Lets a few calls work at a time, the others wait in the order of their visitors.
+    """Lets a few calls work at a time; the others wait, and hosts are served in turn.
 
-    Each visitor has one place in the line: a newer call of the same visitor takes over the
-    place of the older one, which is refused as stale. So nobody gets more than a share,
-    and no work is spent on a picture that its visitor has replaced. For one event loop.
+    Next is the host that was served longest ago, and of its calls the first in line. Each visitor
+    has one place in the line: a newer call of the same visitor takes over the place of the older
+    one, which is refused as stale. When the line is full, a host with fewer places takes one from
+    the host with most. So nobody gets more than a share, and no work is spent on a picture that
+    its visitor has replaced. For one event loop.
 
     Args:
         n_at_work: calls at a time, each in a thread.
@@ -133,7 +137,6 @@ class Admission(Generic[T]):
         patience_s: a call that has waited so long is refused as stale, then and there.
         max_a_host: of those places, under however many names; half of them when None. Programs
             on the same machine may have all.
-        by_host: hosts are served in turn, so that one which asks much holds up nobody else.
         rate: how often a host may ask, of which nothing is refused when None.
     """
 
@@ -143,16 +146,15 @@ class Admission(Generic[T]):
         max_waiting: int,
         patience_s: float,
         max_a_host: int | None = None,
-        by_host: bool = False,
         rate: RateLimit | None = None,
     ) -> None:
         self._n_free = n_at_work
         self._max_waiting = max_waiting
         self._patience_s = patience_s
         self._max_a_host = (max_waiting + 1) // 2 if max_a_host is None else max_a_host
-        self._by_host = by_host
         self._rate = rate
-        self._last: str | None = None
+        self._turns = itertools.count(1)
+        self._last_turn: dict[str | None, int] = {}  # by host, the longest ago first
         self._waiting: dict[Hashable, _Place] = {}
         self._threads = anyio.CapacityLimiter(n_at_work)
 
@@ -201,7 +203,7 @@ class Admission(Generic[T]):
             self._n_free -= 1
         else:
             await self._wait(visitor, place)
-        self._last = place.home
+        self._note_turn(place.home)
         try:
             yield time.monotonic() - place.since
         finally:
@@ -210,10 +212,7 @@ class Admission(Generic[T]):
     async def _wait(self, visitor: Hashable, place: _Place) -> None:
         older = self._waiting.get(visitor)
         if older is None:
-            same = sum(other.home == place.home for other in self._waiting.values())
-            too_many = place.home is not None and same >= self._max_a_host
-            if len(self._waiting) >= self._max_waiting or too_many:
-                raise Refused("busy")
+            self._make_room(place.home)
         self._waiting[visitor] = place  # a dict keeps the older one's place
         if older is not None:
             older.refuse("stale")
@@ -232,13 +231,32 @@ class Admission(Generic[T]):
         if place.refusal is not None:
             raise place.refusal
 
+    def _make_room(self, home: str | None) -> None:
+        """Make sure that a call of `home` can join the line.
+
+        Raises:
+            Refused: it has all the places that it may have.
+        """
+        places = Counter(place.home for place in self._waiting.values())
+        if home is not None and places[home] >= self._max_a_host:
+            raise Refused("busy")
+        if len(self._waiting) < self._max_waiting:
+            return
+        most = max(places, key=places.__getitem__, default=home)
+        if places[most] <= places[home] + 1:
+            raise Refused("busy")
+        newest = [name for name, place in self._waiting.items() if place.home == most][-1]
+        self._waiting.pop(newest).refuse("busy")
+
+    def _note_turn(self, home: str | None) -> None:
+        self._last_turn.pop(home, None)
+        self._last_turn[home] = next(self._turns)
+        if len(self._last_turn) > _MAX_HOSTS:
+            del self._last_turn[next(iter(self._last_turn))]
+
     def _next(self) -> Hashable:
-        """Whose turn it is of those who wait."""
-        first = next(iter(self._waiting))
-        if not self._by_host:
-            return first
-        others = (name for name, one in self._waiting.items() if one.home != self._last)
-        return next(others, first)
+        """Return the visitor whose turn it is of those who wait."""
+        return min(self._waiting, key=lambda name: self._last_turn.get(self._waiting[name].home, 0))
 
     def _call_next(self) -> None:
         if self._waiting:

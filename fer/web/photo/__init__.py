@@ -96,11 +96,10 @@ class Pictures:
             N_PICTURES_AT_WORK,
             _MAX_PICTURES_WAITING,
             _PICTURE_PATIENCE_S,
-            by_host=True,
             rate=RateLimit(max_per_minute()),
         )
         self._large: Admission[Any] = Admission(
-            N_LARGE_AT_WORK, _MAX_LARGE_WAITING, _PICTURE_PATIENCE_S, by_host=True
+            N_LARGE_AT_WORK, _MAX_LARGE_WAITING, _PICTURE_PATIENCE_S
         )
 
     async def show(self, request: gr.Request | None, path: str | Path) -> dict[str, Any]:

@@ -100,7 +100,6 @@ def _make_line() -> Admission[_Step]:
         max_waiting=_MAX_WAITING,
         patience_s=_PATIENCE_S,
         max_a_host=_MAX_A_HOST,
-        by_host=True,
         rate=RateLimit(max_per_minute()),
     )
 
@@ -328,7 +327,7 @@ def build_video_tab(work: Workers) -> None:
                     yield *shown, *tables, *over
 
     probes: Admission[tuple[Any, Any]] = Admission(
-        N_PROBES_AT_WORK, _MAX_PROBES_WAITING, _PROBE_PATIENCE_S, by_host=True
+        N_PROBES_AT_WORK, _MAX_PROBES_WAITING, _PROBE_PATIENCE_S
     )
 
     async def check(path: str | None, request: gr.Request) -> tuple[Any, Any]:
