@@ -1,6 +1,7 @@
-"""Connections on which nobody asks anything."""
+"""Connections on which nobody asks anything, or reads nothing, or that are too many."""
 
 import asyncio
+import contextlib
 import socket
 from types import SimpleNamespace
 
@@ -9,11 +10,11 @@ import pytest
 import uvicorn
 
 from bench.apps import free_port
-from fer.web.connections import Connections
+from fer.web.connections import Connections, raise_file_limit
 
 
 async def app(scope, receive, send):
-    """Answers when the body is there; /slow after a second."""
+    """Answers when the body is there; /slow after a second, /long with eight megabytes."""
     if scope["type"] != "http":
         return
     while (await receive()).get("more_body"):
@@ -21,6 +22,8 @@ async def app(scope, receive, send):
     if scope["path"] == "/slow":
         await asyncio.sleep(1)
     await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(128 if scope["path"] == "/long" else 0):
+        await send({"type": "http.response.body", "body": bytes(1 << 16), "more_body": True})
     await send({"type": "http.response.body", "body": b"answer"})
 
 
@@ -34,17 +37,28 @@ async def closed(reader, limit_s):
         return True
 
 
+@contextlib.asynccontextmanager
+async def watched(**limits):
+    """Serve `app` with its connections watched; gives the port."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port := free_port()))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+        serving = asyncio.create_task(server.serve([listener]))
+        while not server.started:
+            await asyncio.sleep(0.01)
+        watching = asyncio.create_task(Connections(SimpleNamespace(server=server), **limits).run())
+        try:
+            yield port
+        finally:
+            watching.cancel()
+            server.should_exit = True
+            await serving
+
+
 @pytest.mark.parametrize("begin", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])
 def test_who_does_not_say_what_is_wanted_is_not_waited_for(begin):
     async def story():
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", port := free_port()))
-            server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
-            serving = asyncio.create_task(server.serve([listener]))
-            while not server.started:
-                await asyncio.sleep(0.01)
-            page = SimpleNamespace(server=server)
-            watching = asyncio.create_task(Connections(page, patience_s=0.3).run())
+        async with watched(patience_s=0.3) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(begin)
             slow, slowly = await asyncio.open_connection("127.0.0.1", port)
@@ -56,11 +70,8 @@ def test_who_does_not_say_what_is_wanted_is_not_waited_for(begin):
                 for _ in range(3):
                     texts.append((await client.get("/")).text)
                     await asyncio.sleep(0.5)
-            watching.cancel()
             writer.close()
             slowly.close()
-            server.should_exit = True
-            await serving
             return was_closed, answer, texts
 
     was_closed, answer, texts = asyncio.run(story())
@@ -69,6 +80,88 @@ def test_who_does_not_say_what_is_wanted_is_not_waited_for(begin):
     assert texts == ["answer"] * 3
 
 
+def test_an_answer_that_nobody_reads_is_not_kept():
+    async def story():
+        async with watched(unread_s=2) as port:
+            idle = await ask_long(port)
+            slow = await ask_long(port)
+            read = 0
+            with contextlib.suppress(ConnectionError):
+                while part := await slow[0].read(1 << 20):
+                    read += len(part)
+                    await asyncio.sleep(0.005)
+            await asyncio.sleep(4)
+            rest = 0
+            with contextlib.suppress(ConnectionError):
+                while part := await idle[0].read(1 << 20):
+                    rest += len(part)
+            idle[1].close()
+            slow[1].close()
+            return read, rest
+
+    read, rest = asyncio.run(story())
+    assert read > 128 << 16  # who reads slowly gets all
+    assert rest < 128 << 16
+
+
+async def ask_long(port):
+    """Ask for a long answer, over a connection that takes little in advance."""
+    connection = socket.create_connection(("127.0.0.1", port))
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 14)
+    reader, writer = await asyncio.open_connection(sock=connection, limit=1 << 14)
+    writer.write(b"GET /long HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    return reader, writer
+
+
+class Transport:
+    def __init__(self):
+        self.aborted = False
+
+    def abort(self):
+        self.aborted = True
+
+    def get_write_buffer_size(self):
+        return 0
+
+
+class Connected:
+    """A connection that is being answered."""
+
+    def __init__(self, host):
+        self.client = (host, 1)
+        self.transport = Transport()
+        self.cycle = SimpleNamespace(response_complete=False)
+
+
+def test_one_household_has_only_so_many_connections(monkeypatch):
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.0/24")
+    crowd = [Connected(f"2001:db8::{i + 1:x}") for i in range(9)]
+    others = [Connected(host) for host in ("192.0.2.7", "127.0.0.1") for _ in range(9)]
+    others += [Connected(f"198.51.100.{i}") for i in range(9)]
+    state = SimpleNamespace(connections={*crowd[:4], *others})
+    page = SimpleNamespace(server=SimpleNamespace(server_state=state))
+    connections = Connections(page, max_a_host=4)
+    connections.close_some()
+    assert not any(one.transport.aborted for one in (*crowd, *others))
+    state.connections |= set(crowd)
+    connections.close_some()
+    assert [one.transport.aborted for one in crowd] == [False] * 4 + [True] * 5
+    assert not any(one.transport.aborted for one in others)
+
+
+def test_the_page_may_open_as_many_files_as_the_system_lets_it():
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        raise_file_limit(512)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (512, before[1])
+        raise_file_limit(128)  # never fewer
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (512, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
 def test_a_page_that_is_not_served_yet_has_no_connections():
-    Connections(SimpleNamespace()).close_silent()
-    Connections(SimpleNamespace(server=None)).close_silent()
+    Connections(SimpleNamespace()).close_some()
+    Connections(SimpleNamespace(server=None)).close_some()

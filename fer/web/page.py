@@ -22,7 +22,7 @@ from fer.errors import InputError
 from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
 from fer.web.admission import RateLimit, max_per_minute
-from fer.web.connections import Connections
+from fer.web.connections import Connections, raise_file_limit
 from fer.web.door import Door
 from fer.web.examples import build_examples_tab, list_examples
 from fer.web.forget import Forgetful, forget_sessions, forget_the_last_call
@@ -229,6 +229,7 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
 async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> AsyncIterator[None]:
     """The lifespan of the server: old files are deleted, and the log hears what happened."""
     uploads.keep_own()
+    raise_file_limit()
     # Gradio puts its own middleware around what it is given; this stands around all of it.
     app.middleware_stack = Door(
         app.middleware_stack,
