@@ -5,8 +5,10 @@ import os
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+from fer.memory import use_one_heap
 from fer.web import build_page, launch, set_up_logging, start_pipeline
 
+use_one_heap()
 set_up_logging()
 
 demo = build_page(*start_pipeline())

@@ -9,7 +9,6 @@ process they spawn, which here builds a page; neither gives back steps of a job 
 """
 
 import contextlib
-import ctypes
 import functools
 import json
 import logging
@@ -31,8 +30,16 @@ from typing import Any
 
 from fer import errors
 from fer.errors import FerError, InputError
+from fer.memory import give_memory_back
 
-__all__ = ["AVAILABLE", "Bound", "OutOfBounds", "Worker", "WorkerError", "is_worker"]
+__all__ = [
+    "AVAILABLE",
+    "Bound",
+    "OutOfBounds",
+    "Worker",
+    "WorkerError",
+    "is_worker",
+]
 
 log = logging.getLogger(__name__)
 
@@ -307,19 +314,13 @@ def serve(fd: int) -> None:
     with contextlib.suppress(EOFError, OSError):
         while True:
             if not line.poll(_IDLE_S):
-                _give_memory_back()
+                give_memory_back()
             job, args, bound, tells, with_kept, new = pickle.loads(line.recv_bytes())
             kept = kept if new is None else new
             given = (payload, kept, *args) if with_kept else (payload, *args)
             more = {"tell": functools.partial(_send, line, "step")} if tells else {}
             with _held_to(bound):
                 _do(line, functools.partial(job, *given, **more))
-
-
-def _give_memory_back() -> None:
-    """Have glibc return what it keeps; other C libraries do so by themselves."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _do(line: Connection, job: Callable[[], Any]) -> None:

@@ -175,11 +175,14 @@ def _check_ends(folder: Path) -> dict[str, bool]:
 
 
 def _chosen(only: list[str] | None, light: bool) -> list[Attack]:
-    return [
+    chosen = [
         attack
         for attack in ATTACKS
         if (not only or any(word in attack.name for word in only)) and not (light and attack.heavy)
     ]
+    if not chosen:
+        raise typer.BadParameter(f"there must be an attack of that name. Received: {only}")
+    return chosen
 
 
 def main(

@@ -13,8 +13,11 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 from gradio.routes import file_upload_statuses
 from gradio.state_holder import SessionState, StateHolder
+
+from fer.memory import give_memory_back
 
 __all__ = ["Forgetful", "forget_sessions", "forget_the_last_call"]
 
@@ -105,10 +108,15 @@ class Forgetful:
         self._idle_since: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Sweep until cancelled."""
+        """Sweep until cancelled.
+
+        What was freed is given back to the system, or it would stay in memory until it is used
+        again.
+        """
         while True:
             await asyncio.sleep(_SWEEP_S)
             self.sweep()
+            await anyio.to_thread.run_sync(give_memory_back)
 
     def sweep(self) -> None:
         """Drop answers that nobody fetched, and records of finished uploads."""
