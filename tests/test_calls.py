@@ -49,13 +49,37 @@ def test_no_name(name):
     "body",
     [
         *(b"", b"{", b"\xff", b"\xff\xfe\x00", b"NaN", b"[Infinity]", b"[-Infinity]"),
-        *('"a"'.encode("utf-16"), b"\xef\xbb\xbf{}", b"[" * 100_000 + b"]" * 100_000),
-        *(b'{"a":' * 50_000 + b"1" + b"}" * 50_000, b"\xed\xa0\x80", b"1 2"),
+        *('"a"'.encode("utf-16"), b"\xef\xbb\xbf{}", b"[" * 7000 + b"]" * 7000),
+        *(b'{"a":' * 7000 + b"1" + b"}" * 7000, b"\xed\xa0\x80", b"1 2"),
     ],
     ids=range(13),
 )
 def test_what_is_no_json_is_refused(body):
     assert code_of(read, body) == "malformed"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {str(i): 0 for i in range(90_000)},
+        {"a": [{str(i): 0} for i in range(9_000)]},
+        [[]] * 90_000,
+        [0] * 90_000,
+        ["a,[{" * 10_000],
+    ],
+    ids=["keys", "objects", "lists", "numbers", "a text of separators"],
+)
+def test_json_of_many_parts_is_not_parsed(value, monkeypatch):
+    body = json.dumps(value).encode()
+    monkeypatch.setattr("fer.web.calls.json.loads", None)
+    assert code_of(read, body) == "too_large"
+    nested = b"[" * 100_000 + b"]" * 100_000
+    assert code_of(read, nested) == "too_large"
+
+
+def test_texts_may_have_separators():
+    value = {"texts": [",[{" * 500] * 4, "image": PICTURE, "parts": [0] * (MAX_PARTS // 4)}
+    assert read(json.dumps(value).encode()) == value
 
 
 def nested(depth):
@@ -204,6 +228,33 @@ def test_an_event_of_the_page(changes, code, page, calls):
     assert code_of(calls.check_event, call | changes, True) == code
 
 
+@pytest.mark.parametrize(
+    ("event_data", "code"),
+    [
+        ({"index": 0, "value": None}, "good"),
+        ({"index": 1, "value": {"image": None, "caption": "a"}, "selected": True}, "good"),
+        *((data, "malformed") for data in (None, {}, [], 7, "x", {"index": 1}, {"value": 1})),
+        *(
+            ({"index": index, "value": 1}, "malformed")
+            for index in (-1, None, 1.5, "a", True, [0, 1], {}, 2**60)
+        ),
+    ],
+    ids=range(17),
+)
+def test_who_selects_says_what(event_data, code, page, calls):
+    call = {"data": [], "fn_index": number(page, "show_example"), "session_hash": "a"}
+    assert code_of(calls.check_event, call | {"event_data": event_data}, True) == code
+    if code == "malformed":
+        assert code_of(calls.check_event, call, True) == code
+
+
+def test_what_runs_in_the_browser_is_not_called_here(page, calls):
+    for i, fn in page.fns.items():
+        if fn.fn is None:
+            call = {"data": [], "fn_index": i, "session_hash": "a"}
+            assert code_of(calls.check_event, call, fn.queue) == "not_offered"
+
+
 def test_each_route_has_its_own_events(page, calls):
     waits = {"data": [None], "fn_index": number(page, "show"), "session_hash": "a"}
     at_once = {"data": [], "fn_index": number(page, "lambda"), "session_hash": "a"}
@@ -226,6 +277,13 @@ def test_each_route_has_its_own_events(page, calls):
         ("predict_image", ["/etc/passwd"], "no_such_file"),
         ("predict_video", [FILE, 5], "good"),
         ("predict_video", [FILE, 0.5], "good"),
+        ("predict_video", [FILE, None], "good"),
+        ("predict_video", [FILE, -5], "malformed"),
+        ("predict_video", [FILE, 0], "malformed"),
+        ("predict_video", [FILE, 0.05], "malformed"),
+        ("predict_video", [FILE, 30.5], "malformed"),
+        ("predict_video", [FILE, 1e299], "malformed"),
+        ("predict_video", [FILE, float("nan")], "malformed"),
         ("predict_video", [FILE, "5"], "malformed"),
         ("predict_video", [FILE, True], "malformed"),
         ("predict_video", [FILE, [5]], "malformed"),

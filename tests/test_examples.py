@@ -1,5 +1,6 @@
 """What lies in examples/, how the page lists it, and how it is made."""
 
+import asyncio
 import csv
 import io
 import logging
@@ -8,6 +9,7 @@ import re
 from itertools import pairwise
 
 import av
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
@@ -21,6 +23,8 @@ from fer.image import read_image
 from fer.media import probe_video, read_frames
 from fer.web import examples
 from fer.web.examples import EXAMPLES_FOLDER, list_examples, list_folder
+from fer.web.traffic import traffic
+from fer.web.video import _offer
 from tests.conftest import noise, open_page
 
 CLIP = EXAMPLES_FOLDER / "expressions.mp4"
@@ -351,3 +355,19 @@ def test_a_picture_can_be_rendered_again(making, render):
     again = np.array(render.render_scene([actor], camera)).astype(int)
     before = read_image(EXAMPLES_FOLDER / f"{expression}_{sex}_{age}_{skin}.jpg")
     assert np.abs(before - again).mean() < 6
+
+
+@pytest.mark.parametrize("index", [10_000, -1, 1.5, True, None, "1", [0, 1]])
+def test_an_example_that_is_not_there_is_refused(index, unserved_page):
+    (show,) = (fn.fn for fn in unserved_page.fns.values() if fn.api_name == "show_example")
+    event = gr.SelectData(None, {"index": index, "value": None})
+    before = traffic.counts()["picture"]["refused"].get("bad_image", 0)
+    answer, chosen = asyncio.run(show(event, None))
+    assert answer["error"]["code"] == "bad_image"
+    assert chosen is None
+    assert traffic.counts()["picture"]["refused"]["bad_image"] == before + 1
+
+
+def test_an_example_that_went_since_the_start_is_not_offered(tmp_path, caplog):
+    assert _offer(tmp_path / "gone.mp4", str(tmp_path / "cache")) is None
+    assert "an example cannot be read" in caplog.text

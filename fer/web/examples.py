@@ -22,6 +22,8 @@ from fer.pipeline import Pipeline
 from fer.preprocess import resize
 from fer.web.compare import build_comparison
 from fer.web.photo import Pictures, build_picture_view
+from fer.web.requests import error_data
+from fer.web.traffic import traffic
 
 __all__ = ["EXAMPLES_FOLDER", "Example", "build_examples_tab", "list_examples", "list_folder"]
 
@@ -131,8 +133,14 @@ def build_examples_tab(pipeline: Pipeline, pictures: Pictures) -> None:
     """A gallery over the view of a result; must be called inside a `gr.Blocks`."""
     examples = _read_pictures()
 
-    async def show_example(event: gr.SelectData, request: gr.Request) -> tuple[dict[str, Any], int]:
-        return await pictures.show(request, examples[event.index][0].path), event.index
+    async def show_example(event: gr.SelectData, request: gr.Request) -> tuple[Any, int | None]:
+        index = event.index
+        if not (type(index) is int and 0 <= index < len(examples)):
+            with traffic.call("picture") as call:
+                answer = error_data("bad_image", "There is no such example.")
+                call.take(answer)
+            return answer, None
+        return await pictures.show(request, examples[index][0].path), index
 
     others = find_gallery(pipeline.classifier.config.files.get(LITERT_NAME, ""))
     gr.Markdown(

@@ -226,9 +226,16 @@ def _check(work: Workers, path: str) -> tuple[Any, Any]:
     return _message(_describe(info)), gr.update(interactive=True)
 
 
-def _offer(path: Path, folder: str) -> str:
-    """A copy of an example in Gradio's folder, out of which alone it hands files out."""
-    copy = str(save_file_to_cache(path, folder))
+def _offer(path: Path, folder: str) -> str | None:
+    """A copy of an example in Gradio's folder, out of which alone it hands files out.
+
+    None where the example is gone since the start.
+    """
+    try:
+        copy = str(save_file_to_cache(path, folder))
+    except OSError as error:
+        log.warning("an example cannot be read: %s", error)
+        return None
     uploads.offer(copy)
     return copy
 
