@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -522,3 +523,156 @@ def test_an_origin_that_is_no_address_is_another_one(knock, behind):
     assert (
         knock("POST", f"{API}/reset", json=RESET, headers={"origin": "http://["}).status_code == 403
     )
+
+
+JOB = {"data": [None]}
+
+
+def event_of(host):
+    """An event as Gradio's queue keeps it."""
+    return SimpleNamespace(request=SimpleNamespace(client=SimpleNamespace(host=host)))
+
+
+@pytest.fixture
+def queued(page, monkeypatch):
+    """Puts calls into Gradio's queue."""
+
+    def put(host, n):
+        for i in range(n):
+            monkeypatch.setitem(page._queue.event_ids_to_events, f"{host} {i}", event_of(host))
+
+    return put
+
+
+@pytest.mark.parametrize("path", ["call/predict_image", "call/v2/predict_image"])
+def test_a_household_has_so_many_calls_in_the_queue(path, page, behind, knock, queued):
+    body = JOB if "v2" not in path else {"image": None}
+    queued(FAR[0], module._MAX_JOBS_A_HOST - 1)
+    queued("127.0.0.1", 50)
+    door = make_door(page, behind)
+    assert knock("POST", f"{API}/{path}", json=body, client=FAR, door=door).status_code == 200
+    queued(FAR[0], module._MAX_JOBS_A_HOST)
+    reply = knock("POST", f"{API}/{path}", json=body, client=FAR, door=door)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (429, "busy")
+    for other in (("203.0.113.8", 1), ("127.0.0.1", 1)):
+        assert knock("POST", f"{API}/{path}", json=body, client=other, door=door).status_code == 200
+    # What Gradio's queue does not do is none of it.
+    assert knock("POST", f"{API}/reset", json=RESET, client=FAR, door=door).status_code == 200
+
+
+def test_a_call_whose_event_is_over_is_none(page, behind, knock, monkeypatch):
+    for i in range(50):
+        over = SimpleNamespace(request=None)
+        monkeypatch.setitem(page._queue.event_ids_to_events, f"over {i}", over)
+    reply = knock("POST", f"{API}/call/predict_image", json=JOB, client=FAR)
+    assert reply.status_code == 200
+
+
+class Held:
+    """What the door lets in; answers when told, or when there is nothing more to read."""
+
+    def __init__(self):
+        self.hosts = []
+        self.go = asyncio.Event()
+
+    async def __call__(self, scope, receive, send):
+        self.hosts.append(scope["client"][0])
+        await self.go.wait()
+        while (message := await receive())["type"] == "http.request" and message.get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def together(page, hosts, method, path, go_after_s=0.2, **more):
+    """Ask from several hosts at once; the statuses, and who was let in before any was answered."""
+    held = Held()
+    door = make_door(page, held)
+
+    async def visit(host):
+        transport = httpx.ASGITransport(door, client=(host, 1))
+        async with httpx.AsyncClient(transport=transport, base_url=HOME, timeout=30) as browser:
+            return (await browser.request(method, path, **more)).status_code
+
+    async def story():
+        tasks = [asyncio.create_task(visit(host)) for host in hosts]
+        await asyncio.sleep(go_after_s)
+        let_in = list(held.hosts)
+        held.go.set()
+        return [await task for task in tasks], let_in
+
+    return asyncio.run(story())
+
+
+def test_calls_that_come_at_once_are_counted_before_they_are_in_the_queue(page):
+    n = module._MAX_JOBS_A_HOST
+    hosts = [FAR[0]] * (n + 5) + ["203.0.113.8"] + ["127.0.0.1"] * 20
+    statuses, _ = together(page, hosts, "POST", f"{API}/call/predict_image", json=JOB)
+    assert statuses == [200] * n + [429] * 5 + [200] * 21
+
+
+def test_so_many_files_of_a_household_come_in_and_more_wait(page, monkeypatch):
+    hosts = [FAR[0]] * 6 + ["203.0.113.8"]
+    statuses, let_in = together(page, hosts, "POST", f"{API}/upload", content=b"x")
+    assert let_in == [FAR[0]] * module._MAX_COMING_A_HOST + ["203.0.113.8"]
+    assert statuses == [200] * 7
+    monkeypatch.setattr(module, "_COMING_PATIENCE_S", 0.05)
+    statuses, _ = together(page, hosts, "POST", f"{API}/upload", content=b"x")
+    assert statuses == [200] * 3 + [429] * 3 + [200]
+
+
+def test_so_many_pages_of_a_household_are_made_at_a_time(page):
+    hosts = [FAR[0]] * 6 + ["203.0.113.8"]
+    statuses, let_in = together(page, hosts, "GET", "/")
+    assert let_in == [FAR[0]] * module._MAX_PAGES_A_HOST + ["203.0.113.8"]
+    assert statuses == [200] * 7
+
+
+@pytest.mark.parametrize(
+    ("limit", "paths", "others"),
+    [
+        ("_PAGES_PER_MINUTE", ["/", "/config", f"{API}/info", f"{API}/openapi.json"], ["/health"]),
+        ("_FILES_PER_MINUTE", ["/assets/a.js", "/health", "/theme.css", "/favicon.ico"], ["/"]),
+    ],
+)
+def test_a_household_gets_so_many_pages_and_files_a_minute(
+    limit, paths, others, page, behind, knock, monkeypatch
+):
+    monkeypatch.setattr(module, limit, 4)
+    door = make_door(page, behind)
+    for path in paths:
+        assert knock("GET", path, client=FAR, door=door).status_code == 200
+    for path in paths:
+        reply = knock("GET", path, client=FAR, door=door)
+        assert (reply.status_code, reply.json()["error"]["code"]) == (429, "busy")
+        assert 0 < int(reply.headers["retry-after"]) <= 15
+    for path in others:
+        assert knock("GET", path, client=FAR, door=door).status_code == 200
+    for client in (("203.0.113.8", 1), ("127.0.0.1", 1)):
+        replies = knock("GET", paths[0], client=client, times=4, door=door)
+        assert {reply.status_code for reply in replies} == {200}
+
+
+def test_a_class_that_opens_the_page_at_once_is_let_in():
+    n_visitors, n_files = 60, 70
+    assert n_visitors <= module._PAGES_PER_MINUTE
+    assert n_visitors * n_files <= module._FILES_PER_MINUTE
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_who_hangs_up_in_the_middle_of_a_file_has_asked_often(whole, page):
+    async def app(scope, receive, send):
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    door = make_door(page, app, per_minute=30)
+    sent = [{"type": "http.request", "body": b"x", "more_body": not whole}]
+
+    async def receive():
+        return sent.pop() if sent else {"type": "http.disconnect"}
+
+    scope = {"type": "http", "method": "POST", "path": f"{API}/upload", "query_string": b""}
+    scope |= {"headers": [(b"host", b"localhost")], "client": FAR, "server": None}
+    asyncio.run(door(scope, receive, None))
+    n_left = sum(not door._uploading.wait_s(FAR[0]) for _ in range(40))
+    assert n_left == (30 if whole else 30 - module._HANG_UP_COST)

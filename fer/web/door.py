@@ -11,7 +11,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -20,9 +20,10 @@ from urllib.parse import parse_qsl
 from gradio.blocks import Blocks
 from starlette.exceptions import HTTPException
 
-from fer.web.admission import RateLimit, household, refusal
+from fer.web.admission import RateLimit, Refused, household, refusal
 from fer.web.calls import MAX_CHARS, NAME, BadCall, Calls, read
 from fer.web.origins import Hosts, allowed_hosts, security_headers
+from fer.web.shares import Shares
 from fer.web.traffic import traffic
 from fer.web.uploads import uploads
 
@@ -39,6 +40,20 @@ _GRACE_S = 10.0
 _BYTES_PER_S = 32_000
 # Answers that are still being sent. A tab has two, a program one.
 _MAX_STREAMS_A_HOST = 64
+# Calls that wait or are at work, of the 40 that Gradio works on at a time. Live frames of the page
+# are none of them.
+_MAX_JOBS_A_HOST = 10
+# Files that come in, of one household; another waits for its turn.
+_MAX_COMING_A_HOST = 3
+_COMING_PATIENCE_S = 10.0
+# Who hangs up in the middle has asked so often, for room that was made in vain.
+_HANG_UP_COST = 10
+# The page takes 20 ms of this process each time, its description for programs 3; a file takes 1,
+# of which a page has sixty. Measured on a core of an AMD EPYC (2.6 GHz).
+_PAGES_PER_MINUTE = 240
+_MAX_PAGES_A_HOST = 2
+_PAGE_PATIENCE_S = 10.0
+_FILES_PER_MINUTE = 6000
 # Gradio believes them who they are, and makes addresses of them.
 _STRIPPED = frozenset({b"origin", b"x-forwarded-host", b"x-gradio-server"})
 # A part of a file, of one piece.
@@ -94,8 +109,9 @@ class _Route:
     Attributes:
         methods: of HTTP.
         pattern: of its path, whole.
-        kind: "get"; "stream", whose answer comes over a while; "file"; "upload"; "assistant";
-            or "call", whose body is JSON.
+        kind: "get"; "page", which takes longer to make; "stream", whose answer comes over a
+            while; "file"; "upload"; "call", whose body is JSON; or "job", a call that Gradio's
+            queue or an assistant's session works on.
         check: of a call: from `Calls`, its body and the groups of `pattern`.
         names: parameters of the query that must be names.
         needed: those of `names` that must be there.
@@ -117,36 +133,41 @@ def _get(pattern: str, **more: Any) -> _Route:
     return _Route(_GET, re.compile(pattern), **more)
 
 
-def _call(pattern: str, check: Callable[..., None]) -> _Route:
-    return _Route(("POST",), re.compile(_API + pattern), "call", check)
+def _call(pattern: str, check: Callable[..., None], kind: str = "call") -> _Route:
+    return _Route(("POST",), re.compile(_API + pattern), kind, check)
+
+
+def _job(pattern: str, check: Callable[..., None]) -> _Route:
+    return _call(pattern, check, "job")
 
 
 _ROUTES = (
     # The page, a program's first question, and whoever asks for the page's health.
-    _get(r"/|/config|/health|/theme\.css|/manifest\.json|/favicon\.ico|/robots\.txt"),
+    _get(rf"/|/config|{_API}/(?:info|openapi\.json)", kind="page"),
+    _get(r"/health|/theme\.css|/manifest\.json|/favicon\.ico|/robots\.txt"),
     _get(r"/(?:assets|static)/(?!.*\.\.)[\w./@+~-]+"),
-    _get(_API + r"/(?:info|openapi\.json|startup-events|theme\.css|app_id)"),
+    _get(_API + r"/(?:startup-events|theme\.css|app_id)"),
     _get(_API + r"/file=.+", kind="file"),
     # What a visitor sends, and how far it is.
     _Route(("POST",), re.compile(_API + "/upload"), "upload"),
     _get(_API + "/upload_progress", kind="stream", needed=frozenset({"upload_id"})),
     # What the page calls.
     _call("/component_server", lambda calls, call: calls.check_server_function(call)),
-    _call("/queue/join", lambda calls, call: calls.check_event(call, queued=True)),
-    _call(f"/run/{_NAME}", lambda calls, call: calls.check_event(call, queued=False)),
+    _job("/queue/join", lambda calls, call: calls.check_event(call, queued=True)),
+    _job(f"/run/{_NAME}", lambda calls, call: calls.check_event(call, queued=False)),
     _call("/cancel", lambda calls, call: calls.check_cancel(call)),
     _call("/reset", lambda calls, call: calls.check_reset(call)),
     _get(_API + "/queue/data", kind="stream", needed=frozenset({"session_hash"})),
     _get(_API + f"/heartbeat/{_NAME}", kind="stream"),
     # What programs call by name.
-    _call(f"/call/({_NAME})", lambda calls, call, name: calls.check_endpoint(name, call)),
-    _call(f"/call/v2/({_NAME})", lambda calls, call, name: calls.check_named(name, call)),
+    _job(f"/call/({_NAME})", lambda calls, call, name: calls.check_endpoint(name, call)),
+    _job(f"/call/v2/({_NAME})", lambda calls, call, name: calls.check_named(name, call)),
     _get(_API + f"/call/(?:v2/)?{_NAME}/{_NAME}", kind="stream"),
 )
 _ASSISTANTS = (
-    _get(_API + "/mcp/schema"),
+    _get(_API + "/mcp/schema", kind="page"),
     _Route(("GET", "HEAD", "DELETE"), re.compile(_API + "/mcp"), "stream"),
-    _call("/mcp", lambda calls, call: calls.check_message(call)),
+    _job("/mcp", lambda calls, call: calls.check_message(call)),
 )
 
 
@@ -183,6 +204,7 @@ class Door:
         on_space: bool = False,
     ) -> None:
         self._app = app
+        self._page = page
         self._calls = Calls(page, uploads.holds)
         self._assistants = page.mcp_server_obj is not None
         self._max_bytes = max_bytes
@@ -191,7 +213,12 @@ class Door:
         self._refusing = refusing
         self._hosts = hosts or Hosts(allowed_hosts(), lambda: page.share_url)
         self._headers = security_headers(on_space)
-        self._streams: Counter[str] = Counter()
+        self._streams = Shares(_MAX_STREAMS_A_HOST)
+        self._coming = Shares(_MAX_COMING_A_HOST, _COMING_PATIENCE_S)
+        self._pages = Shares(_MAX_PAGES_A_HOST, _PAGE_PATIENCE_S)
+        self._page_rate = RateLimit(_PAGES_PER_MINUTE)
+        self._file_rate = RateLimit(_FILES_PER_MINUTE)
+        self._n_passing: Counter[str] = Counter()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one request, or refuse it."""
@@ -214,6 +241,9 @@ class Door:
             await self._serve(scope, receive, answer)
         except BadCall as error:
             await self._refuse(error.status, error.code, scope, receive, answer)
+        except Refused as error:
+            wait_s = error.retry_after_s
+            await self._refuse(429, error.code, scope, receive, answer, wait_s)
         except _TooSlow:
             if started:
                 raise
@@ -238,20 +268,28 @@ class Door:
         route, found = self._find(scope)
         _check_query(scope["query_string"], route)
         scope = {**scope, "headers": self._kept(scope)}
-        if route.kind == "call":
+        host = _host_of(scope)
+        if route.check is not None:
             content = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if content != b"application/json":
                 raise BadCall
             body = await self._read(receive, headers)
-            assert route.check is not None  # of every call
             route.check(self._calls, read(body), *found.groups())
-            await self._app(scope, _replay(body, receive), send)
+            with self._count_job(host) if route.kind == "job" else nullcontext():
+                await self._app(scope, _replay(body, receive), send)
         elif route.kind == "upload":
-            await self._take(scope, receive, send, headers)
+            _check_length(headers, self._max_upload_bytes)
+            async with self._coming.one(host):
+                await self._take(scope, receive, send)
         elif route.kind == "stream":
-            with self._stream(scope):
+            async with self._streams.one(host):
+                await self._app(scope, receive, send)
+        elif route.kind == "page":
+            _ask(self._page_rate, host)
+            async with self._pages.one(host):
                 await self._app(scope, receive, send)
         else:
+            _ask(self._file_rate, host)
             if route.kind == "file":
                 if not uploads.shows(found[0].removeprefix(_FILE)):
                     raise BadCall(404, "no_such_file")
@@ -317,21 +355,27 @@ class Door:
             more = message.get("more_body", False)
         return b"".join(parts)
 
-    async def _take(self, scope: Any, receive: Any, send: Any, headers: dict[bytes, bytes]) -> None:
+    async def _take(self, scope: Any, receive: Any, send: Any) -> None:
         """Let files come in, as long as they come fast enough and are not too many."""
-        _check_length(headers, self._max_upload_bytes)
+        host = _host_of(scope)
         pace = Pace()
         n_bytes = 0
         problem: Exception | None = None
+        whole = False
 
         async def bounded() -> Any:
-            nonlocal n_bytes, problem
+            nonlocal n_bytes, problem, whole
             if problem is None:
                 try:
                     message = await pace.receive(receive)
                 except _TooSlow as error:
                     problem = error
                 else:
+                    if message["type"] == "http.disconnect":
+                        for _ in range(0 if whole else _HANG_UP_COST):
+                            self._uploading.wait_s(host)
+                        return message
+                    whole = not message.get("more_body", False)
                     n_bytes += len(message.get("body", b""))
                     if n_bytes <= self._max_upload_bytes:
                         return message
@@ -345,34 +389,53 @@ class Door:
         await self._app(scope, bounded, answer)
         if problem is not None:
             if isinstance(problem, _TooSlow):
-                self._uploading.spend(_host_of(scope))
+                self._uploading.spend(host)
             raise problem
 
     @contextmanager
-    def _stream(self, scope: Any) -> Iterator[None]:
-        """Count an answer that comes over a while."""
-        home = household(_host_of(scope))
+    def _count_job(self, host: str) -> Iterator[None]:
+        """Count a call while it is passed on, beside those that wait or are at work."""
+        home = household(host)
         if home is None:
             yield
             return
-        if self._streams[home] >= _MAX_STREAMS_A_HOST:
-            raise BadCall(429, "busy")
-        self._streams[home] += 1
+        if self._n_passing[home] + self._n_queued(home) >= _MAX_JOBS_A_HOST:
+            raise Refused("busy")
+        self._n_passing[home] += 1
         try:
             yield
         finally:
-            self._streams[home] -= 1
-            if not self._streams[home]:
-                del self._streams[home]
+            self._n_passing[home] -= 1
+            if not self._n_passing[home]:
+                del self._n_passing[home]
 
-    async def _refuse(self, status: int, code: str, scope: Any, receive: Any, send: Any) -> None:
+    def _n_queued(self, home: str) -> int:
+        """Count the calls of a household that Gradio's queue has."""
+        requests = [event.request for event in self._page._queue.event_ids_to_events.values()]
+        hosts = [request.client.host for request in requests if request and request.client]
+        return sum(household(host) == home for host in hosts)
+
+    async def _refuse(
+        self,
+        status: int,
+        code: str,
+        scope: Any,
+        receive: Any,
+        send: Any,
+        wait_s: float = 0.0,
+    ) -> None:
         with traffic.call("request") as call:
             call.outcome = code
             log.debug("request refused: %s", code)
-            wait_s = self._refusing.wait_s(_host_of(scope))
-            if wait_s:
+            # Who is told to come later has asked for nothing wrong.
+            if code != "busy" and (wait_s := self._refusing.wait_s(_host_of(scope))):
                 status, code = 429, "busy"
             await refusal(status, code, wait_s or None)(scope, receive, send)
+
+
+def _ask(rate: RateLimit, host: str) -> None:
+    if wait_s := rate.wait_s(host):
+        raise Refused("busy", wait_s)
 
 
 def _only(names: frozenset[bytes], send: Any) -> Any:
