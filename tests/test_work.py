@@ -97,6 +97,14 @@ def test_for_one_who_stays_long_another_gets_ready(crew):
     until(lambda: crew.facts()["idle"] == limits.N_WORKERS)
 
 
+def test_one_that_starts_for_nobody_any_more_is_not_kept(crew):
+    until(lambda: crew.facts()["idle"] == limits.N_WORKERS)
+    with crew.lend(long=True):
+        assert crew._n_starting
+    until(lambda: not crew._n_starting)
+    assert crew.facts()["idle"] == limits.N_WORKERS
+
+
 def test_a_bound_that_is_hit_costs_one_process_and_others_go_on(crew):
     """Also where a decoder lets no other thread of its process run."""
     before = crew.facts()["ended"].get("time", 0)

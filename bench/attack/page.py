@@ -10,6 +10,7 @@ import httpx
 import psutil
 
 from bench.apps import Server, serve
+from fer.web.page import MAX_CALL_BYTES
 
 __all__ = ["HUNG_UP", "TIMEOUT_S", "Page", "Visit", "serve_page", "tree_mb"]
 
@@ -85,10 +86,15 @@ class Visit:
         return {"path": path, "orig_name": "file", "meta": {"_type": "gradio.FileData"}}
 
     async def post(self, path: str, body: bytes, **headers: str) -> httpx.Response:
-        """Post JSON as it is."""
-        return await self.client.post(
-            path, content=body, headers={"content-type": "application/json", **headers}
-        )
+        """Post JSON as it is; return `HUNG_UP` if the page hangs up on a long one."""
+        try:
+            return await self.client.post(
+                path, content=body, headers={"content-type": "application/json", **headers}
+            )
+        except (httpx.ReadError, httpx.WriteError):
+            if len(body) <= MAX_CALL_BYTES:
+                raise
+            return httpx.Response(HUNG_UP, request=httpx.Request("POST", path))
 
 
 class Page:

@@ -39,14 +39,14 @@ from fer.web.uploads import RESULT_AGE_S, SWEEP_S, sweep_abandoned, uploads
 from fer.web.video import build_video_tab
 from fer.web.work import Workers, make_workers
 
-__all__ = ["build_page", "launch"]
+__all__ = ["MAX_CALL_BYTES", "build_page", "launch"]
 
 log = logging.getLogger(__name__)
 
 _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _TITLE = "Facial expressions, live"
 _FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
-_MAX_BODY_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
+MAX_CALL_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
 _SUMMARY_S = 600.0
 # A Space is reached through the Hub's proxies alone, which lie in private networks and say whom
 # they ask for; without this all visitors would be one. Source: RFC 1918, RFC 4193; uvicorn reads
@@ -234,7 +234,7 @@ async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> Asyn
     app.middleware_stack = Door(
         app.middleware_stack,
         page,
-        max_bytes=_MAX_BODY_BYTES,
+        max_bytes=MAX_CALL_BYTES,
         max_upload_bytes=MAX_UPLOAD_BYTES,
         uploading=uploading,
         refusing=RateLimit(max_per_minute()),

@@ -232,13 +232,15 @@ class WorkerPool:
         with self._change:
             self._n_long -= long
             self._n_lent -= 1
-            enough = len(self._idle) >= self._n_ready and not self._n_waiting
-            if self._closed or enough or not self._is_well(worker):
+            if self._closed or self._has_enough() or not self._is_well(worker):
                 self._end(worker)
                 self._start_missing()
             else:
                 self._idle.append(worker)
             self._change.notify()
+
+    def _has_enough(self) -> bool:
+        return len(self._idle) >= self._n_ready and not self._n_waiting
 
     def _is_well(self, worker: Worker) -> bool:
         return worker.alive and worker.memory_mb() <= IDLE_MB
@@ -274,11 +276,12 @@ class WorkerPool:
             failure = WorkerError(f"a worker process does not start: {error!r}")
         with self._change:
             self._n_starting -= 1
-            if failure is None and worker is not None and not self._closed:
+            if failure is None and worker is not None:
                 self._failures.clear()
-                self._idle.append(worker)
-                self._all.add(worker)
-                worker = None
+                if not (self._closed or self._has_enough()):
+                    self._idle.append(worker)
+                    self._all.add(worker)
+                    worker = None
             elif failure is not None and self._n_waiting:
                 self._failures.append(failure)
             self._change.notify_all()
