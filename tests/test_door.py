@@ -173,9 +173,9 @@ def test_a_query_has_names_and_plain_texts(path, knock, behind):
 @pytest.fixture
 def sent():
     """An upload, and something made of one."""
-    with uploads.room("here", 10) as folder:
-        (folder / "hash").mkdir()
-        file = folder / "hash" / "cat 1.jpg"
+    with uploads.room("here", 10) as room:
+        (room.path / "hash").mkdir()
+        file = room.path / "hash" / "cat 1.jpg"
         file.write_bytes(b"x")
     made = uploads.folder / "digest" / "cat_expressions.jpg"
     made.parent.mkdir(exist_ok=True)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -23,11 +24,26 @@ def folder(tmp_path):
 
 def send(folder, n_bytes=KB, host=HERE, name="cat.jpg"):
     """An upload, as the route takes it in; the path of its file."""
-    with folder.room(host, n_bytes) as path:
-        (path / "hash").mkdir()
-        file = path / "hash" / name
+    with folder.room(host, n_bytes) as room:
+        room.take(n_bytes)
+        (room.path / "hash").mkdir()
+        file = room.path / "hash" / name
         file.write_bytes(b"x" * n_bytes)
     return file
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Room for 10 kB in steps of one, and files count as what they have."""
+    monkeypatch.setenv("FER_MAX_TEMP_GB", "1e-5")
+    monkeypatch.setattr(module, "_STEP_BYTES", KB)
+    monkeypatch.setattr(module, "_LEAST_BYTES", 0)
+
+
+def result(folder, n_bytes=KB, name="boxes.jpg"):
+    with folder.results() as path:
+        (path / name).write_bytes(b"x" * n_bytes)
+    return path / name
 
 
 def later(folder, monkeypatch, seconds):
@@ -165,8 +181,8 @@ def test_what_else_is_named_is_not_here_and_not_looked_at(folder, tmp_path, monk
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_nothing_stays_of_an_upload_that_breaks_off(folder, error):
     def break_off():
-        with folder.room(HERE, KB) as path:
-            (path / "tmp1234").write_bytes(b"x" * 10)
+        with folder.room(HERE, KB) as room:
+            (room.path / "tmp1234").write_bytes(b"x" * 10)
             raise error
 
     with pytest.raises(error):
@@ -202,8 +218,7 @@ def test_what_is_made_is_gone_within_the_hour_and_the_rest_within_a_quarter_of_i
     assert module._UPLOAD_AGE_S + module.SWEEP_S <= 900
 
 
-def test_one_host_gets_at_most_half_of_the_room(folder, monkeypatch):
-    monkeypatch.setenv("FER_MAX_TEMP_GB", "1e-5")  # 10 kB
+def test_one_host_gets_at_most_half_of_the_room(folder, small):
     send(folder, 3 * KB)
     with pytest.raises(Full):
         send(folder, 3 * KB)
@@ -213,26 +228,116 @@ def test_one_host_gets_at_most_half_of_the_room(folder, monkeypatch):
         send(folder, 3 * KB, host="192.0.2.4")
 
 
-def test_what_is_still_coming_counts_with_all_that_it_may_have(folder, monkeypatch):
-    monkeypatch.setenv("FER_MAX_TEMP_GB", "1e-5")
-    with folder.room(HERE, 4 * KB):
-        with folder.room("192.0.2.2", 4 * KB), pytest.raises(Full):
-            send(folder, 4 * KB, host="192.0.2.3")
+def test_what_is_still_coming_counts_with_what_has_come_and_a_step(folder, small):
+    with folder.room(HERE, 4 * KB), folder.room("192.0.2.2", 4 * KB) as slow:
+        assert folder.n_bytes() == 2 * KB
         send(folder, 4 * KB, host="192.0.2.3")
+        slow.take(KB)
+        assert folder.n_bytes() == 6 * KB
+        slow.take(1)
+        assert folder.n_bytes() == 7 * KB + 1
+        slow.take(KB // 2)
+        assert folder.n_bytes() == 7 * KB + 1
+        slow.take(2 * KB)  # no more than it announced
+        assert folder.n_bytes() == 9 * KB
 
 
-def test_for_new_uploads_old_results_make_room(folder, monkeypatch):
-    monkeypatch.setenv("FER_MAX_TEMP_GB", "1e-5")
-    folder.folder.mkdir(parents=True)
-    (folder.folder / "digest").mkdir()
-    result = folder.folder / "digest" / "result.jpg"
-    result.write_bytes(b"x" * 9 * KB)
+def test_an_upload_that_grows_beyond_the_room_breaks_off(folder, small):
+    def grow():
+        with folder.room(HERE, 4 * KB) as room:
+            (room.path / "part").write_bytes(b"x" * KB)
+            for i in range(30):
+                assert room.has(KB // 2) == (i % 3 < 2) or i > 2
+                room.take(KB // 2)
+
+    send(folder, 4 * KB, host="192.0.2.2")
+    with pytest.raises(Full):
+        grow()
+    assert files_in(folder) == ["cat.jpg"]
+    send(folder, 5 * KB)
+
+
+def test_announcements_keep_nobody_out(folder):
+    with ExitStack() as stack:
+        for i in range(36):
+            stack.enter_context(folder.room(f"192.0.2.{i % 2}", 200 << 20))
+        with folder.room("192.0.2.3", 200 << 20) as room:
+            for _ in range(200):
+                room.take(1 << 20)
+
+
+def test_what_is_announced_must_fit_in_now(folder, small):
+    with pytest.raises(Full), folder.room(HERE, 6 * KB):
+        pass
+
+
+def test_for_new_uploads_old_results_make_room(folder, small, monkeypatch):
+    old = result(folder, 9 * KB)
     with pytest.raises(Full):
         send(folder, 4 * KB)
-    now = module.time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + module._SHORT_AGE_S + 1)
+    now = module.time.monotonic()
+    monkeypatch.setattr(module.time, "monotonic", lambda: now + module._SHORT_AGE_S + 1)
     send(folder, 4 * KB)
-    assert not result.exists()
+    assert not old.exists()
+
+
+def test_for_a_modest_host_the_oldest_of_others_make_room(folder, small):
+    old, new = (send(folder, 2 * KB, host="192.0.2.2") for _ in range(2))
+    busy, idle = (send(folder, 2 * KB, host="192.0.2.3") for _ in range(2))
+    with folder.claim(busy):
+        send(folder, 3 * KB)
+        # The oldest that nobody works on went, of a host that keeps as much as the new one has.
+        assert [path.exists() for path in (old, new, busy, idle)] == [False, True, True, True]
+        with pytest.raises(Full):
+            send(folder, 5 * KB, host="192.0.2.4")
+        assert new.exists()
+    assert not busy.exists()
+
+
+def test_small_files_count_as_more_so_that_there_are_not_very_many(folder, monkeypatch):
+    monkeypatch.setenv("FER_MAX_TEMP_GB", "0.01")
+    monkeypatch.setattr(module, "_LEAST_BYTES", 1_000_000)
+    sent = [send(folder, 1) for _ in range(5)]
+    with pytest.raises(Full):
+        send(folder, 1)
+    for _ in range(5):
+        result(folder, 1)
+    assert folder.n_bytes() == 10
+    send(folder, 1, host="192.0.2.2")
+    assert [path.exists() for path in sent] == [False] + [True] * 4
+    for _ in range(5):
+        result(folder, 1)
+    with pytest.raises(Full):
+        send(folder, 1, host="192.0.2.3")
+
+
+def test_no_folder_that_is_known_is_walked(folder, monkeypatch):
+    known = [send(folder).parents[1], send(folder).parents[1]]
+    known += [result(folder).parent for _ in range(5)]
+    walked = []
+    scandir = os.scandir
+
+    def watch(path):
+        walked.append(Path(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", watch)
+    folder.sweep()
+    assert folder.n_bytes() == 7 * KB
+    with folder.room(HERE, KB):
+        pass
+    assert not {*known, folder.folder / "uploads"} & set(walked)
+    assert folder.folder in walked
+
+
+def test_what_gradio_puts_beside_counts_from_the_next_sweep_on(folder, small):
+    folder.folder.mkdir(parents=True)
+    (folder.folder / "digest").mkdir()
+    (folder.folder / "digest" / "copy.jpg").write_bytes(b"x" * 8 * KB)
+    folder.sweep()
+    assert folder.n_bytes() == 8 * KB
+    with pytest.raises(Full):
+        send(folder, 4 * KB)
 
 
 def test_a_full_disk_takes_nothing_more(folder, monkeypatch):

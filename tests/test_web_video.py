@@ -186,8 +186,8 @@ def test_a_video_that_is_not_let_in_stays_for_another_try(tmp_path, monkeypatch)
     request = SimpleNamespace(client=SimpleNamespace(host="203.0.113.5"))
 
     def send(name):
-        with tab.uploads.room("203.0.113.5", 1_000_000) as path:
-            return write_clip(path / name, 30)
+        with tab.uploads.room("203.0.113.5", 1_000_000) as room:
+            return write_clip(room.path / name, 30)
 
     async def story():
         line = tab._make_line()

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from fer.web.admission import RateLimit, household, refusal
 from fer.web.traffic import Call, traffic
-from fer.web.uploads import Full, uploads
+from fer.web.uploads import Full, Room, uploads
 
 __all__ = ["MAX_FILE_BYTES", "MAX_UPLOAD_BYTES", "upload_route"]
 
@@ -40,6 +40,15 @@ class _OneFile(GradioMultiPartParser):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **{**options, "max_files": 1, "max_fields": 0})
+
+    async def parse(self) -> Any:
+        """Close the file, too, where the sender hangs up or room runs out."""
+        try:
+            return await super().parse()
+        except BaseException:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise
 
 
 # Where `upload_fn` finds it.
@@ -64,6 +73,21 @@ def upload_route(rate: RateLimit) -> Route:
     return Route(_PATH, upload, methods=["POST"])
 
 
+def _into(room: Room, request: Request) -> Request:
+    """The same request, whose body has its room before it is written."""
+
+    async def receive() -> Any:
+        message = await request.receive()
+        n_bytes = len(message.get("body", b""))
+        if room.has(n_bytes):
+            room.take(n_bytes)
+        else:
+            await anyio.to_thread.run_sync(room.take, n_bytes)
+        return message
+
+    return Request(request.scope, receive)
+
+
 async def _receive(request: Request, host: str, call: Call) -> Response:
     length = request.headers.get("content-length", "")
     n_bytes = min(int(length), MAX_UPLOAD_BYTES) if length.isdecimal() else MAX_UPLOAD_BYTES
@@ -71,12 +95,12 @@ async def _receive(request: Request, host: str, call: Call) -> Response:
     call.outcome = "bad_upload"
     try:
         with ExitStack() as stack:
-            room = uploads.room(household(host) or host, n_bytes)
-            folder = await anyio.to_thread.run_sync(stack.enter_context, room)
+            place = uploads.room(household(host) or host, n_bytes)
+            room = await anyio.to_thread.run_sync(stack.enter_context, place)
             # For the bar that the page shows, which asks by this id how far it is.
             progress = file_upload_statuses if upload_id else None
             paths, *_ = await upload_fn(
-                request, str(folder), MAX_FILE_BYTES, upload_id, True, progress
+                _into(room, request), str(room.path), MAX_FILE_BYTES, upload_id, True, progress
             )
     except Full:
         call.outcome = "full"
@@ -85,5 +109,8 @@ async def _receive(request: Request, host: str, call: Call) -> Response:
         return refusal(413 if "maximum allowed size" in error.message else 400, call.outcome)
     except (ClientDisconnect, HTTPException, TypeError, ValueError):  # of any parser of forms
         return refusal(400, call.outcome)
+    finally:
+        if upload_id:  # Gradio forgets to say so of one that breaks off
+            file_upload_statuses.set_done(upload_id)
     call.outcome = "answered"
     return JSONResponse(paths)

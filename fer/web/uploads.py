@@ -14,7 +14,8 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = [
     "SWEEP_S",
     "Claim",
     "Full",
+    "Room",
     "Uploads",
     "sweep_abandoned",
     "uploads",
@@ -43,6 +45,11 @@ _SHORT_AGE_S = 300.0
 _MAX_GB = 4.0
 # What stays free on the disk, for what is made of the uploads.
 _SPARE_BYTES = 1 << 30
+# Room is reserved for what has come of an upload and so much more, whatever it announces.
+_STEP_BYTES = 8 << 20
+# What an upload or a result counts as at least, so that there are some thousand of them at most:
+# a folder of more takes seconds to delete.
+_LEAST_BYTES = 1 << 20
 
 _MAX_PATH = 1024
 
@@ -72,7 +79,7 @@ class _Upload:
 
     Attributes:
         host: where it came from.
-        n_bytes: its size; while it comes, the most that it may have.
+        n_bytes: its size; while it comes, the room that is reserved for it.
         n_at_work: how many calls work on it, its own arrival included.
         since: when it was last worked on, of the monotonic clock.
     """
@@ -81,6 +88,50 @@ class _Upload:
     n_bytes: int
     n_at_work: int = 1
     since: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True)
+class _Result:
+    """What is known of a folder with what was made of an upload.
+
+    Attributes:
+        n_bytes: of its files.
+        since: when it was made, of the monotonic clock.
+    """
+
+    n_bytes: int
+    since: float = field(default_factory=time.monotonic)
+
+
+class Room:
+    """Where an upload comes in.
+
+    Attributes:
+        path: a folder of its own.
+    """
+
+    def __init__(self, path: Path, n_announced: int, grow: Callable[[int], None]) -> None:
+        self.path = path
+        self._n_announced = n_announced
+        self._n_reserved = min(n_announced, _STEP_BYTES)
+        self._grow = grow
+        self._n_bytes = 0
+
+    def has(self, n_bytes: int) -> bool:
+        """Whether `take` has nothing to do but count."""
+        return self._n_bytes + n_bytes <= self._n_reserved
+
+    def take(self, n_bytes: int) -> None:
+        """Have room for so many bytes more, before they are written; may delete files.
+
+        Raises:
+            Full: there is none.
+        """
+        self._n_bytes += n_bytes
+        if self._n_bytes > self._n_reserved:
+            wanted = min(self._n_bytes + _STEP_BYTES, max(self._n_bytes, self._n_announced))
+            self._grow(wanted)
+            self._n_reserved = wanted
 
 
 def _max_folder_bytes() -> int:
@@ -109,30 +160,43 @@ class Uploads:
         self._depth = len(self._incoming.parts)
         self._lock = threading.Lock()
         self._uploads: dict[Path, _Upload] = {}
+        self._results: dict[Path, _Result] = {}
+        self._n_other_bytes = 0  # of what Gradio put beside them, at the last sweep
         self._own: frozenset[Path] = frozenset()
 
     @contextmanager
-    def room(self, host: str, n_bytes: int) -> Iterator[Path]:
+    def room(self, host: str, n_bytes: int) -> Iterator[Room]:
         """A new folder for an upload, which is gone again where that fails.
 
         Args:
             host: where it comes from; one host gets at most half of all the room.
-            n_bytes: the most that it may have.
+            n_bytes: that it announces. They must fit in now, but are not kept free for it.
 
         Raises:
             Full: there is no room for it.
         """
         path = self._incoming / secrets.token_hex(16)
-        upload = self._make_room(path, host, n_bytes)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        upload = _Upload(host, min(n_bytes, _STEP_BYTES))
+        with self._changes() as gone:
+            self._reserve(upload, n_bytes, gone)
+            self._uploads[path] = upload
         path.mkdir(parents=True, mode=0o700)
+
+        def grow(n_reserved: int) -> None:
+            with self._changes() as gone:
+                self._reserve(upload, n_reserved, gone)
+                upload.n_bytes = n_reserved
+
         try:
-            yield path
+            yield Room(path, n_bytes, grow)
         except BaseException:
-            with self._lock:
-                self._remove(path)
+            with self._changes() as gone:
+                self._forget(path, gone)
             raise
+        size = sum(size for _, size, _ in _files(path))
         with self._lock:
-            upload.n_bytes = sum(size for _, size, _ in _files(path))
+            upload.n_bytes = size
             self._let_go(upload)
 
     @contextmanager
@@ -155,10 +219,10 @@ class Uploads:
             raise
         finally:
             if where is not None and upload is not None:
-                with self._lock:
+                with self._changes() as gone:
                     self._let_go(upload)
                     if not claim.keep and not upload.n_at_work:
-                        self._remove(where)
+                        self._forget(where, gone)
 
     @contextmanager
     def results(self) -> Iterator[Path]:
@@ -170,6 +234,9 @@ class Uploads:
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             raise
+        size = sum(size for _, size, _ in _files(path))
+        with self._lock:
+            self._results[path] = _Result(size)
 
     def drop(self, path: str | Path) -> None:
         """Delete the upload that a file belongs to, unless a call works on it."""
@@ -211,13 +278,15 @@ class Uploads:
 
     def sweep(self) -> None:
         """Delete what is too old."""
-        self._sweep_results(RESULT_AGE_S)
-        with self._lock:
-            self._sweep_uploads(_UPLOAD_AGE_S)
+        with self._changes() as gone:
+            self._sweep(RESULT_AGE_S, gone)
+        self._n_other_bytes = self._sweep_others()
 
     def n_bytes(self) -> int:
-        """The size of all that is in the folder."""
-        return sum(size for _, size, _ in _files(self.folder))
+        """The size of all that visitors sent and that was made of it, as far as is known."""
+        with self._lock:
+            known: list[_Upload | _Result] = [*self._uploads.values(), *self._results.values()]
+            return sum(one.n_bytes for one in known) + self._n_other_bytes
 
     def _folder_of(self, path: str | Path) -> Path | None:
         full = Path(os.path.abspath(path))  # noqa: PTH100, which resolves no links
@@ -229,45 +298,96 @@ class Uploads:
         upload.n_at_work -= 1
         upload.since = time.monotonic()
 
-    def _remove(self, where: Path) -> None:
-        self._uploads.pop(where, None)
-        shutil.rmtree(where, ignore_errors=True)
-
-    def _make_room(self, path: Path, host: str, n_bytes: int) -> _Upload:
-        limit = _max_folder_bytes()
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for age_s in (math.inf, RESULT_AGE_S, _SHORT_AGE_S):
-            made = self._sweep_results(age_s)
-            n_free = shutil.disk_usage(self.folder).free - _SPARE_BYTES
+    @contextmanager
+    def _changes(self) -> Iterator[dict[Path, int]]:
+        """Change what is known; the folders that are named, with their bytes, are deleted after."""
+        gone: dict[Path, int] = {}
+        try:
             with self._lock:
-                self._sweep_uploads(min(age_s, _UPLOAD_AGE_S))
-                known = self._uploads.values()
-                mine = sum(one.n_bytes for one in known if one.host == host)
-                sent = sum(one.n_bytes for one in known)
-                coming = sum(one.n_bytes for one in known if one.n_at_work)
-                if (
-                    2 * (mine + n_bytes) <= limit
-                    and sent + made + n_bytes <= limit
-                    and coming + n_bytes <= n_free
-                ):
-                    upload = self._uploads[path] = _Upload(host, n_bytes)
-                    return upload
-        raise Full
+                yield gone
+        finally:
+            for path in gone:
+                shutil.rmtree(path, ignore_errors=True)
 
-    def _sweep_uploads(self, age_s: float) -> None:
+    def _forget(self, path: Path, gone: dict[Path, int]) -> None:
+        known = self._uploads.pop(path, None) or self._results.pop(path, None)
+        gone[path] = known.n_bytes if known is not None else 0
+
+    def _reserve(self, upload: _Upload, n_bytes: int, gone: dict[Path, int]) -> None:
+        """See that an upload may have so many bytes, by deleting what is old or too much.
+
+        Raises:
+            Full: it may not.
+        """
+        n_missing = math.inf
+        for age_s in (math.inf, RESULT_AGE_S, _SHORT_AGE_S):
+            self._sweep(age_s, gone)
+            n_missing = self._missing(upload, n_bytes, gone)
+            if n_missing <= 0:
+                return
+        if math.isinf(n_missing):
+            raise Full
+        excess = self._excess(upload, n_bytes)
+        if sum(size for _, size in excess) < n_missing:
+            raise Full
+        for path, size in excess:
+            self._forget(path, gone)
+            n_missing -= size
+            if n_missing <= 0:
+                return
+
+    def _missing(self, upload: _Upload, n_bytes: int, gone: dict[Path, int]) -> float:
+        """How many bytes must go, so that an upload may have `n_bytes`; infinite where none help.
+
+        None do where its host has half of all the room, and where the disk is full.
+        """
+        limit = _max_folder_bytes()
+        others = [one for one in self._uploads.values() if one is not upload]
+        mine = sum(_counted(one) for one in others if one.host == upload.host)
+        coming = sum(one.n_bytes for one in others if one.n_at_work)
+        n_free = shutil.disk_usage(self.folder).free + sum(gone.values()) - _SPARE_BYTES
+        if 2 * (mine + n_bytes) > limit or coming + n_bytes > n_free:
+            return math.inf
+        known: list[_Upload | _Result] = [*others, *self._results.values()]
+        return sum(map(_counted, known)) + self._n_other_bytes + n_bytes - limit
+
+    def _excess(self, upload: _Upload, n_bytes: int) -> list[tuple[Path, int]]:
+        """Uploads that nobody works on, of hosts with more than this one will have; oldest first.
+
+        So many of each host that it keeps as much as this one gets.
+        """
+        held: Counter[str] = Counter()
+        for one in self._uploads.values():
+            held[one.host] += _counted(one) if one is not upload else 0
+        mine = held[upload.host] + n_bytes
+        found = []
+        for path, one in sorted(self._uploads.items(), key=lambda item: item[1].since):
+            if not one.n_at_work and held[one.host] > mine:
+                held[one.host] -= _counted(one)
+                found.append((path, _counted(one)))
+        return found
+
+    def _sweep(self, age_s: float, gone: dict[Path, int]) -> None:
+        """Forget what is older; uploads after a quarter of an hour, unless a call works on them."""
         now = time.monotonic()
-        for where, upload in list(self._uploads.items()):
-            if not upload.n_at_work and now - upload.since > age_s:
-                self._remove(where)
+        for path, upload in list(self._uploads.items()):
+            if not upload.n_at_work and now - upload.since > min(age_s, _UPLOAD_AGE_S):
+                self._forget(path, gone)
+        for path, result in list(self._results.items()):
+            if now - result.since > age_s:
+                self._forget(path, gone)
 
-    def _sweep_results(self, age_s: float) -> int:
-        """Delete what was made for visitors longer ago; the bytes of what was made since."""
+    def _sweep_others(self) -> int:
+        """Delete what Gradio put into the folder longer ago; the bytes of what it has put since.
+
+        It walks no folder that is known here, of which there may be thousands.
+        """
         now = time.time()
         n_bytes = 0
-        for path, size, changed in _files(self.folder):
-            if path in self._own or path.is_relative_to(self._incoming):
+        for path, size, changed in _files(self.folder, {self._incoming, *self._results}):
+            if path in self._own:
                 continue
-            if now - changed <= age_s:
+            if now - changed <= RESULT_AGE_S:
                 n_bytes += size
                 continue
             path.unlink(missing_ok=True)
@@ -277,10 +397,22 @@ class Uploads:
         return n_bytes
 
 
-def _files(folder: Path) -> list[tuple[Path, int, float]]:
-    """Path, size and time of change of all files below a folder, while others come and go."""
+def _counted(one: _Upload | _Result) -> int:
+    return max(one.n_bytes, _LEAST_BYTES)
+
+
+def _files(folder: Path, without: Collection[Path] = frozenset()) -> list[tuple[Path, int, float]]:
+    """Path, size and time of change of all files below a folder, while others come and go.
+
+    Args:
+        folder: to walk.
+        without: folders right below it that are left out.
+    """
+    left_out = {path.name for path in without}
     found = []
-    for root, _, names in os.walk(folder):
+    for root, folders, names in os.walk(folder):
+        if Path(root) == folder:
+            folders[:] = [name for name in folders if name not in left_out]
         for name in names:
             path = Path(root, name)
             with suppress(OSError):
