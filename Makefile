@@ -11,11 +11,11 @@ run: $(VENV)/run.stamp
 
 test: $(VENV)/dev.stamp
 	bash tests/install_chromium.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist loadfile
 
 # No TensorFlow, no browser: seconds.
 test-fast: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -m "not keras and not browser and not slow"
+	$(BIN)/python -m pytest -n logical --dist loadfile -m "not keras and not browser and not slow"
 
 check: $(VENV)/dev.stamp
 	@rm -f fer/web/*.pyi fer/web/*/*.pyi  # Gradio writes them; they would hide the modules from mypy

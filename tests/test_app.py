@@ -56,7 +56,7 @@ def test_app_py_is_short_and_touches_no_pixels():
 
 def test_modules_import_upwards_only():
     order = [
-        *("errors", "worker", "types", "pool", "geometry", "preprocess", "image", "output"),
+        *("errors", "memory", "worker", "types", "pool", "geometry", "preprocess", "image", "output"),
         *("media", "table"),
         *("detect", "crop", "classify", "hub", "track", "pipeline", "gallery", "explain"),
         *("annotate", "serialize", "video", "batch", "web", "__main__"),
