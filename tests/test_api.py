@@ -94,12 +94,12 @@ def test_a_video_that_cannot_be_used(client, tmp_path):
         assert said in data["error"]["message"]
 
 
-def test_an_assistant_can_use_it(start_app, hub):
+def test_an_assistant_can_use_it(start_app, hub, tmp_path):
     mcp = pytest.importorskip("mcp")
     from mcp.client.streamable_http import streamable_http_client
 
     hub.fault = 503
-    app = start_app(FER_MCP="1")
+    app = start_app(FER_MCP="1", GRADIO_TEMP_DIR=str(tmp_path))
 
     async def ask():
         async with (
@@ -113,6 +113,8 @@ def test_an_assistant_can_use_it(start_app, hub):
             return tools, await session.call_tool("predict_image", {"image": url})
 
     tools, answer = asyncio.run(ask())
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert ASTRONAUT.stat().st_size not in [path.stat().st_size for path in files]
     # The client that Gradio runs for an assistant would send any file of this machine.
     file = {"path": str(ASTRONAUT), "meta": {"_type": "gradio.FileData"}}
     message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}

@@ -22,6 +22,7 @@ from fer.errors import InputError
 from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
 from fer.web.admission import RateLimit, max_per_minute
+from fer.web.assistants import keep_no_pictures
 from fer.web.connections import Connections, raise_file_limit
 from fer.web.door import Door
 from fer.web.examples import build_examples_tab, list_examples
@@ -240,6 +241,8 @@ async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> Asyn
         refusing=RateLimit(max_per_minute()),
         on_space=bool(os.environ.get("SPACE_ID")),
     )
+    if page.mcp_server_obj is not None:
+        keep_no_pictures(page.mcp_server_obj)
     # In the background: the page answers before they are there.
     page.work.start()
     forget_sessions(app, page)
