@@ -5,6 +5,14 @@ import os
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+if os.environ.get("SPACES_ZERO_GPU"):  # a Space on ZeroGPU
+    import spaces  # before all that it changes
+
+    @spaces.GPU  # type: ignore[untyped-decorator]
+    def _on_gpu() -> None:
+        """Do nothing. The page needs no GPU, but ZeroGPU starts no Space without a function."""
+
+
 from fer.memory import use_one_heap
 from fer.web import build_page, launch, set_up_logging, start_pipeline
 

@@ -62,6 +62,7 @@ class HubServer:
         refs: commits by (repo_id, branch or tag).
         commits: (repo_id, message) of each that the client made, in order.
         variables: of each Space.
+        hardware: of each Space.
         requests: "METHOD path" of each request, in order.
         tokens: that came with commits.
     """
@@ -74,6 +75,8 @@ class HubServer:
             ("/api/whoami-v2", self.who, "GET"),
             ("/api/repos/create", self.create, "POST"),
             ("/api/validate-yaml", self.validate, "POST"),
+            ("/api/spaces/{name:path}/runtime", self.tell_runtime, "GET"),
+            ("/api/spaces/{name:path}/hardware", self.set_hardware, "POST"),
             ("/api/spaces/{name:path}/variables", self.set_variables, "GET POST DELETE"),
             ("/api/{repo:path}/tree/{rest:path}", self.list_tree, "GET"),
             ("/api/{repo:path}/paths-info/{revision}", self.list_paths, "POST"),
@@ -112,6 +115,7 @@ class HubServer:
         self.refs = {}
         self.commits = []
         self.variables = {}
+        self.hardware = {}
         self.requests = []
         self.tokens = []
 
@@ -155,7 +159,9 @@ class HubServer:
             message = "Invalid credentials in Authorization header"
             return Response(status_code=401, headers={"X-Error-Message": message})
         path = request.url.path
-        if re.search(r"/api/(repos/create|whoami)|/(commit|preupload|variables|tag)\b|/lfs", path):
+        if re.search(
+            r"/api/(repos/create|whoami)|/(commit|preupload|variables|hardware|tag)\b|/lfs", path
+        ):
             return None if known or path.startswith("/lfs/") else Response(status_code=401)
         repo = repo_of(request)
         if repo is None:
@@ -287,6 +293,8 @@ class HubServer:
         repo = f"{prefix}{asked.get('organization') or 'someone'}/{asked['name']}"
         if self.knows(repo):
             return JSONResponse({"error": "exists", "url": f"{self.url}/{repo}"}, 409)
+        if kind == "space":
+            self.hardware[repo] = asked.get("hardware") or "cpu-basic"
         if asked.get("private") or asked.get("visibility") == "private":
             self.private.add(repo)
         self.files[repo, ".gitattributes"] = b"*.tflite filter=lfs\n"
@@ -354,6 +362,20 @@ class HubServer:
             return error(404, "RevisionNotFound") if files is None else Response(status_code=409)
         self.refs[repo, name] = commit
         return Response()
+
+    def runtime(self, repo):
+        """What a Space runs on; it is asked for and not there yet."""
+        hardware = {"current": None, "requested": self.hardware.get(repo, "cpu-basic")}
+        return {"stage": "BUILDING", "hardware": hardware, "gcTimeout": None}
+
+    async def tell_runtime(self, request):
+        repo = repo_of(request)
+        return JSONResponse(self.runtime(repo)) if self.knows(repo) else error(404, "RepoNotFound")
+
+    async def set_hardware(self, request):
+        repo = repo_of(request)
+        self.hardware[repo] = (await request.json())["flavor"]
+        return JSONResponse(self.runtime(repo))
 
     async def set_variables(self, request):
         repo = repo_of(request)

@@ -1,8 +1,11 @@
 """app.py as a person starts it, and as a program calls it."""
 
 import ast
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench.apps import free_port
@@ -38,6 +41,35 @@ def test_without_a_network_it_runs_and_says_on_what(start_app, tmp_path):
     assert "Traceback" not in app.log
 
 
+class DeviceApi(BaseHTTPRequestHandler):
+    """As much of ZeroGPU's device API as a Space needs to start."""
+
+    def do_POST(self):
+        self.server.asked.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("on_zero_gpu", [True, False])
+def test_on_zero_gpu_it_starts_and_tells_so(on_zero_gpu, start_app, tmp_path):
+    pytest.importorskip("spaces")
+    with HTTPServer(("127.0.0.1", 0), DeviceApi) as server:
+        server.asked = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        zero = {"SPACES_ZERO_GPU": "true"} if on_zero_gpu else {}
+        url = f"http://127.0.0.1:{server.server_port}"
+        app = start_app(HF_HOME=str(tmp_path), SPACES_ZERO_DEVICE_API_URL=url, **zero)
+        health = httpx.get(f"{app.url}/health").json()
+        server.shutdown()
+    assert health["status"] == "ok"
+    assert server.asked == (["/startup-report"] if on_zero_gpu else [])
+    assert "Traceback" not in app.log
+
+
 def test_app_py_is_short_and_touches_no_pixels():
     text = (ROOT / "app.py").read_text(encoding="utf-8")
     assert len(text.splitlines()) < 80
@@ -51,12 +83,22 @@ def test_app_py_is_short_and_touches_no_pixels():
         for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.ImportFrom)
     }
-    assert imported == {"os", "fer"}
+    assert imported == {"os", "fer", "spaces"}
 
 
 def test_modules_import_upwards_only():
     order = [
-        *("errors", "memory", "worker", "types", "pool", "geometry", "preprocess", "image", "output"),
+        *(
+            "errors",
+            "memory",
+            "worker",
+            "types",
+            "pool",
+            "geometry",
+            "preprocess",
+            "image",
+            "output",
+        ),
         *("media", "table"),
         *("detect", "crop", "classify", "hub", "track", "pipeline", "gallery", "explain"),
         *("annotate", "serialize", "video", "batch", "web", "__main__"),

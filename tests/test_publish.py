@@ -619,6 +619,44 @@ def test_a_variable_alone_is_set_again(hub, run, token):
 
 
 @pytest.mark.keras
+def test_a_space_gets_the_hardware_that_is_asked_for(hub, run, token):
+    text = run("--space", SPACE, "--hardware", "zero-a10g")
+    assert re.search(r"^  ask +hardware  zero-a10g$", text, re.M)
+    assert hub.hardware == {SPACE_KEY: "zero-a10g"}
+    hub.requests.clear()
+    for options in ([], ["--hardware", "zero-a10g"]):  # without it, it stays
+        assert run("--space", SPACE, *options).count("nothing to change") == 2
+    assert asked(hub) == []
+    run("--space", SPACE, "--hardware", "cpu-basic")
+    assert hub.hardware == {SPACE_KEY: "cpu-basic"}
+    assert len(asked(hub)) == 1
+
+
+@pytest.mark.keras
+def test_who_must_pay_is_told_the_ways(hub, run, token):
+    run()
+    hub.faults = [Fault("POST /api/repos/create", status=402)]
+    with pytest.raises(HubError, match=r"--hardware zero-a10g.*PRO.*python app\.py") as caught:
+        run("--space", SPACE)
+    assert f"{REPO} stands at {hub.commit(REPO)}" in str(caught.value)
+    run("--space", SPACE, "--hardware", "zero-a10g")
+    assert hub.hardware == {SPACE_KEY: "zero-a10g"}
+
+
+@pytest.mark.parametrize(
+    ("space", "hardware", "said"),
+    [
+        (SPACE, "zero", "must be one of cpu-basic.*zero-a10g.*'zero'"),
+        (None, "zero-a10g", "needs --space"),
+    ],
+)
+def test_hardware_that_there_is_not_is_refused(space, hardware, said, hub, token):
+    with pytest.raises(InputError, match=said):
+        publish.publish(REPO, space, hardware=hardware)
+    assert hub.requests == []
+
+
+@pytest.mark.keras
 def test_a_private_repository(hub, run, token, monkeypatch):
     text = run("--space", SPACE, "--private")
     assert hub.private == {REPO, SPACE_KEY}

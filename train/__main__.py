@@ -431,6 +431,13 @@ def publish(
         str | None,
         typer.Option(help="Data set of the Hub that the model was trained on, user/name. [none]"),
     ] = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(
+            help="That the Space runs on, by the Hub's name: zero-a10g is free for two Spaces of "
+            "an account. [what it has; for a new one cpu-basic]"
+        ),
+    ] = None,
     weights: Annotated[
         Path, typer.Option(help="Folder with fer.json, model.tflite and model.keras.")
     ] = WEIGHTS_FOLDER,
@@ -462,6 +469,7 @@ def publish(
         repo,
         space,
         dataset,
+        hardware=hardware,
         weights=weights,
         results=results,
         card=card,

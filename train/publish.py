@@ -26,6 +26,7 @@ from huggingface_hub import (
     HfApi,
     ModelCard,
     SpaceCard,
+    SpaceHardware,
     constants,
     get_token,
 )
@@ -75,6 +76,12 @@ _WRITTEN = re.compile(r"(^|/)(\.|__pycache__/)|\.py[ci]$")
 # The Hub writes it and reads from it how files are stored.
 _KEPT = ".gitattributes"
 _TIMEOUT_S = 10.0
+# Source: huggingface.co/docs/hub/spaces-overview and spaces-zerogpu, 2026.
+_WAYS_TO_HOST = (
+    "a Gradio Space on a CPU is part of a PRO subscription, https://huggingface.co/pro. ZeroGPU is "
+    "free, for up to two Spaces of an account: --hardware zero-a10g. Or let the page run at home: "
+    "python app.py"
+)
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write"
 
 Files = dict[str, bytes]
@@ -466,12 +473,14 @@ class _State:
         private: whether it is.
         entries: its files by path.
         variables: of a Space; None where only who has a token may ask.
+        hardware: of a Space, that it has or has been asked for; None where it was not looked at.
     """
 
     head: str | None
     private: bool
     entries: dict[str, RepoFile]
     variables: dict[str, str] | None
+    hardware: str | None = None
 
 
 @dataclass(frozen=True)
@@ -486,6 +495,7 @@ class _Plan:
         state: what it holds; None where it is to be created, or could not be asked.
         private: whether it is, or is to be created so.
         unknown: why it could not be asked.
+        hardware: that a Space is to have; None for what it has, or what the Hub gives a new one.
     """
 
     kind: Kind
@@ -495,6 +505,7 @@ class _Plan:
     state: _State | None
     private: bool
     unknown: str = ""
+    hardware: SpaceHardware | None = None
 
     @property
     def where(self) -> str:
@@ -526,9 +537,14 @@ class _Plan:
             if value is None or there.get(key) != value
         }
 
+    def new_hardware(self) -> SpaceHardware | None:
+        """The hardware to ask for, where a Space has another."""
+        has = self.state.hardware if self.state else None
+        return None if self.hardware == has else self.hardware
+
     def is_done(self) -> bool:
         """Whether the repository is as it is to be."""
-        if self.state is None or self.new_variables():
+        if self.state is None or self.new_variables() or self.new_hardware():
             return False
         return all(what == "same" for what, _ in self.changes().values())
 
@@ -549,6 +565,8 @@ class _Plan:
             f"{value or 'the commit of the model'}"
             for key, value in self.new_variables().items()
         ]
+        if hardware := self.new_hardware():
+            lines.append(f"  {'ask':6} {'hardware':>12}  {hardware.value}")
         counts = [
             f"{sum(one == what for one, _ in changes.values())} {word}"
             for what, word in (
@@ -593,6 +611,7 @@ def _asking(doing: str) -> Iterator[None]:
         reason = ": ".join(f"{type(each).__name__}: {' '.join(str(each).split())}" for each in told)
         advice = {
             401: _LOG_IN,
+            402: _WAYS_TO_HOST if "Space" in doing else "",
             403: _LOG_IN,
             412: "it has changed meanwhile, so nothing was sent; the same command plans anew",
             429: "too many requests; wait, then give the same command",
@@ -616,11 +635,14 @@ def _look(api: HfApi, kind: Kind, repo_id: str) -> _State | None:
             raise
         found = api.list_repo_tree(repo_id, recursive=True, revision=info.sha, repo_type=kind)
         entries = {entry.path: entry for entry in found if isinstance(entry, RepoFile)}
-        variables = None
-        if kind == "space" and get_token() is not None:
-            known = api.get_space_variables(repo_id)
-            variables = {key: variable.value for key, variable in known.items()}
-        return _State(info.sha, bool(info.private), entries, variables)
+        variables = hardware = None
+        if kind == "space":
+            runtime = api.get_space_runtime(repo_id)
+            hardware = runtime.requested_hardware or runtime.hardware
+            if get_token() is not None:
+                known = api.get_space_variables(repo_id)
+                variables = {key: variable.value for key, variable in known.items()}
+        return _State(info.sha, bool(info.private), entries, variables, hardware)
 
 
 def _create(api: HfApi, plan: _Plan) -> _Plan:
@@ -638,6 +660,7 @@ def _create(api: HfApi, plan: _Plan) -> _Plan:
             # None: as the organization has it, else public.
             private=plan.private or None,
             space_sdk="gradio" if plan.kind == "space" else None,
+            space_hardware=plan.hardware,
         )
     state = _look(api, plan.kind, plan.repo_id)
     if state is None:
@@ -671,6 +694,9 @@ def _send(api: HfApi, plan: _Plan, message: str) -> str | None:
                 repo_type=plan.kind,
                 parent_commit=commit,
             ).oid
+    if (hardware := plan.new_hardware()) and plan.state is not None:
+        with _asking(f"ask for {hardware.value} for the {plan.where}"):
+            api.request_space_hardware(plan.repo_id, hardware)
     for key, value in plan.new_variables().items():
         with _asking(f"set {key} of the {plan.where}, whose files stand at {commit}"):
             api.add_space_variable(plan.repo_id, key, str(value))
@@ -687,6 +713,18 @@ def _check_id(option: str, value: str | None) -> None:
     except HFValidationError:
         pass
     raise InputError(f"`{option}` must be user/name, as the Hub has it. Received: {value!r}")
+
+
+def _read_hardware(name: str | None, space_id: str | None) -> SpaceHardware | None:
+    if name is None:
+        return None
+    if space_id is None:
+        raise InputError(f"`--hardware` needs --space. Received: {name!r} alone")
+    try:
+        return SpaceHardware(name)
+    except ValueError:
+        known = ", ".join(each.value for each in SpaceHardware)
+        raise InputError(f"`--hardware` must be one of {known}. Received: {name!r}") from None
 
 
 def _begin(api: HfApi, kind: Kind, repo_id: str, private: bool, dry_run: bool) -> _Plan:
@@ -711,6 +749,7 @@ def publish(
     space_id: str | None = None,
     dataset_id: str | None = None,
     *,
+    hardware: str | None = None,
     weights: Path = WEIGHTS_FOLDER,
     results: Path = _ROOT / _RESULTS,
     card: Path | None = None,
@@ -730,6 +769,8 @@ def publish(
         repo_id: model repository, "user/name"; made where there is none.
         space_id: Space; none when None.
         dataset_id: data set of the Hub that the model was trained on, for the metadata.
+        hardware: that the Space is to run on, by the Hub's name for it, as "zero-a10g"; what it
+            has, or what the Hub gives a new one, when None.
         weights: see `model_files`.
         results: see `model_files`.
         card: see `model_files`.
@@ -747,6 +788,7 @@ def publish(
     """
     for option, value in (("--repo", repo_id), ("--space", space_id), ("--dataset", dataset_id)):
         _check_id(option, value)
+    wanted = _read_hardware(hardware, space_id)
     if out is not None:
         _check_empty(out)
     with _asking("read the token"):
@@ -765,6 +807,7 @@ def publish(
         return replace(plan, files=files, variables=variables)
 
     if space_plan is not None:
+        space_plan = replace(space_plan, hardware=wanted)
         space_plan = fill_space(space_plan, None)  # fails before what takes long
     files = model_files(repo_id, weights, results, dataset_id, card, tell)
     model_plan = replace(model_plan, files=files)
