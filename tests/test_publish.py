@@ -636,7 +636,7 @@ def test_a_space_gets_the_hardware_that_is_asked_for(hub, run, token):
 def test_who_must_pay_is_told_the_ways(hub, run, token):
     run()
     hub.faults = [Fault("POST /api/repos/create", status=402)]
-    with pytest.raises(HubError, match=r"--hardware zero-a10g.*PRO.*python app\.py") as caught:
+    with pytest.raises(HubError, match=r"PRO.*--hardware zero-a10g.*python app\.py") as caught:
         run("--space", SPACE)
     assert f"{REPO} stands at {hub.commit(REPO)}" in str(caught.value)
     run("--space", SPACE, "--hardware", "zero-a10g")
