@@ -118,6 +118,7 @@ async def _warm_up(page: Page) -> None:
         for _ in range(4):
             await visit.analyse("predict_image", "face.jpg", face_jpeg())
         await visit.analyse("predict_video", "clip.mp4", _VIDEO.read_bytes(), 1)
+        await visit.ask_tool("predict_image", face_jpeg())
     await _stream(page, 3)
 
 

@@ -1,5 +1,6 @@
 """The page as attackers and honest visitors reach it: over HTTP, from addresses of their own."""
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,21 @@ class Visit:
         if path is None:
             return "refused"
         return (await self.call(endpoint, [self._file(path), *more]))[1]
+
+    async def ask_tool(self, name: str, picture: bytes) -> httpx.Response:
+        """Have a picture analysed as an assistant does, by the Model Context Protocol."""
+        image = "data:image/jpeg;base64," + base64.b64encode(picture).decode()
+        message = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": name, "arguments": {"image": image}},
+        }
+        return await self.post(
+            "/gradio_api/mcp/",
+            json.dumps(message).encode(),
+            accept="application/json, text/event-stream",
+        )
 
     def _file(self, path: str) -> dict[str, Any]:
         self._waiting.discard(path)
@@ -167,6 +183,7 @@ def serve_page(folder: Path) -> Iterator[Page]:
         GRADIO_TEMP_DIR=str(temporary),
         FER_LOG="json",
         FER_MAX_PER_MINUTE="0",
+        FER_MCP="1",
         FORWARDED_ALLOW_IPS="127.0.0.1",
     ) as server:
         yield Page(server, temporary, outside)

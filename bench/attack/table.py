@@ -8,8 +8,9 @@ import json
 import os
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import httpx
 from PIL import Image
 
 from bench.attack.files import PICTURES, VIDEOS, face_jpeg, many_scans
-from bench.attack.page import Page
+from bench.attack.page import Page, Visit
 
 __all__ = ["ATTACKS", "Attack", "Broken"]
 
@@ -215,6 +216,8 @@ async def _odd_json(page: Page) -> str:
         b'{"data":["' + b"\\ud800" * 1000 + b'"]}',
         b'{"data":[' + b"[]," * 100_000 + b"[]]}",
         b'{"data":["' + b"a" * 2_000_000 + b'"]}',
+        b'{"data":[{' + b",".join(b'"%d":0' % i for i in range(95_000)) + b"}]}",
+        b'{"data":[' + b",".join([b'{"":0}'] * 90_000) + b"]}",
     ]
     answers = []
     async with page.visit(next(_ADDRESSES)) as visit:
@@ -300,6 +303,13 @@ async def _connections(page: Page, n: int, head: bytes) -> AsyncIterator[list[An
             writer.close()
 
 
+def _write(opened: list[Any], content: bytes) -> None:
+    """Write to the connections that the page has not closed."""
+    for _, writer in opened:
+        if not writer.is_closing():
+            writer.write(content)
+
+
 async def _slow_uploads(page: Page) -> str:
     """Announce large uploads from two addresses, send a byte every two seconds, and wait."""
     head = (
@@ -310,14 +320,159 @@ async def _slow_uploads(page: Page) -> str:
     )
     async with _connections(page, 60, head) as opened:
         for _ in range(int(_SLOW_S / 2)):
-            for _, writer in opened:
-                writer.write(b"x")
+            _write(opened, b"x")
             await asyncio.sleep(2)
         async with page.visit(next(_ADDRESSES)) as visit:
             path = await visit.upload("face.jpg", face_jpeg())
         _expect(path is not None, "slow uploads leave no room for another")
         closed = sum(reader.at_eof() for reader, _ in opened)
     return f"{closed} of {len(opened)} ended"
+
+
+def _upload_head(page: Page) -> bytes:
+    """Return the head of an announcement of 199 MB; `%d` in it is a number."""
+    return (
+        b"POST /gradio_api/upload HTTP/1.1\r\nHost: "
+        + urlsplit(page.url).netloc.encode()
+        + b"\r\nX-Forwarded-For: 192.0.2.%d\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        b"Content-Length: 199000000\r\n\r\n--b\r\n"
+        b'Content-Disposition: form-data; name="files"; filename="a.jpg"\r\n\r\n'
+    )
+
+
+async def _steady_uploads(page: Page) -> str:
+    """Announce large uploads from two addresses, and send them just fast enough."""
+    large = face_jpeg() + bytes(30_000_000)
+    n_sent = 0
+    async with (
+        _connections(page, 36, _upload_head(page)) as opened,
+        page.visit(next(_ADDRESSES)) as visit,
+    ):
+        for i in range(int(_SLOW_S)):
+            _write(opened, bytes(36_000))
+            await asyncio.sleep(1)
+            if i % 5 == 4:
+                path = await visit.upload("large.jpg", large)
+                _expect(path is not None, "announced uploads leave no room for another")
+                n_sent += 1
+    return f"{n_sent} of another came in"
+
+
+async def _hung_up_uploads(page: Page) -> str:
+    """Announce large uploads, send a part and hang up, again and again."""
+    for _ in range(5):
+        async with _connections(page, 12, _upload_head(page)) as opened:
+            _write(opened, bytes(100_000))
+            await asyncio.sleep(0.2)
+    async with page.visit(next(_ADDRESSES)) as visit:
+        path = await visit.upload("face.jpg", face_jpeg())
+    _expect(path is not None, "uploads that broke off leave no room for another")
+    return "60 hung up"
+
+
+async def _many_small_files(page: Page) -> str:
+    """Leave many small uploads and results there; another's come in and go as before."""
+    async with page.visit(next(_ADDRESSES)) as visit:
+        for _ in range(60):
+            _expect(await visit.upload("face.jpg", face_jpeg()) is not None, "no room for a photo")
+    async with page.visit(next(_ADDRESSES)) as visit:
+        text = await visit.analyse("predict_image", "face.jpg", face_jpeg())
+    _expect('"faces"' in text, f"a picture of another is not analysed: {text[:80]}")
+    return "60 there"
+
+
+async def _full_queue(page: Page) -> str:
+    """Fill the queue from one address; a picture of another is looked at all the same."""
+    content = await asyncio.to_thread(PICTURES["few_scans.jpg"])
+    async with page.visit("192.0.2.78") as hostile, page.visit(next(_ADDRESSES)) as visit:
+        path = await hostile.upload("scans.jpg", content)
+        _expect(path is not None, "no room for a photo")
+        file = {"path": path, "meta": _FILE_DATA}
+        jobs = [asyncio.ensure_future(hostile.call("predict_image", [file])) for _ in range(60)]
+        await asyncio.sleep(1)
+        began = time.monotonic()
+        text = await visit.analyse("predict_image", "face.jpg", face_jpeg())
+        took_s = time.monotonic() - began
+        statuses = [status for status, _ in await asyncio.gather(*jobs)]
+    _expect('"faces"' in text, f"a picture of another is not analysed: {text[:80]}")
+    _expect(429 in statuses, "one address may have any number of calls")
+    return f"{statuses.count(429)} of {len(statuses)} sent away, another waited {took_s:.0f} s"
+
+
+async def _page_again(page: Page) -> str:
+    """Ask for the page again and again from one address; another gets it."""
+    statuses: Counter[int] = Counter()
+
+    async def ask(visit: Visit) -> None:
+        for _ in range(40):
+            statuses[(await visit.client.get("/")).status_code] += 1
+
+    async with page.visit("192.0.2.79") as hostile, page.visit(next(_ADDRESSES)) as visit:
+        jobs = [asyncio.ensure_future(ask(hostile)) for _ in range(8)]
+        for _ in range(5):
+            _expect((await visit.client.get("/")).status_code == 200, "another gets no page")
+            await asyncio.sleep(0.5)
+        await asyncio.gather(*jobs)
+    _expect(set(statuses) <= {200, 429} and statuses[429] > 0, f"the page gives {statuses}")
+    return f"{statuses[429]} of {statuses.total()} sent away"
+
+
+_SELECTIONS: tuple[Any, ...] = (
+    *(None, {}, [], 7, "x", {"index": 0}, {"value": 0}, {"index": 10**6, "value": 0}),
+    *({"index": index, "value": 0} for index in (-1, 1.5, None, "a", True, [0, 1], {}, 1e299)),
+)
+
+
+async def _odd_events(page: Page) -> str:
+    """Call each function of the page with odd data of events, and without its inputs."""
+    statuses: Counter[int] = Counter()
+    async with page.visit(next(_ADDRESSES)) as visit:
+        functions = (await visit.client.get("/config")).json()["dependencies"]
+        for i, function in enumerate(functions):
+            call = {"fn_index": function["id"], "session_hash": f"odd{i}"}
+            selections = _SELECTIONS if function.get("collects_event_data") else (None,)
+            calls = [call | {"data": data} for data in (None, {}, "x", [None] * 9)]
+            calls += [
+                call | {"data": [None] * len(function["inputs"]), "event_data": each}
+                for each in selections
+            ]
+            for each, route in itertools.product((call, *calls), ("queue/join", "run/x")):
+                answer = await visit.post(f"{_API}/{route}", json.dumps(each).encode())
+                statuses[answer.status_code] += 1
+                _expect(
+                    answer.status_code < 500, f"{function['api_name']} gives {answer.text[:80]}"
+                )
+                await asyncio.sleep(0.01)
+    return " ".join(f"{n} x {status}" for status, n in statuses.items())
+
+
+async def _odd_numbers(page: Page) -> str:
+    """Ask for videos at rates that are none."""
+    answers = []
+    async with page.visit(next(_ADDRESSES)) as visit:
+        for rate in ("-5", "0", "31", "1e299", "1e999", "NaN", "-Infinity", '"5"', "true", "[5]"):
+            for route, body in (
+                ("call/predict_video", f'{{"data":[null,{rate}]}}'),
+                ("call/v2/predict_video", f'{{"video":null,"rate":{rate}}}'),
+            ):
+                answers.append(await visit.post(f"{_API}/{route}", body.encode()))
+    return _check_refused(answers, "a rate")
+
+
+async def _assistant(page: Page) -> str:
+    """Send a picture as assistants do, and look for it on the disk after the answer."""
+    picture = face_jpeg() + secrets.token_bytes(32)
+    async with page.visit(next(_ADDRESSES)) as visit:
+        answer = await visit.ask_tool("predict_image", picture)
+    if answer.status_code == 404:
+        return "no assistants"
+    _expect("'faces'" in answer.text, f"an assistant's picture: {answer.text[:80]}")
+    n_left = 0
+    for path in page.files():
+        with suppress(OSError):  # others' come and go
+            n_left += path.read_bytes() == picture
+    _expect(not n_left, "a picture of an assistant stays")
+    return "gone"
 
 
 async def _slow_heads(page: Page) -> str:
@@ -515,6 +670,14 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("two enormous pictures at once", _two_bombs, heavy=True),
     Attack("a crowd of slow pictures", _waiting_crowd, heavy=True),
     Attack("slow uploads", _slow_uploads, heavy=True),
+    Attack("steady uploads of much", _steady_uploads, heavy=True),
+    Attack("uploads that hang up", _hung_up_uploads),
+    Attack("many small files", _many_small_files, heavy=True),
+    Attack("a full queue", _full_queue, heavy=True),
+    Attack("the page again and again", _page_again, heavy=True),
+    Attack("odd data of events", _odd_events),
+    Attack("odd numbers", _odd_numbers),
+    Attack("an assistant's picture", _assistant, heavy=True),
     Attack("slow headers", _slow_heads),
     Attack("many streams", _many_streams),
     Attack("a frame that stays", _marked_frame, heavy=True),
