@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 _CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 _TITLE = "Facial expressions, live"
 _FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
+# Gradio's jobs at a time, most of which wait for their turn: more than one household may have, by
+# far, so that its calls keep nobody out of the lines of the tabs.
+_MAX_JOBS = 160
 MAX_CALL_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
 _SUMMARY_S = 600.0
 # A Space is reached through the Hub's proxies alone, which lie in private networks and say whom
@@ -220,6 +223,7 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
         enable_monitoring=False,
         ssr_mode=False,
         mcp_server=_offers_mcp(),
+        max_threads=_MAX_JOBS,
         footer_links=["api"],
         # Where a person started it, not where a Space or a test did.
         **{"inbrowser": sys.stdout.isatty(), **options},
