@@ -40,7 +40,7 @@ _GRACE_S = 10.0
 _BYTES_PER_S = 32_000
 # Answers that are still being sent. A tab has two, a program one.
 _MAX_STREAMS_A_HOST = 64
-# Calls that wait or are at work, of the 40 that Gradio works on at a time. Live frames of the page
+# Calls that wait or are at work, of those that Gradio works on at a time. Live frames of the page
 # are none of them.
 _MAX_JOBS_A_HOST = 10
 # Files that come in, of one household; another waits for its turn.
