@@ -233,3 +233,78 @@ def test_most_images_of_fer2013_have_a_winner():
     winners = vote_winners(np.asarray(rows["ferplus_votes"], np.int64))
     assert len(winners) == 3589
     assert 0.8 < (winners >= 0).mean() < 0.95
+
+
+def csv_text(mark=",", label="{}", names="emotion,pixels,Usage", usage="{}"):
+    pixels = " ".join(["7"] * 16)
+    rows = [
+        mark.join((label.format(i % 7), pixels, usage.format(split)))
+        for split in ("Training", "PublicTest", "PrivateTest")
+        for i in range(14)
+    ]
+    return "\n".join([names.replace(",", mark), *rows]) + "\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        csv_text(),
+        csv_text(label="{}.0"),
+        csv_text(mark=";"),
+        csv_text(mark="\t"),
+        csv_text(names="Emotion, Pixels, USAGE", usage=" {}"),
+        "\ufeff" + csv_text(),
+        csv_text().replace("\n", "\r\n"),
+        csv_text().replace("PublicTest", "valid").replace("PrivateTest", "TEST"),
+        csv_text(names="label,pixels,split"),
+    ],
+)
+@pytest.mark.parametrize("name", ["a.csv", "A.CSV"])
+def test_tables_as_people_write_them_are_read(tmp_path, text, name):
+    from train.data import load_rows
+
+    (tmp_path / name).write_text(text, encoding="utf-8", newline="")
+    rows = {split: load_rows(str(tmp_path / name), split) for split in ("train", "test")}
+    assert {split: len(each) for split, each in rows.items()} == {"train": 14, "test": 14}
+    assert rows["train"]["csv_row"] == list(range(14))
+    names = rows["train"].features["label"].names
+    assert [names[i] for i in rows["train"]["label"][:4]] == ["angry", "disgust", "fear", "happy"]
+
+
+def test_labels_may_be_names_and_blank_rows_are_counted(tmp_path):
+    from train.data import open_dataset
+
+    lines = csv_text().replace("\n0,", "\nAnger,").replace("\n3,", "\nhappiness,").splitlines()
+    lines[3:3] = [",,", ""]
+    path = tmp_path / "blank.csv"
+    path.write_text("\n".join(lines) + "\n")
+    opened = open_dataset(str(path))
+    assert opened.notes == ["not used: 2 blank rows, as 4, 5"]
+    assert sum(map(len, opened.splits.values())) == 42
+    assert set(opened.splits["train"].features["label"].names) >= {"angry", "happy"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("\n2,", "\n2.5,", r"`emotion` must be 0\.\.6.*row 4 of .*'2\.5'"),
+        ("\n2,", "\ncalm,", r"`emotion`.*row 4 of .*'calm'"),
+        ("\n2,", "\n,", r"`emotion`.*row 4 of .*''"),
+        ("\n2,7 7", "\n2,7 x", r"whole numbers 0\.\.255 in `pixels` of row 4 of"),
+        ("\n2,7 7", "\n2,7", r"square.*row 4 of .*15 numbers"),
+        ("Training\n3", "holiday\n3", r"`Usage` must be one of.*row 4 of .*'holiday'"),
+        ("emotion", "feeling", r"--label-column.*'feeling'"),
+        ("pixels", "dots", r"--image-column.*'dots'"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_said_with_its_row(tmp_path, old, new, said):
+    from train.data import Source, load_rows
+    from train.listing import Reading
+
+    path = tmp_path / "bad.csv"
+    path.write_text(csv_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=said):
+        load_rows(str(path), "train")
+    if new in ("feeling", "dots"):
+        reading = Reading(**{"label_column" if new == "feeling" else "image_column": new})
+        assert len(load_rows(Source(str(path), reading), "train")) == 14

@@ -1,10 +1,13 @@
 """Command line of training: from pictures to weights, figures and the model card."""
 
+import inspect
 import logging
 import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 # Read by TensorFlow when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -25,17 +28,82 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=N
 Dataset = Annotated[
     str | None,
     typer.Option(
-        help="Data set of the Hub (USER/NAME, or USER/NAME@REVISION), local folder that `datasets` "
-        "reads, or fer2013.csv. [env: FER_DATASET]"
+        help="Data set of the Hub (USER/NAME, or USER/NAME@REVISION), folder of pictures, a folder "
+        "a class, or of Parquet files, or fer2013.csv. [env: FER_DATASET]"
     ),
 ]
 Results = Annotated[Path, typer.Option(help="Folder of the committed figures.")]
 
 
-def _dataset(named: str | None) -> str:
-    from train.data import default_dataset, pin_dataset
+ImageColumn = Annotated[
+    str | None,
+    typer.Option(help="Column of the pictures, or of pixels as text. [found by name or type]"),
+]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of the labels. [found by name or type]")
+]
+ClassLevel = Annotated[
+    int | None,
+    typer.Option(
+        help="How far below the data set, or the folder of a split, the folders of the classes "
+        "are: 1, 2 ... [found by their names]"
+    ),
+]
+Exact = Annotated[
+    bool,
+    typer.Option(
+        "--exact", help="Refuse classes and splits with other names than here, as Anger or valid."
+    ),
+]
 
-    return pin_dataset(named or default_dataset())
+
+def _read_dataset(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say how to read the data set; `command` gets them with its name."""
+
+    @wraps(command)
+    def reader(
+        *args: object,
+        image_column: str | None,
+        label_column: str | None,
+        class_level: int | None,
+        exact: bool,
+        **options: Any,
+    ) -> None:
+        from train.data import Source, default_dataset
+        from train.listing import Reading
+
+        reading = Reading(image_column, label_column, class_level, exact)
+        if reading != Reading():
+            options["dataset"] = Source(options["dataset"] or default_dataset(), reading)
+        command(*args, **options)
+
+    kinds = {
+        "image_column": (ImageColumn, None),
+        "label_column": (LabelColumn, None),
+        "class_level": (ClassLevel, None),
+        "exact": (Exact, False),
+    }
+    signature = inspect.signature(command)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    added = [
+        inspect.Parameter(name, keyword, default=default, annotation=kind)
+        for name, (kind, default) in kinds.items()
+    ]
+    reader.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[*signature.parameters.values(), *added]
+    )
+    reader.__annotations__ = command.__annotations__ | {name: kinds[name][0] for name in kinds}
+    del reader.__wrapped__  # type: ignore[attr-defined]
+    return reader
+
+
+def _dataset(named: str | None) -> str:
+    """The data set at its commit, after its splits and classes were shown."""
+    from train.data import default_dataset, describe_dataset, pin_dataset
+
+    source = pin_dataset(named or default_dataset())
+    typer.echo(describe_dataset(source) + "\n")
+    return source
 
 
 def _checkpoint(name: str) -> Path:
@@ -62,6 +130,7 @@ def _start(named: str) -> Path | str | None:
 
 
 @app.command()
+@_read_dataset
 def fit(
     recipe: Annotated[str, typer.Argument(help=f"One of {', '.join(RECIPES)}.")],
     dataset: Dataset = None,
@@ -169,6 +238,7 @@ def faces(
 
 
 @app.command(name="teach")
+@_read_dataset
 def teach_command(
     recipe: Annotated[str, typer.Argument(help="The pupil's recipe.")],
     teacher: Annotated[list[str], typer.Argument(help=".keras or .npz files of teachers.")],
@@ -210,6 +280,7 @@ def compact(
 
 
 @app.command()
+@_read_dataset
 def face_weights(
     source: Annotated[
         Path,
@@ -225,6 +296,7 @@ def face_weights(
 
 
 @app.command()
+@_read_dataset
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     out: Annotated[Path, typer.Argument(help="Folder to write.")],
@@ -291,6 +363,7 @@ def fer2013(
 
 
 @app.command()
+@_read_dataset
 def evaluate(
     model: Annotated[
         Path, typer.Argument(help="Folder with fer.json and model.tflite.")
@@ -344,6 +417,7 @@ def evaluate(
 
 
 @app.command()
+@_read_dataset
 def framing(
     dataset: Dataset = None,
     results: Results = Path("results"),
@@ -356,6 +430,7 @@ def framing(
 
 
 @app.command()
+@_read_dataset
 def contrast(dataset: Dataset = None, results: Results = Path("results")) -> None:
     """Measure top-1 against how far the contrast of a crop is stretched."""
     from train.contrast import measure_contrast

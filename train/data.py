@@ -4,10 +4,11 @@ Images pass through `fer.preprocess.to_model_input`, the same function that a we
 passes through.
 """
 
+import glob
 import hashlib
-import math
 import os
 import re
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,15 +17,24 @@ import datasets
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from fer.batch.data import HUB_PREFIX
 from fer.errors import HubError, InputError
 from fer.hub import _reason
-from fer.image import image_to_frame
+from fer.image import image_to_frame, picture_suffixes
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
+from train.columns import (
+    CSV_CLASSES,
+    LABEL_NAMES,
+    PIXEL_NAMES,
+    find_column,
+    picture_of_text,
+    read_columns,
+)
 from train.layouts import open_layout
+from train.listing import Reading, format_counts, list_pictures, printable, walk
+from train.names import SPLITS, expression_of, split_of
 
 __all__ = [
     "CSV_CLASSES",
@@ -32,9 +42,12 @@ __all__ = [
     "FERPLUS_COUNTS",
     "SPLITS",
     "VOTE_CLASSES",
+    "Opened",
+    "Source",
     "Split",
     "dataset_name",
     "default_dataset",
+    "describe_dataset",
     "hold_out",
     "load_class_names",
     "load_fresh_rows",
@@ -42,13 +55,13 @@ __all__ = [
     "load_split",
     "majority_votes",
     "open_csv",
+    "open_dataset",
     "pin_dataset",
     "select_classes",
     "vote_shares",
     "vote_winners",
 ]
 
-SPLITS = ("train", "validation", "test")
 _LOCAL_COPY = Path("../shared/data/fer2013")
 # A seventh of each class for test, then a seventh of what is left for validation.
 _HELD_OUT = 7
@@ -76,9 +89,14 @@ _FERPLUS_COLUMNS = {
 }
 # The classes of the votes' head, in FER+'s order: all but unknown and not-a-face.
 VOTE_CLASSES = (*_FERPLUS_COLUMNS, "contempt")
-CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+# The rows of each, and what may be said to be of FER-2013.
+_CHALLENGE_ROWS = {"train": 28709, "validation": 3589, "test": 3589}
 _REPOSITORY = re.compile(r"([\w.-]+(?:/[\w.-]+)?)(?:@(.+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+# No column of a file: those are stripped.
+_LINE = " line"
+_METADATA = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_SCRIPT = re.compile(r"scripts are no longer supported, but found (\S+)")
 
 
 @dataclass(frozen=True)
@@ -120,6 +138,26 @@ class Split:
         return replace(self, **{key: column[index] for key, column in picked.items()})
 
 
+class Source(str):
+    """The name of a data set, with how to read it; everything else takes it for its name.
+
+    Attributes:
+        reading: what the caller knows of it.
+    """
+
+    reading: Reading
+
+    def __new__(cls, name: str, reading: Reading) -> "Source":
+        """Join a name and how to read what it names."""
+        source = super().__new__(cls, name)
+        source.reading = reading
+        return source
+
+    def __getnewargs__(self) -> tuple[str, Reading]:  # type: ignore[override]
+        """Return what a copy in another process is made of."""
+        return str(self), self.reading
+
+
 def default_dataset() -> str:
     """The data set to use when none is named: FER_DATASET, else the copy beside the project.
 
@@ -131,8 +169,8 @@ def default_dataset() -> str:
     if _LOCAL_COPY.is_dir():
         return str(_LOCAL_COPY)
     raise InputError(
-        "a data set is needed: --dataset or FER_DATASET, a Hub repository or a folder that "
-        f"`datasets.load_dataset` reads. Received: none, and there is no {_LOCAL_COPY}"
+        "a data set is needed: --dataset or FER_DATASET, a Hub repository, as "
+        f"AutumnQiu/fer2013, a folder or a .csv file. Received: none, and there is no {_LOCAL_COPY}"
     )
 
 
@@ -145,7 +183,7 @@ def dataset_name(dataset: str) -> str:
 
 def _repository(dataset: str) -> tuple[str, str | None] | None:
     """Name and revision of a data set of the Hub; None where `dataset` can be none."""
-    if Path(dataset).exists() or dataset.endswith(".csv"):
+    if Path(dataset).exists() or _is_csv(dataset):
         return None
     found = _REPOSITORY.fullmatch(dataset.removeprefix(HUB_PREFIX))
     return None if found is None else (found[1], found[2])
@@ -168,6 +206,8 @@ def pin_dataset(dataset: str) -> str:
         HubError: the Hub has no such data set or revision, shows it to others only, or cannot
             be asked.
     """
+    if isinstance(dataset, Source):
+        return Source(pin_dataset(str(dataset)), dataset.reading)
     repository = _repository(dataset)
     if repository is None:
         return dataset
@@ -202,7 +242,17 @@ def _load(name: str, commit: str | None) -> datasets.DatasetDict:
         return datasets.load_dataset(name, revision=commit, keep_in_memory=False)
     except Exception as error:  # of the client, and of whichever HTTP library it uses
         where = name if commit is None else f"{name}@{commit}"
+        if script := _SCRIPT.search(str(error)):
+            raise HubError(_needs_script(where, script[1])) from error
         raise HubError(_unavailable(where, error)) from error
+
+
+def _needs_script(dataset: str, script: str) -> str:
+    return (
+        f"a data set must be files of pictures or Parquet. Received: {dataset}, which needs its "
+        f"loading script {script}, and `datasets` no longer runs any; of FER-2013, take "
+        "AutumnQiu/fer2013"
+    )
 
 
 def _cached_commit(splits: datasets.DatasetDict) -> str:
@@ -228,11 +278,11 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
 
     Args:
         dataset: a data set of the Hub, "USER/NAME" or "USER/NAME@REVISION" (commit, branch or
-            tag; see `pin_dataset`), with "hf://datasets/" before it or not; a folder that
-            `datasets.load_dataset` reads (Parquet files, or pictures in a folder a class,
-            with or without a folder a split above them); AffectNet or RAF-DB as they are
-            handed out, see `train.layouts.open_layout`; or a CSV file with `pixels` in the
-            layout of fer2013.csv.
+            tag; see `pin_dataset`), with "hf://datasets/" before it or not; a folder with
+            pictures in a folder a class, with or without folders of splits (see
+            `train.listing.list_pictures`), with metadata files or with Parquet files; AffectNet or
+            RAF-DB as they are handed out, see `train.layouts.open_layout`; or a CSV file with
+            `pixels` in the layout of fer2013.csv. A `Source` says how to read it, too.
         split: "train", "validation" or "test". A test or validation split that `dataset`
             lacks is held out of its training split: every `_HELD_OUT`-th part of each
             class, the same each time.
@@ -244,19 +294,7 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
     """
     if split not in SPLITS:
         raise InputError(f"split must be one of {SPLITS}. Received: {split!r}")
-    source = open_csv(Path(dataset))[0] if dataset.endswith(".csv") else _open(dataset)
-    if "train" not in source:
-        raise InputError(f"{dataset} must have a split 'train'. Received: {sorted(source)}")
-    train = _checked(source["train"], f"{dataset}[train]")
-    if train.features["label"] == datasets.Value("string"):
-        train = train.class_encode_column("label")
-    source = datasets.DatasetDict(
-        {
-            name: _labelled(rows, train.features["label"], f"{dataset}[{name}]")
-            for name, rows in source.items()
-        }
-    )
-    return hold_out(source, dataset)[split]
+    return hold_out(open_dataset(dataset).splits, dataset)[split]
 
 
 def hold_out(source: datasets.DatasetDict, dataset: str) -> datasets.DatasetDict:
@@ -292,113 +330,316 @@ def hold_out(source: datasets.DatasetDict, dataset: str) -> datasets.DatasetDict
     return source
 
 
-def _open(dataset: str) -> datasets.DatasetDict:
-    if _repository(dataset) is not None:
-        return _open_pinned(dataset)
-    if (layout := open_layout(Path(dataset))) is not None:
-        return layout
-    try:
-        return datasets.load_dataset(dataset)
-    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise InputError(
-            f"{dataset} must be a Hub repository, a folder or a .csv file with labelled "
-            f"pictures. Received: {error}"
-        ) from error
+@dataclass(frozen=True)
+class Opened:
+    """A data set as it is given, under our names.
+
+    Attributes:
+        splits: "train" and perhaps "validation" and "test", each with columns `image` and
+            `label`, the same ClassLabel in all.
+        notes: what was renamed and what is not used, a line each, for people.
+    """
+
+    splits: datasets.DatasetDict
+    notes: list[str]
 
 
-def open_csv(path: Path) -> tuple[datasets.DatasetDict, pd.Series]:
-    """A file in the layout of fer2013.csv.
+def open_dataset(dataset: str) -> Opened:
+    """Open a data set of any kind; every reader of images comes through here.
 
     Args:
-        path: with columns emotion, pixels (numbers between blanks, square) and Usage.
+        dataset: see `load_rows`.
+
+    Raises:
+        InputError: it cannot be read, or not in one way alone.
+        HubError: a data set of the Hub cannot be had.
+    """
+    reading = dataset.reading if isinstance(dataset, Source) else Reading()
+    path = Path(dataset)
+    if _repository(dataset) is not None:
+        splits, notes = read_columns(_open_pinned(dataset), dataset, reading)
+        return Opened(splits, notes + _comparable(dataset, splits))
+    if _is_csv(dataset):
+        opened = _open_csv(path, reading)
+    elif (layout := open_layout(path)) is not None:
+        opened = Opened(*read_columns(layout, dataset, reading))
+    elif path.is_dir():
+        opened = _open_folder(path, reading)
+    else:
+        raise InputError(
+            f"{dataset} must be a Hub repository, a folder or a .csv file with labelled pictures. "
+            "Received: nothing of that name, or another file"
+        )
+    if "train" not in opened.splits:
+        raise InputError(f"{dataset} must have a split 'train'. Received: {sorted(opened.splits)}")
+    return Opened(opened.splits, opened.notes + _comparable(dataset, opened.splits))
+
+
+def _comparable(dataset: str, splits: datasets.DatasetDict) -> list[str]:
+    """What must be said of a copy of FER-2013 with other splits than the challenge's."""
+    rows = {split: len(splits[split]) for split in SPLITS if split in splits}
+    known = set(splits["train"].features["label"].names) == set(CSV_CLASSES)
+    called = re.search(r"fer[-_ ]?2013", dataset_name(dataset), re.IGNORECASE)
+    total = sum(_CHALLENGE_ROWS.values())
+    if not known or rows == _CHALLENGE_ROWS or not (called or sum(rows.values()) == total):
+        return []
+    found, wanted = (
+        " / ".join(f"{count:,}" for count in each.values()) for each in (rows, _CHALLENGE_ROWS)
+    )
+    return [
+        f"its splits ({found}) are not the challenge's ({wanted}): figures cannot be compared "
+        "with those of others"
+    ]
+
+
+def describe_dataset(dataset: str) -> str:
+    """Return a table of the splits and classes of `dataset`, and what is not used, for people.
+
+    Raises:
+        InputError: see `load_rows`.
+        HubError: a data set of the Hub cannot be had.
+    """
+    opened = open_dataset(dataset)
+    splits = hold_out(opened.splits, dataset)
+    names = splits["train"].features["label"].names
+    counts = {split: Counter(names[label] for label in splits[split]["label"]) for split in SPLITS}
+    held = [split for split in SPLITS if split not in opened.splits]
+    lines = [format_counts(counts, names)]
+    lines += [f"{split}: a seventh of each class, held out of train" for split in held]
+    return "\n".join([f"data set {dataset_name(dataset)}", *lines, *opened.notes])
+
+
+def _is_csv(dataset: str) -> bool:
+    return dataset.lower().endswith(".csv")
+
+
+def _open_folder(folder: Path, reading: Reading) -> Opened:
+    """Pictures in folders, or what `datasets` reads in a folder."""
+    folder = folder.absolute()
+    files = [each for each in walk(folder) if not _is_hidden(each, folder)]
+    tables = [each for each in files if each.suffix.lower() == ".csv"]
+    metadata = [each for each in files if each.name.lower() in _METADATA]
+    pictures = [each for each in files if each.suffix.lower() in picture_suffixes()]
+    stored = any(
+        each.suffix.lower() in (".parquet", ".arrow") and each not in metadata for each in files
+    )
+    if pictures and not metadata and not stored:
+        return _open_pictures(folder, reading)
+    if not pictures and not stored and len(tables) == 1:
+        return _open_csv(tables[0], reading)
+    left: list[str] = []
+    try:
+        if metadata and not stored:
+            named = [glob.escape(str(each)) for each in (*metadata, *pictures)]
+            rows = datasets.load_dataset("imagefolder", data_files=named, split="train")
+        else:
+            source = datasets.load_dataset(str(folder))
+            if pictures:
+                left = [f"not used: {len(pictures)} pictures beside the files of tables"]
+    except Exception as error:  # `datasets` raises what its readers do
+        if script := _SCRIPT.search(str(error)):
+            raise InputError(_needs_script(str(folder), script[1])) from error
+        raise InputError(
+            f"{folder} must be a folder of labelled pictures. Received: {_reason(error)}"
+        ) from error
+    if metadata and not stored:
+        columns = {name.casefold() for name in rows.features}
+        if reading.label_column is None and not columns & set(LABEL_NAMES):
+            return _open_pictures(folder, reading)  # it says other things of the pictures
+        source, left = _split_by_folder(rows, folder, pictures)
+    splits, notes = read_columns(source, str(folder), reading)
+    return Opened(splits, notes + left)
+
+
+def _split_by_folder(
+    rows: datasets.Dataset, folder: Path, pictures: list[Path]
+) -> tuple[datasets.DatasetDict, list[str]]:
+    """Rows of pictures by the split that the folders above each name; what no row names."""
+    stored = rows.cast_column("image", datasets.Image(decode=False))["image"]
+    paths = [Path(each["path"]) for each in stored]
+    twice = [path for path, count in Counter(paths).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"metadata of {folder} must list each picture once. Received: {len(twice)} twice, as "
+            f"{printable(twice[0].relative_to(folder))}"
+        )
+    index: dict[str, list[int]] = {}
+    for i, path in enumerate(paths):
+        index.setdefault(_split_above(path, folder) or "train", []).append(i)
+    source = datasets.DatasetDict({split: rows.select(each) for split, each in index.items()})
+    lone = sorted(set(pictures) - set(paths))
+    if not lone:
+        return source, []
+    first = printable(lone[0].relative_to(folder))
+    return source, [f"not used: {len(lone)} pictures that no metadata lists, as {first}"]
+
+
+def _is_hidden(file: Path, folder: Path) -> bool:
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def _split_above(file: Path, folder: Path) -> str | None:
+    """The split that the folders above `file` name; None where none does."""
+    parts = file.parent.relative_to(folder).parts
+    return next((split for part in parts if (split := split_of(part))), None)
+
+
+def _open_pictures(folder: Path, reading: Reading) -> Opened:
+    listing = list_pictures(folder, reading)
+    classes = sorted({name for rows in listing.pictures.values() for _, name in rows})
+    if len(classes) < 2:
+        raise InputError(
+            f"{folder} must have pictures in a folder a class, two of them at least. "
+            f"Received: {classes}"
+        )
+    features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=classes))
+    splits = datasets.DatasetDict()
+    for split in SPLITS:
+        if rows := listing.pictures.get(split):
+            splits[split] = datasets.Dataset.from_dict(
+                {
+                    "image": [_stored(path) for path, _ in rows],
+                    "label": [classes.index(name) for _, name in rows],
+                },
+                features=features,
+            )
+    if "train" in splits:
+        there = {name for _, name in listing.pictures["train"]}
+        if missing := sorted(set(classes) - there):
+            raise InputError(
+                f"every class of {folder}[train] must have pictures. None in: {missing}"
+            )
+    return Opened(splits, listing.notes + listing.accounts())
+
+
+def _stored(path: Path) -> dict[str, object]:
+    """A picture as `datasets` stores it: by its path, where Arrow can hold that."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return {"bytes": path.read_bytes(), "path": None}
+    return {"bytes": None, "path": str(path.absolute())}
+
+
+def open_csv(path: Path, reading: Reading | None = None) -> tuple[datasets.DatasetDict, pd.Series]:
+    """A file in the layout of fer2013.csv.
+
+    Names of columns and of splits may be in any case, cells may be parted by commas, semicolons
+    or tabs, labels may be names; rows without any cell are not used.
+
+    Args:
+        path: with columns emotion, pixels (numbers between blanks, square) and perhaps Usage.
+        reading: what the caller knows of it.
 
     Returns:
         The splits, with columns `image`, `label` and `csv_row`, the number of the row; and
-        the `Usage` of all rows.
+        the `Usage` of all rows, in the challenge's words.
 
     Raises:
-        InputError: it is not such a file.
+        InputError: it is not such a file; the row is named by its line in the file.
     """
-    if not path.is_file():
-        raise InputError(f"{path} must be a file. Received: nothing of that name")
-    try:
-        table = pd.read_csv(path, skipinitialspace=True)
-    except ValueError as error:  # pandas's own are among them
-        raise InputError(f"{path} must be a table. Received: {error}") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    missing = {"emotion", "pixels"} - set(table.columns)
-    if missing:
-        raise InputError(
-            f"{path} must have columns `emotion` and `pixels`. Received: {list(table.columns)}"
-        )
-    usage = table["Usage"] if "Usage" in table.columns else pd.Series("Training", table.index)
-    unknown = set(usage) - set(CSV_SPLITS)
-    if unknown:
-        raise InputError(f"`Usage` must be one of {list(CSV_SPLITS)}. Received: {unknown}")
-    names = list(CSV_CLASSES)
-    if not table["emotion"].isin(range(len(names))).all():
-        raise InputError(
-            f"`emotion` must be 0..{len(names) - 1}. Received: {sorted(set(table['emotion']))}"
-        )
-    order = sorted(names)
+    table = _read_csv(path)
+    label_column, pixel_column, usage = _csv_columns(table, path, reading or Reading())
+    used_as = {split: used for used, split in CSV_SPLITS.items()}
+    usage = pd.Series([used_as[each] for each in usage], table.index, dtype=object)
+    labels = [
+        _csv_label(text, f"row {line} of {path}", label_column)
+        for text, line in zip(table[label_column], table[_LINE], strict=True)
+    ]
+    order = sorted(CSV_CLASSES)
     features = datasets.Features(
         image=datasets.Image(),
         label=datasets.ClassLabel(names=order),
         csv_row=datasets.Value("int32"),
     )
-    splits = {}
+    splits = datasets.DatasetDict()
     for used, split in CSV_SPLITS.items():
-        rows = table[usage == used]
+        rows = np.flatnonzero(usage == used)
         if len(rows):
-            splits[split] = datasets.Dataset.from_dict(
-                {
-                    "image": [_csv_picture(text, path) for text in rows["pixels"]],
-                    "label": [order.index(names[i]) for i in rows["emotion"]],
-                    "csv_row": list(rows.index),
-                },
-                features=features,
-            )
-    return datasets.DatasetDict(splits), usage
+            columns = {
+                "image": [
+                    picture_of_text(
+                        table[pixel_column].iloc[i],
+                        f"`{pixel_column}` of row {table[_LINE].iloc[i]} of {path}",
+                    )
+                    for i in rows
+                ],
+                "label": [order.index(labels[i]) for i in rows],
+                "csv_row": rows.tolist(),
+            }
+            splits[split] = datasets.Dataset.from_dict(columns, features=features)
+    return splits, usage
 
 
-def _csv_picture(text: str, path: Path) -> Image.Image:
+def _open_csv(path: Path, reading: Reading) -> Opened:
+    splits, _ = open_csv(path, reading)
+    blank = _read_csv(path).attrs["blank"]
+    lines = ", ".join(map(str, blank[:3]))
+    return Opened(splits, [f"not used: {len(blank)} blank rows, as {lines}"] if blank else [])
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """All cells as text, and `_LINE`, where each row stands in the file; without blank rows."""
+    if not path.is_file():
+        raise InputError(f"{path} must be a file. Received: nothing of that name")
     try:
-        pixels = np.array(text.split(), np.uint8)
-    except (ValueError, OverflowError, AttributeError) as error:
-        raise InputError(f"`pixels` of {path} must be numbers 0..255. Received: {error}") from error
-    side = math.isqrt(len(pixels))
-    if side == 0 or side * side != len(pixels):
-        raise InputError(f"`pixels` of {path} must be a square. Received: {len(pixels)} numbers")
-    return Image.fromarray(pixels.reshape(side, side))
-
-
-def _checked(rows: datasets.Dataset, what: str) -> datasets.Dataset:
-    """`rows`, which have pictures and labels."""
-    missing = {"image", "label"} - set(rows.column_names)
-    if missing:
-        raise InputError(
-            f"{what} must have columns `image` and `label`, or pictures in a folder a class, two "
-            f"of them at least. Received: {rows.column_names}"
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+        mark = max(",;\t", key=header.count)
+        table = pd.read_csv(
+            path,
+            sep=mark,
+            dtype=str,
+            keep_default_na=False,
+            skipinitialspace=True,
+            skip_blank_lines=False,
+            index_col=False,
+            encoding="utf-8-sig",
         )
-    if not isinstance(rows.features["image"], datasets.Image):
-        raise InputError(f"`image` of {what} must be pictures. Received: {rows.features['image']}")
-    label = rows.features["label"]
-    if not isinstance(label, datasets.ClassLabel) and label != datasets.Value("string"):
-        raise InputError(f"`label` of {what} must be a ClassLabel or names. Received: {label}")
-    if None in rows.unique("label"):
-        raise InputError(f"every picture of {what} must have a label. Received: some without")
-    return rows
+    except (ValueError, OSError) as error:  # pandas's own are among them
+        raise InputError(f"{path} must be a table. Received: {error}") from error
+    table.columns = [str(name).strip() for name in table.columns]
+    table = table.apply(lambda column: column.str.strip())
+    table[_LINE] = np.arange(len(table)) + 2
+    cells = table.drop(columns=_LINE)
+    blank = (cells == "").all(axis=1) if len(cells.columns) else pd.Series(dtype=bool)
+    kept = table[~blank].reset_index(drop=True)
+    kept.attrs["blank"] = table[_LINE][blank].tolist()
+    return kept
 
 
-def _labelled(rows: datasets.Dataset, label: datasets.ClassLabel, what: str) -> datasets.Dataset:
-    """`rows` with the classes of the training split, in its order."""
-    if _checked(rows, what).features["label"] != datasets.Value("string"):
-        return rows
-    if unknown := sorted(set(rows.unique("label")) - set(label.names)):
+def _csv_columns(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[str, str, list[str]]:
+    """Names of the columns of labels and pixels, and the split of each row."""
+    columns = [name for name in table.columns if name != _LINE]
+    what = f"{path} (columns `emotion` and `pixels`)"
+    label = find_column(columns, reading.label_column, LABEL_NAMES, what, "--label-column")
+    pixels = find_column(columns, reading.image_column, PIXEL_NAMES, what, "--image-column")
+    named = [name for name in columns if name.casefold() in ("usage", "split")]
+    if not named:
+        return label, pixels, ["train"] * len(table)
+    usage = [split_of(text) for text in table[named[0]]]
+    for split, text, line in zip(usage, table[named[0]], table[_LINE], strict=True):
+        if split is None:
+            raise InputError(
+                f"`{named[0]}` must be one of {list(CSV_SPLITS)} in row {line} of {path}. "
+                f"Received: {text!r}"
+            )
+    return label, pixels, [str(split) for split in usage]
+
+
+def _csv_label(text: str, where: str, column: str) -> str:
+    """The class of a cell, a number of the challenge or a name."""
+    try:
+        number = float(text)
+        name = CSV_CLASSES[int(number)] if number in range(len(CSV_CLASSES)) else None
+    except ValueError:
+        name = expression_of(text)
+    if name not in CSV_CLASSES:
         raise InputError(
-            f"labels of {what} must be among {label.names}, as in train. Received: {unknown}"
+            f"`{column}` must be 0..{len(CSV_CLASSES) - 1} or one of {list(CSV_CLASSES)} in "
+            f"{where}. Received: {text!r}"
         )
-    return rows.cast_column("label", label)
+    return name
 
 
 def load_fresh_rows(dataset: str, split: str) -> datasets.Dataset:

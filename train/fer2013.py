@@ -26,6 +26,7 @@ from train.data import (
     majority_votes,
     open_csv,
 )
+from train.names import expression_of, split_of
 
 __all__ = ["find_copies", "prepare_fer2013"]
 
@@ -43,18 +44,6 @@ _SHIFT_PX, _SAME = 2, 0.93
 _MIN_DEVIATION = 2.0
 _ROWS_A_TIME = 512
 
-# What copies of FER-2013 call their folders.
-_SPLIT_FOLDERS = {
-    **{name: name for name in SPLITS},
-    **{name.lower(): split for name, split in CSV_SPLITS.items()},
-    **dict.fromkeys(("valid", "val"), "validation"),
-}
-_CLASS_FOLDERS = {
-    **{name: name for name in CSV_CLASSES},
-    **{str(number): name for number, name in enumerate(CSV_CLASSES)},
-    **{"anger": "angry", "disgusted": "disgust", "fearful": "fear", "happiness": "happy"},
-    **{"sadness": "sad", "surprised": "surprise"},
-}
 # PublicTest_3908.jpg: the split that the challenge put it in. The number is no row.
 _NAME_WITH_SPLIT = re.compile(rf"({'|'.join(CSV_SPLITS)})_")
 # fer0003908.png, as FER+ has it, or 3908.jpg: the row, or what only looks like it.
@@ -184,9 +173,9 @@ def _subfolders(folder: Path) -> list[Path]:
 def _split_folders(source: Path) -> dict[str, Path]:
     """The folder of each split, in `source` or in the only folder that is in it."""
     inside = _subfolders(source)
-    while len(inside) == 1 and inside[0].name.lower() not in _SPLIT_FOLDERS:
+    while len(inside) == 1 and not split_of(inside[0].name):
         inside = _subfolders(inside[0])
-    found = {_SPLIT_FOLDERS.get(folder.name.lower(), folder.name): folder for folder in inside}
+    found = {split_of(folder.name) or folder.name: folder for folder in inside}
     if len(found) < len(inside) or not {"train", "test"} <= set(found) <= set(SPLITS):
         raise InputError(
             f"{source} must have the folders train and test, and may have validation. "
@@ -195,17 +184,25 @@ def _split_folders(source: Path) -> dict[str, Path]:
     return found
 
 
+def _class_of(name: str) -> str | None:
+    """The class that a folder's name or number stands for."""
+    if name.isdecimal() and int(name) < len(CSV_CLASSES):
+        return CSV_CLASSES[int(name)]
+    found = expression_of(name)
+    return found if found in CSV_CLASSES else None
+
+
 def _list_pictures(source: Path) -> pd.DataFrame:
     """Each picture's `path`, `label` and `folder`, the split whose folder it is in."""
     rows = []
     for split, folder in _split_folders(source).items():
         for kind in _subfolders(folder):
-            if kind.name.lower() not in _CLASS_FOLDERS:
+            label = _class_of(kind.name)
+            if label is None:
                 raise InputError(
                     f"{folder} must have a folder for each of {', '.join(CSV_CLASSES)}. "
                     f"Received: {kind.name}"
                 )
-            label = _CLASS_FOLDERS[kind.name.lower()]
             rows += [
                 (path, label, split)
                 for path in sorted(kind.iterdir())

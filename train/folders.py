@@ -24,22 +24,13 @@ from fer.image import picture_suffixes, read_image
 from fer.pool import ahead
 from fer.preprocess import to_model_input
 from train.evaluate import mean_recall
+from train.listing import printable, walk
+from train.names import expression_of
 
 __all__ = ["FOLDERS_FOLDER", "format_folder", "measure_folder", "parse_folder"]
 
 # In results/: a file a model and folder.
 FOLDERS_FOLDER = "folders"
-# What folders of such pictures are called, by the name that FER-2013's class has here.
-_WORDS = {
-    "angry": ("anger", "angry", "mad"),
-    "disgust": ("disgust", "disgusted"),
-    "fear": ("afraid", "fear", "fearful", "scared"),
-    "happy": ("happiness", "happy", "joy", "joyful"),
-    "neutral": ("neutral",),
-    "sad": ("sad", "sadness"),
-    "surprise": ("surprise", "surprised"),
-}
-_CLASS_OF = {word: name for name, words in _WORDS.items() for word in words}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -64,7 +55,7 @@ def _class_of(folder: str, class_names: tuple[str, ...]) -> str | None:
     """Return the model's class that a folder's name stands for; leading numbers are ignored."""
     word = re.sub(r"^[\d\W_]+", "", folder).casefold()
     names = {name.casefold(): name for name in class_names}
-    return names.get(word) or names.get(_CLASS_OF.get(word, ""))
+    return names.get(word) or names.get(expression_of(folder) or "")
 
 
 @dataclass(frozen=True)
@@ -87,29 +78,15 @@ class _Found:
 
     def shown(self, file: Path) -> str:
         """Return the file's path in the folder; a byte that is no UTF-8 becomes a question mark."""
-        return os.fsencode(file.relative_to(self.path)).decode(errors="replace")
+        return printable(file.relative_to(self.path))
 
     def class_of(self, file: Path) -> str:
         """Return the class of a picture."""
         return self.mapping[file.relative_to(self.path).parts[0]] or ""
 
 
-def _walk(path: Path) -> list[Path]:
-    """All that is no folder under `path`, in order; links are followed, each folder once."""
-    files, seen = [], set()
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
-
-    for folder, inner, names in os.walk(path, followlinks=True, onerror=refuse):
-        seen.add(os.path.realpath(folder))
-        inner[:] = [each for each in inner if os.path.realpath(Path(folder, each)) not in seen]
-        files += [Path(folder, each) for each in names]
-    return sorted(files)
-
-
 def _sort(name: str, path: Path, class_names: tuple[str, ...]) -> _Found:
-    files = _walk(path)
+    files = walk(path)
     tops = sorted({file.relative_to(path).parts[0] for file in files if file.parent != path})
     mapping = {top: _class_of(top, class_names) for top in tops}
     if not any(mapping.values()):

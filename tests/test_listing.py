@@ -1,0 +1,186 @@
+"""Folders of pictures as training reads them: each file is used, or named as not used."""
+
+import gc
+import os
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fer.errors import InputError
+
+pytest.importorskip("datasets")
+
+from train.data import Source, describe_dataset, load_rows, open_dataset
+from train.listing import Reading, list_pictures
+
+_PIXELS = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+
+
+def draw(root, *files):
+    for file in files:
+        path = root / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            _PIXELS.save(path)
+        else:
+            path.write_text("no picture")
+
+
+def many(root, *folders, n=4, name="{}.png"):
+    draw(root, *(f"{folder}/{name.format(i)}" for folder in folders for i in range(n)))
+
+
+def counts(root, **reading):
+    found = list_pictures(root, Reading(**reading)).counts()
+    return {split: dict(each) for split, each in found.items()}
+
+
+def unused(root, **reading):
+    return {
+        why: len(files) for why, files in list_pictures(root, Reading(**reading)).unused.items()
+    }
+
+
+def test_splits_are_known_in_any_case_and_by_their_other_words(tmp_path):
+    for split in ("Train", "VAL", "Test"):
+        many(tmp_path, f"{split}/happy", f"{split}/sad", n=2)
+    both = {"happy": 2, "sad": 2}
+    assert counts(tmp_path) == {"train": both, "validation": both, "test": both}
+    notes = list_pictures(tmp_path).notes
+    assert "splits: Test -> test, Train -> train, VAL -> validation" in notes
+    with pytest.raises(InputError, match=r"--exact.*Test -> test"):
+        counts(tmp_path, exact=True)
+    many(tmp_path, "dev/happy", n=1)
+    with pytest.raises(InputError, match=r"'VAL', 'dev'.*'validation'"):
+        counts(tmp_path)
+
+
+def test_names_of_files_and_of_folders_above_say_nothing(tmp_path):
+    root = tmp_path / "test" / "training [2024]" / "val"
+    many(root, "happy", "sad", name="train_{}.png")
+    many(root, "happy", "sad", name="{} test.png")
+    assert counts(root) == {"train": {"happy": 8, "sad": 8}}
+    assert sum(len(load_rows(str(root), split)) for split in ("train", "validation", "test")) == 16
+
+
+def test_classes_are_known_by_other_words_and_shown(tmp_path):
+    many(
+        tmp_path, "train/Anger", "train/2_happiness", "train/Surprised", "train/calm", "test/angry"
+    )
+    listing = list_pictures(tmp_path)
+    assert set(listing.counts()["train"]) == {"angry", "happy", "surprise", "calm"}
+    assert set(listing.counts()["test"]) == {"angry"}
+    (note,) = (note for note in listing.notes if note.startswith("classes"))
+    assert note == "classes: 2_happiness -> happy, Anger -> angry, Surprised -> surprise"
+    with pytest.raises(InputError, match=r"--exact.*Anger -> angry"):
+        counts(tmp_path, exact=True)
+    many(tmp_path, "train/joy")
+    with pytest.raises(InputError, match=r"\['2_happiness', 'joy'\].*'happy'"):
+        counts(tmp_path)
+
+
+def test_the_level_of_the_classes_is_known_by_names_or_asked_for(tmp_path):
+    many(tmp_path / "a", *(f"{name}/S0{i}" for name in ("happy", "sad") for i in range(3)))
+    assert counts(tmp_path / "a") == {"train": {"happy": 12, "sad": 12}}
+    many(tmp_path / "b", *(f"S0{i}/{name}" for name in ("happy", "sad") for i in range(3)))
+    assert counts(tmp_path / "b") == {"train": {"happy": 12, "sad": 12}}
+    many(tmp_path / "c", "faces/calm", "faces/wild")
+    assert counts(tmp_path / "c") == {"train": {"calm": 4, "wild": 4}}
+    many(tmp_path / "d", *(f"{name}/S0{i}" for name in ("calm", "wild") for i in range(2)))
+    with pytest.raises(InputError, match=r"--class-level 1: calm, wild; --class-level 2: S00, S01"):
+        counts(tmp_path / "d")
+    assert counts(tmp_path / "d", class_level=1) == {"train": {"calm": 8, "wild": 8}}
+    assert counts(tmp_path / "d", class_level=2) == {"train": {"S00": 8, "S01": 8}}
+    with pytest.raises(InputError, match=r"1\.\.2\. Received: 3"):
+        counts(tmp_path / "d", class_level=3)
+    source = Source(str(tmp_path / "d"), Reading(class_level=1))
+    assert load_rows(source, "train").features["label"].names == ["calm", "wild"]
+
+
+def test_splits_may_stand_below_the_classes_but_not_in_each_other(tmp_path):
+    many(tmp_path / "a", "happy/train", "happy/test", "sad/train", "sad/test")
+    assert counts(tmp_path / "a") == {
+        "train": {"happy": 4, "sad": 4},
+        "test": {"happy": 4, "sad": 4},
+    }
+    many(tmp_path / "b", "train/happy/test", "train/sad/test", "test/happy/test")
+    with pytest.raises(InputError, match=r"levels \[1, 3\]"):
+        counts(tmp_path / "b")
+    many(tmp_path / "c", "happy/S01", "happy/test", "sad/S01")
+    with pytest.raises(InputError, match=r"all be splits, or none.*test beside S01"):
+        counts(tmp_path / "c")
+    many(tmp_path / "d", "train", "test")
+    with pytest.raises(InputError, match=r"a folder a class in each.*metadata\.csv"):
+        counts(tmp_path / "d")
+    many(tmp_path / "e", "train", "car", "dog")  # a class
+    assert counts(tmp_path / "e") == {"train": {"train": 4, "car": 4, "dog": 4}}
+
+
+def test_what_is_not_used_is_counted(tmp_path):
+    many(tmp_path, "train/happy", "train/sad", "test/happy", "test/sad", "more/happy")
+    draw(tmp_path, "cover.png", "train/1.png", "train/happy/1.txt", "train/happy/.hid.png")
+    draw(tmp_path, "__MACOSX/train/happy/._1.png", "README")
+    (tmp_path / "train" / "sad" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert unused(tmp_path) == {
+        "hidden files": 2,
+        "files without an ending that are no picture": 1,
+        "files .txt that are no picture": 1,
+        "links to nothing": 1,
+        "beside the folders of the splits": 5,
+        "beside the folders of the classes": 1,
+    }
+    said = describe_dataset(str(tmp_path))
+    assert "not used: 1 files .txt that are no picture, as train/happy/1.txt" in said
+    assert "test                8      4      4" in said
+    assert "validation: a seventh of each class, held out of train" in said
+
+
+def test_a_file_in_two_splits_is_refused(tmp_path):
+    many(tmp_path / "a", "train/happy", "train/sad")
+    (tmp_path / "a" / "test").symlink_to(tmp_path / "a" / "train", target_is_directory=True)
+    with pytest.raises(InputError, match=r"one split.*same file"):
+        counts(tmp_path / "a")
+    many(tmp_path / "b", "happy", "sad")
+    os.link(tmp_path / "b" / "happy" / "0.png", tmp_path / "b" / "sad" / "9.png")
+    with pytest.raises(InputError, match="one class"):
+        counts(tmp_path / "b")
+    (tmp_path / "b" / "sad" / "9.png").unlink()
+    (tmp_path / "b" / "sad" / "up").symlink_to(tmp_path / "b", target_is_directory=True)
+    assert counts(tmp_path / "b") == {"train": {"happy": 4, "sad": 4}}
+
+
+def test_names_that_are_not_utf8_are_read(tmp_path):
+    many(tmp_path, "happy", "sad")
+    try:
+        _PIXELS.save(os.fsdecode(os.fsencode(tmp_path / "sad") + b"/\xe9t\xe9.png"), "PNG")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    rows = open_dataset(str(tmp_path)).splits["train"]
+    assert len([row["image"].size for row in rows]) == 9
+
+
+# `datasets` leaves the file open.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.parametrize("place", ["in splits", "above"])
+def test_metadata_files_with_labels_as_text_are_read_by_folder(tmp_path, place):
+    above = ["file_name,label"]
+    for split, n in (("Train", 14), ("test", 3)):
+        names = [f"{name}_{i} train.png" for name in ("Happiness", "sad") for i in range(n)]
+        draw(tmp_path / split, *names, "left over.png")
+        rows = [f"{name},{name.split('_')[0]}" for name in names]
+        above += [f"{split}/{row}" for row in rows]
+        if place == "in splits":
+            table = "\n".join([above[0], *rows]) + "\n"
+            (tmp_path / split / "metadata.csv").write_text(table)
+    if place == "above":
+        (tmp_path / "metadata.csv").write_text("\n".join(above) + "\n")
+    opened = open_dataset(str(tmp_path))
+    assert {split: len(rows) for split, rows in opened.splits.items()} == {"train": 28, "test": 6}
+    names = opened.splits["test"].features["label"].names
+    assert Counter(names[i] for i in opened.splits["test"]["label"]) == {"happy": 3, "sad": 3}
+    assert "classes: Happiness -> happy" in opened.notes
+    lone = "not used: 2 pictures that no metadata lists, as Train/left over.png"
+    assert lone in opened.notes
+    gc.collect()

@@ -1,0 +1,283 @@
+"""Rows of a table, as `datasets` gives them -> columns `image` and `label` with our names."""
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from fer.errors import InputError
+from train.listing import Reading, map_splits
+from train.names import map_classes, shown
+
+__all__ = ["CSV_CLASSES", "PIXEL_NAMES", "find_column", "picture_of_text", "read_columns"]
+
+# The challenge's own order, https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge
+CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+PIXEL_NAMES = ("pixels", "pixel")
+_IMAGE_NAMES = ("image", "img", "picture", "photo", "face")
+LABEL_NAMES = ("label", "labels", "emotion", "expression", "class", "target", "category")
+_TEXTS = ("string", "large_string")
+
+
+def find_column(
+    columns: Iterable[str],
+    asked: str | None,
+    names: tuple[str, ...],
+    what: str,
+    option: str,
+    fits: Callable[[str], bool] = lambda name: True,
+    strict: bool = True,
+) -> str:
+    """Return the column that is asked for, or that has one of `names`, or the only one that fits.
+
+    Args:
+        columns: all there are.
+        asked: by the caller; None to find one.
+        names: usual ones, in the order in which they count; in any case.
+        what: what errors call the table.
+        option: that of the command line, for errors.
+        fits: whether a column is of a type that will do.
+        strict: do not take a column for being the only one that fits where none fits by name.
+
+    Raises:
+        InputError: it is not there, or cannot be told.
+    """
+    columns = list(columns)
+    if asked is not None:
+        if asked not in columns:
+            raise InputError(
+                f"{what} must have the column of {option} {asked}. Received: {columns}"
+            )
+        return asked
+    for name in names:
+        found = [each for each in columns if each.strip().casefold() == name and fits(each)]
+        if len(found) == 1:
+            return found[0]
+    found = [] if strict else [each for each in columns if fits(each)]
+    if len(found) == 1:
+        return found[0]
+    raise InputError(
+        f"{what} must have columns `image` and `label`, or {option} must name one. "
+        f"Received: {columns}" + (f", of which {found} would do" if found else "")
+    )
+
+
+def picture_of_text(text: str, where: str) -> Image.Image:
+    """Return the gray square picture whose pixels are the numbers in `text`.
+
+    Raises:
+        InputError: these are not n * n numbers 0..255; `where` says in what.
+    """
+    try:
+        values = [float(word) for word in text.replace(",", " ").strip("[] ").split()]
+        pixels = np.array(values)
+        if not ((pixels >= 0) & (pixels <= 255) & (pixels == np.round(pixels))).all():
+            raise ValueError("others")
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"pixels must be whole numbers 0..255 in {where}. Received: {str(text)[:40]!r}"
+        ) from error
+    side = math.isqrt(len(pixels))
+    if side == 0 or side * side != len(pixels):
+        raise InputError(
+            f"pixels must be a square of numbers in {where}. Received: {len(pixels)} numbers"
+        )
+    return Image.fromarray(pixels.astype(np.uint8).reshape(side, side))
+
+
+def _is_picture(feature: Any) -> bool:
+    return isinstance(feature, datasets.Image)
+
+
+def _is_text(feature: Any) -> bool:
+    return isinstance(feature, datasets.Value) and feature.dtype in _TEXTS
+
+
+def _is_label(feature: Any) -> bool:
+    return isinstance(feature, datasets.ClassLabel)
+
+
+def _may_be_label(feature: Any) -> bool:
+    return isinstance(feature, datasets.ClassLabel) or (
+        isinstance(feature, datasets.Value)
+        and (_is_text(feature) or feature.dtype.startswith(("int", "uint", "float")))
+    )
+
+
+def _image_column(rows: datasets.Dataset, what: str, asked: str | None) -> str:
+    features = rows.features
+    pictures = [name for name in features if _is_picture(features[name])]
+    if asked is None and not pictures:
+        texts = [name for name in features if _is_text(features[name])]
+        named = [name for name in texts if name.strip().casefold() in PIXEL_NAMES]
+        alike = [name for name in texts if len(rows) and _looks_like_pixels(rows[0][name])]
+        if len(found := named or alike) == 1:
+            return found[0]
+    name = find_column(
+        features,
+        asked,
+        _IMAGE_NAMES,
+        what,
+        "--image-column",
+        lambda each: _is_picture(features[each]),
+        strict=False,
+    )
+    if not (_is_picture(features[name]) or _is_text(features[name])):
+        raise InputError(f"`{name}` of {what} must be pictures. Received: {features[name]}")
+    return name
+
+
+def _looks_like_pixels(text: Any) -> bool:
+    words = str(text).split()[:16]
+    return len(words) == 16 and all(word.isdigit() for word in words)
+
+
+def _label_column(rows: datasets.Dataset, what: str, asked: str | None) -> str:
+    features = rows.features
+    if asked is None:
+        named = [name for name in features if _is_label(features[name])]
+        if len(named) == 1:
+            return named[0]
+    name = find_column(
+        features,
+        asked,
+        LABEL_NAMES,
+        what,
+        "--label-column",
+        lambda each: _may_be_label(features[each]),
+    )
+    if not _may_be_label(features[name]):
+        raise InputError(
+            f"`{name}` of {what} must be classes or their names. Received: {features[name]}"
+        )
+    return name
+
+
+def _decode_pixels(texts: list[str], index: list[int], what: str, name: str) -> dict[str, Any]:
+    return {
+        "image": [
+            picture_of_text(text, f"`{name}` of row {i} of {what}")
+            for text, i in zip(texts, index, strict=True)
+        ]
+    }
+
+
+def _named_labels(rows: datasets.Dataset, what: str, label: str, pixels: bool) -> list[str]:
+    """The name of each row's class, as the data set spells it."""
+    feature, values = rows.features[label], list(rows[label])
+    missing = next((i for i, value in enumerate(values) if value in (None, "", -1)), None)
+    if missing is not None:
+        raise InputError(
+            f"every picture of {what} must have a label. Received: some without, as row {missing}"
+        )
+    if _is_label(feature):
+        return [feature.names[value] for value in values]
+    if _is_text(feature) and not all(str(value).strip().isdigit() for value in values):
+        return [str(value).strip() for value in values]
+    numbers = [float(value) for value in values]
+    if not pixels:
+        raise InputError(
+            f"`{label}` of {what} must be a ClassLabel or names, which say what the numbers mean. "
+            f"Received: {feature}"
+        )
+    wrong = next((i for i, number in enumerate(numbers) if number not in range(7)), None)
+    if wrong is not None:
+        raise InputError(
+            f"`{label}` of {what} must be 0..6, the numbers of the challenge. "
+            f"Received: {values[wrong]} in row {wrong}"
+        )
+    return [CSV_CLASSES[int(number)] for number in numbers]
+
+
+def read_columns(
+    source: datasets.DatasetDict, what: str, reading: Reading
+) -> tuple[datasets.DatasetDict, list[str]]:
+    """Bring a data set's splits, columns and classes under our names.
+
+    Args:
+        source: as `datasets` loads it, with pictures or with pixels as text.
+        what: what errors call it.
+        reading: what the caller knows of it.
+
+    Returns:
+        Splits with columns `image` and `label`, a ClassLabel that is the same in all, beside
+        the other columns; and what was changed, a line each, for people. Classes that are all
+        expressions stand in the order of the alphabet, others in the data set's own order.
+
+    Raises:
+        InputError: no training split, or a column or a label that cannot be understood.
+    """
+    splits = map_splits(source, what, reading.exact)
+    if "train" not in splits.values():
+        raise InputError(f"{what} must have a split 'train'. Received: {sorted(source)}")
+    notes = _renamed("splits", splits)
+    if others := sorted(set(source) - set(splits)):
+        notes.append(
+            "not used: "
+            + ", ".join(f"{len(source[each])} rows of the split {each}" for each in others)
+        )
+    found = {split: source[name] for name, split in splits.items()}
+    order = list(dict.fromkeys(("train", *found)))
+    image = _image_column(found["train"], f"{what}[train]", reading.image_column)
+    label = _label_column(found["train"], f"{what}[train]", reading.label_column)
+    notes += _renamed("columns", {image: "image", label: "label"})
+    for split in order:
+        if missing := {image, label} - set(found[split].column_names):
+            raise InputError(
+                f"{what}[{split}] must have the columns of train. Received: none called "
+                f"{sorted(missing)}"
+            )
+    pixels = not _is_picture(found["train"].features[image])
+    names = {
+        split: _named_labels(found[split], f"{what}[{split}]", label, pixels) for split in order
+    }
+    feature = found["train"].features[label]
+    own = list(feature.names) if _is_label(feature) else sorted(set(names["train"]))
+    spelled = [set(names["train"]) | set(own), *(set(names[split]) for split in order[1:])]
+    mapping = map_classes(spelled, what, reading.exact)
+    notes += _renamed("classes", mapping)
+    classes = list(dict.fromkeys(mapping[name] for name in own))
+    if set(classes) <= {*CSV_CLASSES, "contempt"}:
+        classes.sort()
+    made = datasets.ClassLabel(names=classes)
+    result = datasets.DatasetDict()
+    for split in order:
+        where = f"{what}[{split}]"
+        if unknown := sorted({mapping[name] for name in names[split]} - set(classes)):
+            raise InputError(
+                f"labels of {where} must be among {classes}, as in train. Received: {unknown}"
+            )
+        rows = _with_pictures(found[split], where, image, label)
+        if label != "label" or rows.features["label"] != made:
+            numbers = [classes.index(mapping[name]) for name in names[split]]
+            dropped = [each for each in {label, "label"} if each in rows.column_names]
+            rows = rows.remove_columns(dropped).add_column("label", numbers, feature=made)
+        result[split] = rows
+    return result, notes
+
+
+def _renamed(what: str, names: dict[str, str]) -> list[str]:
+    changed = {name: found for name, found in names.items() if name != found}
+    return [f"{what}: {shown(changed)}"] if changed else []
+
+
+def _with_pictures(rows: datasets.Dataset, what: str, image: str, label: str) -> datasets.Dataset:
+    """`rows` with pictures in the column `image`, and no other column of pictures."""
+    if image != "image" and "image" in rows.column_names and label != "image":
+        rows = rows.remove_columns("image")
+    if _is_picture(rows.features[image]):
+        return rows if image == "image" else rows.rename_column(image, "image")
+    features = {name: each for name, each in rows.features.items() if name != image}
+    return rows.map(
+        partial(_decode_pixels, what=what, name=image),
+        with_indices=True,
+        batched=True,
+        input_columns=[image],
+        remove_columns=[image],
+        features=datasets.Features(**features, image=datasets.Image()),
+        desc="pixels",
+    )
