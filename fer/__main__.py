@@ -5,7 +5,6 @@ Exit status: 0 all done, 1 it could not be done, 2 an argument or option is miss
 """
 
 import importlib.metadata
-import json
 import logging
 import os
 import shutil
@@ -23,9 +22,11 @@ from fer.annotate import annotate
 from fer.errors import FerError, InputError
 from fer.hub import DETECTORS, load_classifier, load_detector
 from fer.image import read_image
+from fer.output import ROOM_BYTES, check_file
 from fer.pipeline import Pipeline
 from fer.serialize import to_dict, to_rows
-from fer.table import TableWriter, face_schema, form_of
+from fer.table import BOM, TableWriter, face_schema, form_of
+from fer.text import json_line, make_printable
 from fer.types import FrameResult
 
 if TYPE_CHECKING:
@@ -55,7 +56,12 @@ Detector = Annotated[
     str | None, typer.Option(help=f"auto, {', '.join(DETECTORS)}. [env: FER_DETECTOR, or auto]")
 ]
 Json = Annotated[str | None, typer.Option("--json", help="File for JSON; - is standard output.")]
-Csv = Annotated[str | None, typer.Option("--csv", help="File for CSV; - is standard output.")]
+Csv = Annotated[
+    str | None,
+    typer.Option(
+        "--csv", help="File for CSV, UTF-8 with a mark for Excel; - is standard output, without."
+    ),
+]
 Parquet = Annotated[
     str | None, typer.Option("--parquet", help="File for Parquet; - is standard output.")
 ]
@@ -86,7 +92,7 @@ def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
     """The outputs that were asked for, by their form.
 
     Raises:
-        InputError: one would overwrite another or a source.
+        InputError: one would overwrite another or a source, or cannot be written.
     """
     wanted = {form: path for form, path in paths.items() if path is not None}
     places = [path if path == STDIO else Path(path).resolve() for path in wanted.values()]
@@ -96,6 +102,9 @@ def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
             "each output must have a place of its own, and not that of a source. "
             f"Received: {', '.join(wanted.values())}"
         )
+    for form, path in wanted.items():
+        if path != STDIO and form != "annotated":
+            check_file(path, stream=form == "json")
     return wanted
 
 
@@ -120,10 +129,6 @@ def _count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _line(value: Any) -> bytes:
-    return (json.dumps(value, ensure_ascii=False) + "\n").encode()
-
-
 def _describe(name: str, result: FrameResult) -> Iterator[str]:
     """The lines that a person reads about one picture."""
     if not len(result.faces):
@@ -144,20 +149,31 @@ def _annotated_paths(target: str, names: list[str]) -> list[Path]:
     """Where the copies with boxes go: to `target`, or into it where that is a folder.
 
     Raises:
-        InputError: there is no such folder for several, or two would have one name.
+        InputError: there is no such folder for several, two would have one name, or one cannot be
+            written.
     """
+    from PIL import Image
+
     place = Path(target)
     if not place.is_dir():
         if len(names) > 1:
             raise InputError(
                 f"--annotated must be a folder for several pictures. Received: none at {target}"
             )
+        if Image.registered_extensions().get(place.suffix.lower()) not in Image.SAVE:
+            raise InputError(
+                f"--annotated must name a picture file, such as .png or .jpg. Received: {target}"
+            )
+        check_file(place)
         return [place]
     # The whole name, so that a copy never takes the place of a picture.
     made = [f"{'stdin' if name == STDIO else Path(name).name}.faces.png" for name in names]
     if twice := sorted({name for name in made if made.count(name) > 1}):
         raise InputError(f"pictures must have different names for --annotated. Received: {twice}")
-    return [place / name for name in made]
+    paths = [place / name for name in made]
+    for path in paths:
+        check_file(path)
+    return paths
 
 
 def _save(path: Path, picture: Any) -> None:
@@ -216,11 +232,11 @@ def image(
                 n_failed += 1
                 _say(f"error: {error}")
                 if lines:
-                    lines.write(_line({"file": name, "error": str(error)}))
+                    lines.write(json_line({"file": name, "error": str(error)}))
                 continue
             result = pipeline(frame)
             if lines:
-                lines.write(_line({"file": name} | to_dict(result)))
+                lines.write(json_line({"file": name} | to_dict(result)))
             for table in tables:
                 table.write([{"file": name} | row for row in to_rows(result)] or [{"file": name}])
             if copies:
@@ -268,6 +284,15 @@ def video(
 
     outputs = _outputs([source], json=as_json, csv=csv, parquet=parquet, annotated=annotated)
     json_path, copy = outputs.pop("json", None), outputs.pop("annotated", None)
+    for form, name in outputs.items():
+        if name != STDIO and form_of(Path(name)) != form:
+            raise InputError(f"--{form} must name a .{form} file. Received: {name}")
+    if copy is not None:
+        if Path(copy).suffix.lower() != ".mp4":
+            raise InputError(f"--annotated must name an .mp4 file. Received: {copy}")
+        # The copy is about as large as the video.
+        n_bytes = Path(source).stat().st_size if Path(source).is_file() else 0
+        check_file(copy, room_bytes=max(ROOM_BYTES, n_bytes))
     pipeline = _pipeline(model, revision, detector)
     with _interruptible(), ExitStack() as stack:
         path = stack.enter_context(_video_file(source))
@@ -277,9 +302,6 @@ def video(
             form: folder / f"rows.{form}" if name == STDIO else Path(name)
             for form, name in outputs.items()
         }
-        for form, table in tables.items():
-            if form_of(table) != form:
-                raise InputError(f"--{form} must name a .{form} file. Received: {table}")
         bar = stack.enter_context(_bar(None, "frame"))
 
         def show(progress: "Progress") -> None:
@@ -298,10 +320,12 @@ def video(
         for form, name in outputs.items():
             if name == STDIO:
                 with tables[form].open("rb") as rows:
+                    if rows.read(len(BOM)) != BOM:
+                        rows.seek(0)
                     shutil.copyfileobj(rows, sys.stdout.buffer)
         if json_path:
             with _open(json_path) as file:
-                file.write(_line(report.to_dict()))
+                file.write(json_line(report.to_dict()))
     if STDIO not in (json_path, *outputs.values()):
         for line in _describe_video(report):
             typer.echo(line)
@@ -430,6 +454,7 @@ def info(
     detector: Detector = None,
 ) -> None:
     """Say what runs here."""
+    _outputs([], json=as_json)
     pipeline = _pipeline(model, revision, detector)
     config = pipeline.classifier.config
     versions: dict[str, str | None] = {}
@@ -455,7 +480,7 @@ def info(
     }
     if as_json:
         with _open(as_json) as file:
-            file.write(_line(facts))
+            file.write(json_line(facts))
     if as_json == STDIO:
         return
     for key, value in facts.items():
@@ -468,10 +493,11 @@ def info(
 
 def main() -> None:
     """Run the command line; an expected error is one line and exit status 1."""
+    make_printable()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         app(prog_name="python -m fer")
-    except FerError as error:
+    except (FerError, OSError) as error:  # a disk that is full, a file that may not be read
         _say(f"error: {error}")
         raise SystemExit(1) from error
 

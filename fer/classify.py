@@ -1,7 +1,11 @@
 """Classifier: face crops -> calibrated probabilities. LiteRT serves; Keras is the reference."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +167,38 @@ def _output_indices(interpreter: Any) -> dict[str, int]:
     return {name: found[name] for name in HEADS}
 
 
+_NOTICE = b"INFO: Created TensorFlow Lite XNNPACK delegate"
+_before_notice = threading.Lock()  # held for good by the first who comes
+
+
+@contextmanager
+def _without_notice() -> Iterator[None]:
+    """Keep from standard error what LiteRT tells of its delegate, once a process.
+
+    It has no setting for that. What else is written meanwhile is passed on.
+    """
+    if not _before_notice.acquire(blocking=False):
+        yield
+        return
+    with ExitStack() as stack:
+        try:
+            kept = stack.enter_context(tempfile.TemporaryFile(buffering=0))
+            real = os.dup(2)
+        except OSError:  # no standard error, or no place for a file: rather the notice
+            yield
+            return
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
+            kept.seek(0)
+            for line in kept.read().splitlines(keepends=True):
+                if not line.startswith(_NOTICE):
+                    os.write(2, line)
+
+
 class _Interpreter:
     """A LiteRT interpreter that takes batches of any length; for one thread at a time."""
 
@@ -184,7 +220,8 @@ class _Interpreter:
         if self._n_rows != len(pixels):
             self._n_rows = 0  # until both calls succeeded
             self._interpreter.resize_tensor_input(self._input, pixels.shape, strict=True)
-            self._interpreter.allocate_tensors()
+            with _without_notice():
+                self._interpreter.allocate_tensors()
             self._n_rows = len(pixels)
         self._interpreter.set_tensor(self._input, pixels)
         self._interpreter.invoke()

@@ -1,10 +1,119 @@
 """Files that are whole or not there, whatever happens while they are written."""
 
+import os
+import shutil
+import stat
+import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
-__all__ = ["WholeFile"]
+from fer.errors import InputError
+
+__all__ = ["ROOM_BYTES", "WholeFile", "check_file", "check_folder"]
+
+# What must be free where something is written, unless the caller knows better.
+ROOM_BYTES = 1_000_000
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def check_file(path: Path | str, *, stream: bool = False, room_bytes: int = ROOM_BYTES) -> None:
+    """Raise before the work where a file cannot be written after it. Nothing is left there.
+
+    Args:
+        path: of the file, which may exist.
+        stream: it is written from front to end, so that a pipe or the null device will do.
+        room_bytes: how many must be free on its disk.
+
+    Raises:
+        InputError: `path` is a folder, a device or in no folder, must not be written to, or
+            its disk is full.
+    """
+    path = Path(path)
+    try:
+        kind = _kind(path)
+        if kind == "a folder":
+            raise InputError(f"an output must be a file. Received: {path}, which is a folder")
+        if kind == "no regular file":
+            # /dev/stdout and the shell's >(...) are no devices where they lead to a pipe.
+            if stream and (path.is_fifo() or path == Path(os.devnull)):
+                return
+            raise InputError(f"an output must be a regular file. Received: {path}")
+        if not path.parent.is_dir():
+            raise InputError(
+                f"an output must stand in a folder that exists. Received: {path}, and no folder "
+                f"{path.parent}"
+            )
+        if kind and not os.access(path, os.W_OK):
+            raise PermissionError(None, "Permission denied")
+        _kind(_partial(path))  # a name that is too long is refused here
+        _try(path.parent, room_bytes)
+    except OSError as error:
+        raise InputError(
+            f"an output must be a file that can be written. Received: {path}: {error.strerror}"
+        ) from error
+
+
+def check_folder(path: Path | str, *, room_bytes: int = ROOM_BYTES) -> None:
+    """As `check_file` for a folder, which need not exist, that files will be written in.
+
+    Raises:
+        InputError: `path` is a file or below one, must not be written to, or its disk is full.
+    """
+    path = Path(path)
+    try:
+        there = path.absolute()
+        while not (kind := _kind(there)):
+            there = there.parent
+        if kind != "a folder":
+            raise InputError(
+                f"an output must be a folder, or a place for one. Received: {path}"
+                + (", which is a file" if there == path.absolute() else f", below the file {there}")
+            )
+        _try(there, room_bytes)
+    except OSError as error:
+        raise InputError(
+            f"an output must be a folder that can be written to. Received: {path}: {error.strerror}"
+        ) from error
+
+
+def _kind(path: Path) -> str:
+    """What stands at `path`, links followed; empty where nothing does.
+
+    Raises:
+        OSError: that cannot be said, as of a name that is too long.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a file" if stat.S_ISREG(mode) else "no regular file"
+
+
+def _try(folder: Path, room_bytes: int) -> None:
+    """Make a file in `folder` that is gone at once.
+
+    Raises:
+        OSError: there cannot be one.
+        InputError: there is no room for more.
+    """
+    with tempfile.TemporaryFile(dir=folder, prefix=".fer-", buffering=0) as file:
+        file.write(bytes(4096))
+    free = shutil.disk_usage(folder).free
+    if free < room_bytes:
+        raise InputError(
+            f"an output needs about {_size(room_bytes)} of free space in {folder}. "
+            f"Received: {_size(free)}"
+        )
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB"
 
 
 class WholeFile(ABC):
@@ -18,7 +127,7 @@ class WholeFile(ABC):
 
     def _partial(self) -> Path:
         assert self._path is not None
-        return self._path.with_name(f".{self._path.name}.partial")
+        return _partial(self._path)
 
     def _put(self) -> None:
         """Give the file its name."""

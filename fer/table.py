@@ -1,19 +1,22 @@
 """Rows -> CSV, Parquet and JSON lines, written as they come, so that memory stays flat."""
 
+import codecs
 import contextlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from fer.errors import InputError
-from fer.output import WholeFile
+from fer.output import WholeFile, check_file
+from fer.text import json_line, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FORMS", "TableWriter", "face_schema", "form_of"]
+__all__ = ["BOM", "FORMS", "TableWriter", "face_schema", "form_of"]
 
+# Without it Excel takes a CSV file for one of the system's old encoding; pandas skips it.
+BOM = codecs.BOM_UTF8
 FORMS = ("csv", "parquet", "jsonl")
 _SUFFIXES = {f".{form}": form for form in FORMS}
 _BUFFERED_ROWS = 4096
@@ -66,6 +69,9 @@ def form_of(path: Path) -> str:
 class TableWriter(WholeFile):
     """Writes rows to a file; a context manager. A path gets its file when all is written.
 
+    Text that UTF-8 cannot hold is written as `fer.text.printable` says. CSV starts with a byte
+    order mark where it goes to a path.
+
     Args:
         target: a path, or a binary file that stays open.
         schema: the columns; a row may lack some, which are null then.
@@ -90,8 +96,11 @@ class TableWriter(WholeFile):
             raise InputError(f"`form` must be one of {FORMS}. Received: {form!r}")
         self._sink: IO[bytes]
         if isinstance(target, str | Path):
+            check_file(target)
             try:
                 self._sink = self._partial().open("wb")
+                if form == "csv":
+                    self._sink.write(BOM)
             except OSError as error:
                 raise InputError(
                     "a table must stand where a file can be made. "
@@ -111,7 +120,12 @@ class TableWriter(WholeFile):
         for row in rows:
             if unknown := set(row) - set(self._schema.names):
                 raise InputError(f"a row must have known columns only. Received: {sorted(unknown)}")
-            self._rows.append(row)
+            self._rows.append(
+                {
+                    key: printable(value) if isinstance(value, str) else value
+                    for key, value in row.items()
+                }
+            )
             self.n_rows += 1
         if len(self._rows) >= _BUFFERED_ROWS:
             self._flush()
@@ -153,7 +167,7 @@ class _JsonLines:
                 key: round(value, 4) if isinstance(value, float) else value
                 for key, value in row.items()
             }
-            self._sink.write((json.dumps(short, ensure_ascii=False) + "\n").encode())
+            self._sink.write(json_line(short))
 
     def close(self) -> None:
         self._sink.flush()

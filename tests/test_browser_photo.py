@@ -282,7 +282,7 @@ def test_downloads_are_the_whole_picture_the_json_and_the_csv(visit, group, tmp_
     assert np.abs(picture.astype(int) - read_image(group)).max() > 100
     data = json.loads(found["json"].read_text(encoding="utf-8"))
     assert data == data_of(page)
-    with found["csv"].open(encoding="utf-8", newline="") as file:
+    with found["csv"].open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     for i, (row, face) in enumerate(zip(rows, data["faces"], strict=True)):
         assert row["face"] == str(i + 1)

@@ -132,7 +132,7 @@ def test_a_clip_becomes_a_video_that_plays(
     else:
         with av.open(str(made)) as container:
             assert not container.streams.audio
-    with download(page, "csv", tmp_path).open(newline="") as file:
+    with download(page, "csv", tmp_path).open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["track_id"] for row in rows} == {"1"}
     assert pyarrow.parquet.read_table(download(page, "parquet", tmp_path)).num_rows == len(rows)

@@ -76,7 +76,7 @@ def test_a_picture_in_every_form(run, nobody, tmp_path):
     assert lines[0]["faces"][0]["label"] == "happy"
     assert lines[1]["faces"] == []
     table = pyarrow.parquet.read_table(paths["parquet"]).to_pylist()
-    rows = list(csv.DictReader(io.StringIO(paths["csv"].read_text())))
+    rows = list(csv.DictReader(io.StringIO(paths["csv"].read_text("utf-8-sig"))))
     assert (
         [row["file"] for row in rows]
         == [row["file"] for row in table]
@@ -213,7 +213,7 @@ def test_after_ctrl_c_the_same_command_goes_on(tmp_path):
     assert not (tmp_path / "out.csv").exists()
     status, _, error = call(*arguments)
     assert status == 0, error
-    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text("utf-8-sig"))))
     assert sorted(row["file"] for row in rows) == [f"{i:03}.png" for i in range(400)]
 
 

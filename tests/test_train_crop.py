@@ -20,13 +20,14 @@ def test_photographs_become_crops_with_a_report(tmp_path, yunet_path, monkeypatc
     (source / "happy" / "a.jpg").write_bytes(astronaut)
     (source / "happy" / "cut.jpg").write_bytes(astronaut[:2000])
     Image.fromarray(noise(80, 80)).save(source / "happy" / "a.png")
+    (source / "happy" / "caf\udce9.jpg").write_bytes(astronaut[:2000])  # no UTF-8
     report = crop_folder(source, tmp_path / "crops", "yunet", jobs=2).set_index("file")
     assert report.loc["happy/a.jpg", "outcome"].startswith("kept")
     assert report.loc["happy/a.png", "outcome"] == "no face found"
     assert "not a usable picture" in report.loc["happy/cut.jpg", "outcome"]
     crop = read_image(tmp_path / "crops" / report.loc["happy/a.jpg", "crop"])
     assert crop.shape[0] == crop.shape[1] > 60
-    assert (tmp_path / "crops" / REPORT_NAME).is_file()
+    assert r"happy/caf\xe9.jpg" in (tmp_path / "crops" / REPORT_NAME).read_text("utf-8-sig")
     with pytest.raises(InputError, match="new or empty"):
         crop_folder(source, tmp_path / "crops")
     monkeypatch.setenv("FER_YUNET_PATH", str(tmp_path / "missing.onnx"))

@@ -84,7 +84,7 @@ def test_one_person_and_all_files(clip, tmp_path):
     assert frames[0].frame[55:75, 28].std(axis=-1).mean() < 5  # inside it is gray
     assert likeness(heard(clip), heard(output)) > 0.97
     # The rows.
-    with table.open() as file:
+    with table.open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 60
     assert [int(row["frame"]) for row in rows] == list(range(60))
@@ -151,7 +151,7 @@ def test_who_comes_and_goes(tmp_path):
     assert person.last_s == pytest.approx(39 / 30, abs=0.01)
     assert report.n_passing == 1
     assert report.passing_s == pytest.approx(5 / 30, abs=0.01)
-    with table.open() as file:
+    with table.open(encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 40 + 5 + 20
     empty = [row for row in rows if not row["face"]]

@@ -16,14 +16,25 @@ import typer
 
 from fer.errors import FerError, InputError
 from fer.hub import KERAS_NAME, WEIGHTS_FOLDER
+from fer.output import check_file, check_folder
+from fer.text import make_printable
 from fer.types import parse_json
 from train.recipes import RECIPES
 
+# The epochs that a run keeps, and the model in every format.
+_RUN_BYTES = 200_000_000
+_MODEL_BYTES = 50_000_000
 EXAMPLES = Path("examples")
 SUBGROUPS = EXAMPLES / "subgroups"
 
 # Rich would take the defaults in brackets for markup.
-app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, help=__doc__)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help=__doc__,
+)
 
 Dataset = Annotated[
     str | None,
@@ -184,6 +195,8 @@ def fit(
     if backbone is not None:
         chosen = with_backbone(chosen, backbone)
     run = out or Path("runs") / chosen.name
+    for folder in (run, weights or run / "export"):
+        check_folder(folder, room_bytes=_RUN_BYTES)
     source = _dataset(dataset)
     # What is wrong with it is said before TensorFlow has said what it finds.
     load_class_names(source, chosen.classes)
@@ -234,6 +247,7 @@ def faces(
     """
     from train.faces import render_faces
 
+    check_folder(target)
     render_faces(target, number, seed)
 
 
@@ -256,6 +270,7 @@ def teach_command(
     from train.teach import teach_all
 
     target = out or Path("runs") / f"{recipe}-teachers"
+    check_folder(target)
     files = [_checkpoint(name) for name in teacher]
     pupil = replace(get_recipe(recipe), extra="" if extra is None else str(extra))
     for name, accuracy in teach_all(pupil, files, _dataset(dataset), target).items():
@@ -274,6 +289,7 @@ def compact(
 
     if target.suffix != SUFFIX:
         raise InputError(f"the file must end in {SUFFIX}. Received: {target.name}")
+    check_file(target, room_bytes=_MODEL_BYTES)
     network = load_model(run / KERAS_NAME, "the run")
     record = parse_json((run / TRAINING_NAME).read_bytes(), TRAINING_NAME, dict)
     save_compact(network, Recipe.from_json(record["recipe"]), target)
@@ -292,6 +308,7 @@ def face_weights(
     """Convert dlib's face network into what `fit teacher-face --init TARGET` starts from."""
     from train.face_weights import write_face_weights
 
+    check_file(target, room_bytes=_MODEL_BYTES)
     write_face_weights(source, target, _dataset(dataset))
 
 
@@ -314,6 +331,7 @@ def export(
     from train.export import FORMATS
     from train.export import export as write
 
+    check_folder(out, room_bytes=_MODEL_BYTES)
     config = write(run, _dataset(dataset), out, formats or tuple(FORMATS))
     for file in config.files:
         typer.echo(f"{(out / file).stat().st_size:10}  {out / file}")
@@ -332,6 +350,7 @@ def crop(
     """Cut the largest face out of every photograph in SOURCE, for `fit --dataset TARGET`."""
     from train.crop import REPORT_NAME, crop_folder
 
+    check_folder(target)
     report = crop_folder(source, target, detector, margin, jobs)
     for outcome, count in report["outcome"].value_counts().items():
         typer.echo(f"{count:6}  {outcome}")
@@ -359,6 +378,7 @@ def fer2013(
     """Put FER-2013, FER+'s votes and marks of copies in training into one data set."""
     from train.fer2013 import prepare_fer2013
 
+    check_folder(target, room_bytes=_MODEL_BYTES)
     typer.echo(prepare_fer2013(source, target, votes).to_string())
 
 
@@ -400,6 +420,8 @@ def evaluate(
     from train.evaluate import format_measure, format_report, measure
     from train.folders import format_folder, measure_folder, parse_folder
 
+    if not validation:
+        check_folder(results)
     named = [parse_folder(text) for text in folder or ()]
     if len({name for name, _ in named}) < len(named):
         raise InputError(f"each --folder must have a name of its own. Received: {folder}")
@@ -426,6 +448,7 @@ def framing(
     """Measure how each detector frames FER-2013 faces, and top-1 against crop margin."""
     from train.framing import measure_framing
 
+    check_folder(results)
     typer.echo(measure_framing(_dataset(dataset), results, images).to_string(index=False))
 
 
@@ -435,6 +458,7 @@ def contrast(dataset: Dataset = None, results: Results = Path("results")) -> Non
     """Measure top-1 against how far the contrast of a crop is stretched."""
     from train.contrast import measure_contrast
 
+    check_folder(results)
     typer.echo(measure_contrast(_dataset(dataset), results).to_string(index=False))
 
 
@@ -445,6 +469,7 @@ def render(
     """Render the people of the subgroup probe (needs requirements-render.txt)."""
     from train.render import render_people
 
+    check_folder(target)
     render_people(target)
 
 
@@ -455,6 +480,7 @@ def examples(
     """Render the page's example persons, group and clip (needs requirements-render.txt)."""
     from train.examples import render_examples
 
+    check_folder(target)
     render_examples(target)
 
 
@@ -472,6 +498,7 @@ def subgroups(
     """Measure how often the answer changes when only the person does."""
     from train.subgroups import measure_subgroups
 
+    check_folder(results)
     report = measure_subgroups(results, pictures, detector, model)
     found, pictured = report["n_found"], report["n_pictures"]
     typer.echo(f"faces found {found} of {pictured}, accuracy {report['accuracy']} %")
@@ -485,6 +512,8 @@ def card(results: Results = Path("results")) -> None:
     """Write model_card.md and the figures of README.md from results/."""
     from train.card import write_cards
 
+    for file in ("model_card.md", "README.md"):
+        check_file(file)
     write_cards(results)
 
 
@@ -493,6 +522,8 @@ def table(results: Results = Path("results")) -> None:
     """Write the table of the family from RESULTS: there, for the page, and into ./README.md."""
     from train.table import write_table
 
+    check_folder(results)
+    check_file("README.md")
     write_table(results)
 
 
@@ -534,6 +565,9 @@ def publish(
     """Publish weights in every format with their card, and the page as a Space, a commit each."""
     from train.publish import publish as send
 
+    if out is not None:
+        check_folder(out, room_bytes=_MODEL_BYTES)
+
     def ask(question: str) -> bool:
         try:
             return yes or typer.confirm(question)
@@ -559,11 +593,12 @@ def publish(
 
 def main() -> None:
     """Run the command line; an expected error is one line and exit code 1."""
+    make_printable()
     logging.basicConfig(level=logging.WARNING)
     logging.getLogger("datasets").setLevel(logging.ERROR)
     try:
         app()
-    except FerError as error:
+    except (FerError, OSError) as error:  # a disk that is full, a file that may not be read
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from error
 

@@ -19,6 +19,7 @@ from fer.errors import ImageError, InputError
 from fer.geometry import crop_side_px
 from fer.hub import load_detector
 from fer.image import picture_suffixes, read_image
+from fer.text import printable
 from fer.types import ModelConfig
 
 __all__ = ["REPORT_NAME", "crop_folder"]
@@ -40,15 +41,19 @@ def _detector(name: str | None) -> Detector:
     return load_detector(name)
 
 
+def _shown(path: Path, folder: Path) -> str:
+    return printable(path.relative_to(folder).as_posix())
+
+
 def _crop_one(
     path: Path, source: Path, target: Path, detector: str | None, margin: float
 ) -> dict[str, object]:
     """Write the largest face of one picture; say what became of it."""
-    row: dict[str, object] = {"file": path.relative_to(source).as_posix(), "crop": "", "faces": 0}
+    row: dict[str, object] = {"file": _shown(path, source), "crop": "", "faces": 0}
     try:
         frame = read_image(path)
     except ImageError as error:
-        return {**row, "outcome": f"not a usable picture: {error}"}
+        return {**row, "outcome": printable(f"not a usable picture: {error}")}
     faces = _detector(detector)(frame)
     row["faces"] = len(faces)
     if not len(faces):
@@ -66,7 +71,7 @@ def _crop_one(
     Image.fromarray(crop).save(out)
     return {
         **row,
-        "crop": out.relative_to(target).as_posix(),
+        "crop": _shown(out, target),
         "outcome": "kept" if len(faces) == 1 else "kept the largest face",
     }
 
@@ -114,5 +119,5 @@ def crop_folder(
             tqdm(pool.map(work, pictures, chunksize=8), total=len(pictures), unit="picture")
         )
     report = pd.DataFrame(rows)
-    report.to_csv(target / REPORT_NAME, index=False)
+    report.to_csv(target / REPORT_NAME, index=False, encoding="utf-8-sig")
     return report

@@ -19,6 +19,7 @@ from fer.batch.rays import run_on_ray
 from fer.batch.sources import Folder, Item, Source
 from fer.batch.work import TIMEOUT_S, Crew, Outcome, PipelineMaker, Recipe
 from fer.errors import FerError, InputError
+from fer.output import check_file
 from fer.pipeline import Pipeline
 from fer.table import face_schema, form_of
 
@@ -230,10 +231,8 @@ class _Target:
         self._errors = self._faces.with_suffix(".errors" + self._faces.suffix)
         self.errors = str(self._errors)
         self.parts = self._faces.with_name(self._faces.name + ".parts")
-        if not self._faces.parent.is_dir():
-            raise InputError(f"the output must stand in a folder that exists. Received: {output}")
-        if self._faces.is_dir():
-            raise InputError(f"the output must be a file. Received: {output}, a folder")
+        check_file(self._faces)
+        check_file(self._errors)
         if Path(source).is_dir() and self._faces.resolve().is_relative_to(Path(source).resolve()):
             raise InputError(f"the output must stand outside of {source}. Received: {output}")
 

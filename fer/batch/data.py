@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from fer.batch.sources import Item, printable
+from fer.batch.sources import Item
 from fer.errors import HubError, InputError
+from fer.text import printable
 
 __all__ = ["HUB_PREFIX", "DataSet", "HubTable", "looks_like_repository", "need"]
 

@@ -108,7 +108,8 @@ class Parts:
             )
         parts = self._parts()
         for part in parts:
-            self.done.update(pq.read_table(part, columns=["file"])["file"].to_pylist())
+            with part.open("rb") as file:
+                self.done.update(pq.read_table(file, columns=["file"])["file"].to_pylist())
         self._next = int(parts[-1].stem) + 1 if parts else 0
 
     def add(self, outcome: Outcome) -> None:
@@ -125,7 +126,12 @@ class Parts:
 
         if self._rows:
             table = pa.Table.from_pylist(self._rows, schema=self._schema)
-            self._put(f"{self._next:08}.parquet", lambda path: pq.write_table(table, path))
+
+            def write(path: Path) -> None:
+                with path.open("wb") as file:  # Arrow opens no name that is not UTF-8
+                    pq.write_table(table, file)
+
+            self._put(f"{self._next:08}.parquet", write)
             self._next += 1
         self._rows, self._n_files, self._last = [], 0, time.monotonic()
 
@@ -157,7 +163,9 @@ class Parts:
         import pyarrow.parquet as pq
 
         for part in self._parts():
-            yield pq.read_table(part).to_pylist()
+            with part.open("rb") as file:
+                rows = pq.read_table(file).to_pylist()
+            yield rows
 
     def remove(self) -> None:
         """Leave nothing, the manifest first: a folder without one is of no use to anybody."""

@@ -7,8 +7,9 @@ from typing import NamedTuple, Protocol
 
 from fer.errors import InputError
 from fer.image import picture_suffixes
+from fer.text import printable
 
-__all__ = ["Folder", "Item", "Source", "printable"]
+__all__ = ["Folder", "Item", "Source"]
 
 
 class Item(NamedTuple):
@@ -39,15 +40,6 @@ class Source(Protocol):
     def items(self) -> Iterator[Item]:
         """The pictures, one after the other."""
         ...
-
-
-def printable(text: str) -> str:
-    r"""`text` with what UTF-8 has no bytes for escaped, such as other bytes in a file name.
-
-    >>> printable("caf\udce9.png")
-    'caf\\udce9.png'
-    """
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Folder:

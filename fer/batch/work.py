@@ -20,12 +20,13 @@ import cv2
 from pebble import ProcessExpired, ProcessPool
 
 from fer.batch.data import need
-from fer.batch.sources import Item, printable
+from fer.batch.sources import Item
 from fer.errors import DetectorError, FerError
 from fer.hub import load_classifier, load_detector
 from fer.image import read_image
 from fer.pipeline import Pipeline
 from fer.serialize import to_rows
+from fer.text import printable
 
 __all__ = ["CHUNK", "TIMEOUT_S", "Crew", "Outcome", "PipelineMaker", "Recipe", "analyse"]
 

@@ -6,7 +6,6 @@ a worker is small and starts quickly. Jobs return JSON.
 
 import base64
 import io
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from fer.pipeline import Pipeline
 from fer.preprocess import resize
 from fer.serialize import to_dict, to_rows
 from fer.table import TableWriter, face_schema
+from fer.text import json_line
 from fer.types import FrameResult
 from fer.video import Progress, analyse_video, check_duration
 from fer.web.report import report_html
@@ -214,7 +214,7 @@ def follow_video(
         max_total_pixels=max_total_pixels,
     )
     data = report.to_dict()
-    Path(files["json"]).write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    Path(files["json"]).write_bytes(json_line(data))
     return {"files": files, "report": data, "html": report_html(report)}
 
 

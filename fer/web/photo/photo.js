@@ -263,7 +263,9 @@ stage.addEventListener("keydown", (event) => {
 find(".nearer").addEventListener("click", () => zoom.by(STEP));
 find(".farther").addEventListener("click", () => zoom.by(1 / STEP));
 find(".whole").addEventListener("click", zoom.reset);
-find(".csv").addEventListener("click", () => download(picture.csv, "text/csv", ".csv"));
+find(".csv").addEventListener("click", () =>
+  download(`\ufeff${picture.csv}`, "text/csv", ".csv") // with the mark that Excel needs
+);
 find(".json").addEventListener("click", () =>
   download(JSON.stringify(picture.data, null, 2) + "\n", "application/json", ".json")
 );

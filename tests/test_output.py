@@ -1,0 +1,170 @@
+"""What cannot be written is said before the work, in one line."""
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from fer import __main__ as cli
+from fer.errors import InputError
+from fer.output import check_file, check_folder
+from tests.conftest import ROOT
+
+ASTRONAUT = str(ROOT / "examples" / "astronaut_happy.jpg")
+CLIP = str(ROOT / "examples" / "expressions.mp4")
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Places where nothing can be written, and what is said of each."""
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "file").write_text("mine")
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    real = os.open
+
+    def refuse(path, *arguments, **options):
+        if str(path).startswith(str(locked)):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)  # the superuser may write anywhere
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("folder.csv", "is a folder"),
+        ("none/a.csv", "folder that exists"),
+        ("file/a.csv", "folder that exists"),
+        ("locked/a.csv", "Permission denied"),
+        (f"{'a' * 250}.csv", "File name too long"),
+        ("/dev/full", "regular file"),
+        ("/dev/null", "regular file"),
+    ],
+)
+def test_a_file_that_cannot_be_written(places, name, said):
+    before = sorted(places.rglob("*"))
+    with pytest.raises(InputError, match=said):
+        check_file(places / name)
+    assert sorted(places.rglob("*")) == before
+
+
+def test_a_file_that_can(places, tmp_path):
+    check_file(places / "new.csv")
+    check_file(places / "file")
+    check_file(Path(os.devnull), stream=True)
+    assert (places / "file").read_text() == "mine"
+    assert not (places / "new.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("file", "is a file"),
+        ("file/a/b", "below the file"),
+        ("locked/a/b", "Permission denied"),
+        ("a" * 300, "File name too long"),
+    ],
+)
+def test_a_folder_that_cannot_be_written(places, name, said):
+    with pytest.raises(InputError, match=said):
+        check_folder(places / name)
+
+
+def test_a_folder_that_can(places):
+    for name in ("new/a/b", "locked/..", "."):
+        check_folder(places / name)
+    assert not (places / "new").exists()
+
+
+def test_a_disk_that_is_full(tmp_path, monkeypatch):
+    check_file(tmp_path / "a", room_bytes=1)
+    for check in (check_file, check_folder):
+        with pytest.raises(InputError, match=r"about 1000000000000\.0 MB of free space"):
+            check(tmp_path / "a", room_bytes=10**18)
+
+
+def stop(*arguments, **options):
+    raise AssertionError("the work began")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("image", ASTRONAUT, "--json"),
+        ("image", ASTRONAUT, "--csv"),
+        ("image", ASTRONAUT, "--parquet"),
+        ("image", ASTRONAUT, "--annotated"),
+        ("video", CLIP, "--json"),
+        ("video", CLIP, "--csv"),
+        ("video", CLIP, "--parquet"),
+        ("video", CLIP, "--annotated"),
+        ("folder", str(ROOT / "examples")),
+        ("info", "--json"),
+    ],
+    ids=lambda arguments: " ".join(arguments[::2]),
+)
+@pytest.mark.parametrize("where", ["missing", "folder"])
+def test_every_output_is_tried_before_the_work(arguments, where, tmp_path, monkeypatch, capsys):
+    ending = {"--annotated": ".mp4" if "video" in arguments else ".png", "--json": ".json"}
+    ending |= {"--parquet": ".parquet"}
+    target = tmp_path / f"taken{ending.get(arguments[-1], '.csv')}"
+    if where == "folder":
+        if arguments[0] == "image" and arguments[-1] == "--annotated":
+            pytest.skip("a folder is what it takes")
+        target.mkdir()
+    else:
+        target = tmp_path / "missing" / target.name
+    monkeypatch.setattr(cli, "_pipeline", stop)
+    monkeypatch.setattr("fer.batch.Recipe.of", stop)
+    monkeypatch.setattr(sys, "argv", ["fer", *arguments, str(target)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: an output must ")
+    assert str(target) in line
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit", "mobilenetv2-96", "--out"),
+        ("fit", "mobilenetv2-96", "--weights"),
+        ("faces",),
+        ("compact", "run"),
+        ("face-weights", "source"),
+        ("export", "run"),
+        ("crop", str(ROOT / "examples")),
+        ("fer2013", "source"),
+        ("evaluate", "--results"),
+        ("evaluate", "--folder", "a=b", "--results"),
+        ("framing", "--results"),
+        ("contrast", "--results"),
+        ("render",),
+        ("examples",),
+        ("subgroups", "--results"),
+        ("table", "--results"),
+        ("publish", "--repo", "a/b", "--out"),
+    ],
+    ids=" ".join,
+)
+def test_every_output_of_training_is_tried_before_the_work(
+    arguments, tmp_path, monkeypatch, capsys
+):
+    train = pytest.importorskip("train.__main__")
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(train, "_dataset", stop)
+    target = tmp_path / "file" / "out.npz"
+    monkeypatch.setattr(sys, "argv", ["train", *arguments, str(target)])
+    with pytest.raises(SystemExit) as end:
+        train.main()
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: an output must ")
+    assert str(target) in line
+    assert (tmp_path / "file").read_text() == "mine"
