@@ -508,3 +508,25 @@ def test_a_network_of_two_heads_is_measured_whole(tmp_path):
     assert row["dataset_full_top1"] == report["decisions"]["dataset"]["full"]["top1"]
     assert row["votes_top1"] == report["votes"]["full"]["majority"]["top1"]
     assert max(map(len, format_report(report).splitlines())) <= 120
+
+
+def test_a_class_without_images_does_not_count():
+    from train.evaluate import _decision_lines, _measure, macro_f1
+    from train.report import missing_classes
+
+    logits, labels = make_answers(k=3)
+    labels[labels == 2] = 1  # some answers are still "c"
+    decision = make_config(class_names=("a", "b", "c")).served
+    found = _measure(logits, labels, ("a", "b", "c"), decision, 0.5)
+    present = [found["classes"][name]["f1"] for name in "ab"]
+    assert found["classes"]["c"]["n_images"] == 0
+    assert found["macro_f1"] == pytest.approx(np.mean(present), abs=0.01)
+    low, high = found["interval_95"]["macro_f1"]
+    assert low < found["macro_f1"] < high
+    assert macro_f1(np.array([0, 0]), np.array([0, 0])) == 1
+    report = {"full": found, "twin_free": found}
+    (said,) = missing_classes(report)
+    assert said.startswith("c without images (all test images): left out of macro F1")
+    text = "\n".join(_decision_lines(report))
+    assert said in text
+    assert "  c 0.00" not in text

@@ -17,7 +17,15 @@ from fer.hub import LITERT_NAME, WEIGHTS_FOLDER
 from fer.types import ModelConfig
 from train.calibrate import BALANCE_STRENGTH
 from train.recipes import FAMILY, NO_TWINS
-from train.report import MODELS_FOLDER, PARTS, load_json, load_probe, plot_names, subgroup_files
+from train.report import (
+    MODELS_FOLDER,
+    PARTS,
+    load_json,
+    load_probe,
+    missing_classes,
+    plot_names,
+    subgroup_files,
+)
 from train.robustness import CORRUPTIONS
 
 __all__ = [
@@ -56,10 +64,13 @@ def _overall_table(report: dict[str, Any]) -> str:
             f"| {row['macro_f1'] / 100:.3f} ({f1[0] / 100:.3f} to {f1[1] / 100:.3f}) "
             f"| {row['ece']:.3f} |"
         )
+    lines += [line for said in missing_classes(report) for line in ("", f"{said}.")]
     return "\n".join(lines)
 
 
 def _f1(row: dict[str, Any]) -> str:
+    if row.get("n_images") == 0:
+        return "-"
     low, high = row["f1_interval_95"]
     return f"{row['f1'] / 100:.3f} ({low / 100:.3f} to {high / 100:.3f})"
 

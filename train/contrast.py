@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score
 from tqdm import tqdm
 
 from fer.classify import Classifier
 from fer.hub import load_classifier
 from fer.image import image_to_frame
 from train.data import load_fresh_rows
+from train.evaluate import macro_f1
 from train.robustness import corrupt
 
 __all__ = ["measure_contrast"]
@@ -42,13 +43,12 @@ def measure_contrast(dataset: str, results: Path) -> pd.DataFrame:
         for factor in FACTORS:
             flat = [corrupt(crop, "contrast", factor, seed=0) for crop in crops]
             predicted = classifier(flat).argmax(axis=1)
-            f1 = f1_score(labels, predicted, average="macro")
             table.append(
                 {
                     "percentile": percentile,
                     "contrast": factor,
                     "top1": round(100 * float(accuracy_score(labels, predicted)), 2),
-                    "macro_f1": round(100 * float(f1), 2),
+                    "macro_f1": round(100 * macro_f1(labels, predicted), 2),
                 }
             )
     report = pd.DataFrame(table)

@@ -34,7 +34,7 @@ from train.calibrate import match_shares
 from train.data import VOTE_CLASSES, Split, dataset_name, load_rows, load_split, select_classes
 from train.plots import write_plots
 from train.recipes import FAMILY, RECIPES, TRAINING_NAME
-from train.report import MODELS_FOLDER, PARTS, load_json
+from train.report import MODELS_FOLDER, PARTS, load_json, missing_classes
 from train.robustness import CORRUPTIONS, Corruption, corrupt
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "expected_calibration_error",
     "format_measure",
     "format_report",
+    "macro_f1",
     "mean_recall",
     "measure",
     "reliability_bins",
@@ -160,12 +161,14 @@ def _intervals(
         f1[i] = 2 * hits / np.maximum(table.sum(axis=0) + table.sum(axis=1), 1)
         balanced[i] = mean_recall(table)
 
+    shown = np.unique(labels)
+
     def bounds(values: NDArray[np.float64]) -> list[float]:
         return [_percent(v) for v in np.percentile(values, [2.5, 97.5])]
 
     return {
         "top1": bounds(top1),
-        "macro_f1": bounds(f1.mean(axis=1)),
+        "macro_f1": bounds(f1[:, shown].mean(axis=1)),
         "balanced_accuracy": bounds(balanced),
         "f1": {name: bounds(f1[:, i]) for i, name in enumerate(names)},
     }
@@ -180,14 +183,20 @@ def mean_recall(table: NDArray[np.int64]) -> float:
     return float((np.diag(table)[n_images > 0] / n_images[n_images > 0]).mean())
 
 
+def macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
+    """Return the mean F1 0..1 of the classes that have images; the others do not count."""
+    return float(
+        f1_score(labels, predicted, average="macro", labels=np.unique(labels), zero_division=0)
+    )
+
+
 def _scores(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], n_classes: int
 ) -> dict[str, float]:
     classes = np.arange(n_classes)
-    f1 = f1_score(labels, predicted, average="macro", labels=classes, zero_division=0)
     return {
         "top1": _percent(accuracy_score(labels, predicted)),
-        "macro_f1": _percent(f1),
+        "macro_f1": _percent(macro_f1(labels, predicted)),
         "balanced_accuracy": _percent(
             mean_recall(confusion_matrix(labels, predicted, labels=classes))
         ),
@@ -771,14 +780,18 @@ def _decision_lines(report: dict[str, Any]) -> list[str]:
         served = name == report.get("decision", "dataset")
         for part in ("full", "twin_free"):
             row = figures[part]
-            recall = {each: found["recall"] for each, found in row["classes"].items()}
+            recall = {
+                each: found["recall"]
+                for each, found in row["classes"].items()
+                if found.get("n_images") != 0
+            }
             lowest = min(recall, key=lambda each: recall[each])
             lines.append(
                 f"{name + (' *' if served else ''):15}{part:12}{row['top1']:8.2f}"
                 f"{row['balanced_accuracy']:10.2f}{row['macro_f1']:10.2f}{row['ece']:8.4f}"
                 f"  {lowest} {recall[lowest]:.2f}"
             )
-    return [*lines, "* is served"]
+    return [*lines, "* is served", *map("{}.".format, missing_classes(report))]
 
 
 def _vote_lines(report: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fer import text
 from fer.errors import InputError
 from fer.image import picture_suffixes
 from train.names import expression_of, map_classes, shown, split_of
@@ -65,8 +66,8 @@ class Listing:
 
 
 def printable(path: Path | str) -> str:
-    """Return `path` as text; a byte that is no UTF-8 becomes a question mark."""
-    return os.fsencode(path).decode(errors="replace")
+    """Return `path` as text, see `fer.text.printable`."""
+    return text.printable(str(path))
 
 
 def walk(folder: Path) -> list[Path]:

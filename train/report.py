@@ -12,6 +12,7 @@ __all__ = [
     "PARTS",
     "load_json",
     "load_probe",
+    "missing_classes",
     "plot_names",
     "read_int8",
     "subgroup_files",
@@ -42,6 +43,21 @@ def plot_names(report: dict[str, Any]) -> dict[str, str]:
     return {
         name: f"{report['recipe']}_{name}.png" for name, key in _DRAWN_FROM.items() if report[key]
     }
+
+
+def missing_classes(report: dict[str, Any]) -> list[str]:
+    """Say of each part which classes have no images there, each time without a full stop."""
+    found = {}
+    for part in ("full", "twin_free"):
+        classes = report[part].get("classes", {})
+        names = [name for name, row in classes.items() if row.get("n_images") == 0]
+        if names and names not in found.values():
+            found[part] = names
+    return [
+        f"{', '.join(names)} without images ({PARTS[part]}): left out of macro F1 and balanced "
+        "accuracy"
+        for part, names in found.items()
+    ]
 
 
 def subgroup_files(recipe: str) -> tuple[str, str]:
