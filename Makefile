@@ -32,6 +32,7 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.video
 	$(BIN)/python -m bench.folder
+	$(BIN)/python -m bench.detect
 
 # One visitor in Chromium, beside the plain Gradio way: two minutes.
 bench-live: $(VENV)/dev.stamp

@@ -24,6 +24,7 @@ from fer.hub import DETECTORS, load_classifier, load_detector
 from fer.image import read_image
 from fer.output import ROOM_BYTES, check_file
 from fer.pipeline import Pipeline
+from fer.search import MIN_FACE_PX
 from fer.serialize import to_dict, to_rows
 from fer.table import BOM, TableWriter, face_schema, form_of
 from fer.text import json_line, make_printable
@@ -55,6 +56,14 @@ Revision = Annotated[str | None, typer.Option(help="Commit, branch or tag of the
 Detector = Annotated[
     str | None, typer.Option(help=f"auto, {', '.join(DETECTORS)}. [env: FER_DETECTOR, or auto]")
 ]
+MinFace = Annotated[
+    float | None,
+    typer.Option(
+        "--min-face",
+        help="Smallest faces to search for, in pixels; larger is quicker, smaller finds more. "
+        f"[{MIN_FACE_PX:g}; more in pictures above 9 megapixels]",
+    ),
+]
 Json = Annotated[str | None, typer.Option("--json", help="File for JSON; - is standard output.")]
 Csv = Annotated[
     str | None,
@@ -81,11 +90,14 @@ def _interruptible() -> Iterator[None]:
         raise typer.Exit(_INTERRUPTED) from None
 
 
-def _pipeline(model: str | None, revision: str | None, detector: str | None) -> Pipeline:
+def _pipeline(
+    model: str | None, revision: str | None, detector: str | None, min_face: float | None = None
+) -> Pipeline:
     def warn(reason: str) -> None:
         _say(f"warning: {reason}")
 
-    return Pipeline(load_detector(detector, warn), load_classifier(model, revision))
+    finder = load_detector(detector, warn, min_face)
+    return Pipeline(finder, load_classifier(model, revision))
 
 
 def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
@@ -202,6 +214,7 @@ def image(
     model: Model = None,
     revision: Revision = None,
     detector: Detector = None,
+    min_face: MinFace = None,
 ) -> None:
     """Find the faces of PICTURES.
 
@@ -209,7 +222,7 @@ def image(
     """
     outputs = _outputs(pictures, json=as_json, csv=csv, parquet=parquet, annotated=annotated)
     copies = _annotated_paths(outputs.pop("annotated"), pictures) if annotated else []
-    pipeline = _pipeline(model, revision, detector)
+    pipeline = _pipeline(model, revision, detector, min_face)
     schema = face_schema(pipeline.classifier.config.class_names, {"file": "string"})
     json_path = outputs.pop("json", None)
     n_failed = 0
@@ -275,6 +288,7 @@ def video(
     model: Model = None,
     revision: Revision = None,
     detector: Detector = None,
+    min_face: MinFace = None,
 ) -> None:
     """Follow the faces of a video.
 
@@ -293,7 +307,7 @@ def video(
         # The copy is about as large as the video.
         n_bytes = Path(source).stat().st_size if Path(source).is_file() else 0
         check_file(copy, room_bytes=max(ROOM_BYTES, n_bytes))
-    pipeline = _pipeline(model, revision, detector)
+    pipeline = _pipeline(model, revision, detector, min_face)
     with _interruptible(), ExitStack() as stack:
         path = stack.enter_context(_video_file(source))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fer-")))
@@ -382,6 +396,7 @@ def folder(
     model: Model = None,
     revision: Revision = None,
     detector: Detector = None,
+    min_face: MinFace = None,
 ) -> None:
     """Find the faces of all pictures in SOURCE.
 
@@ -403,6 +418,7 @@ def folder(
             repo_id=model,
             revision=revision,
             detector=detector,
+            min_face_px=min_face,
             engine=engine,
             address=address,
             n_workers=workers,

@@ -16,6 +16,7 @@ from typing import Any
 from fer.classify import Classifier, litert_network
 from fer.detect import Detector, HaarDetector, SlimFaceDetector, YuNetDetector
 from fer.errors import ConfigError, DetectorError, HubError, InputError
+from fer.search import check_min_face
 from fer.types import CONFIG_NAME, ModelConfig
 
 __all__ = ["DETECTORS", "fetch", "load_classifier", "load_detector", "load_folder"]
@@ -266,14 +267,17 @@ def _check_repo_id(repo_id: str) -> None:
         ) from None
 
 
-def _load_yunet() -> Detector:
-    if path := os.environ.get("FER_YUNET_PATH"):
-        return YuNetDetector(path)
-    return YuNetDetector(fetch(_YUNET_REPO, _YUNET_FILE, _YUNET_REVISION, _YUNET_SHA256))
+def _load_yunet(min_face_px: float | None) -> Detector:
+    path: Path | str | None = os.environ.get("FER_YUNET_PATH")
+    if not path:
+        path = fetch(_YUNET_REPO, _YUNET_FILE, _YUNET_REVISION, _YUNET_SHA256)
+    return YuNetDetector(path, min_face_px=min_face_px)
 
 
 def load_detector(
-    name: str | None = None, on_fallback: Callable[[str], None] = log.warning
+    name: str | None = None,
+    on_fallback: Callable[[str], None] = log.warning,
+    min_face_px: float | None = None,
 ) -> Detector:
     """A face detector.
 
@@ -282,17 +286,20 @@ def load_detector(
             "auto", the first of the three that can be had. When None, FER_DETECTOR, and
             "auto" when that is unset.
         on_fallback: told why a better one could not be had.
+        min_face_px: the smallest faces to search for in pictures, in pixels; see
+            `fer.search.search`. "haar" takes one look whatever stands here.
 
     Raises:
-        InputError: there is no such name.
+        InputError: there is no such name, or no such size.
         HubError: "yunet" was asked for and cannot be fetched.
         DetectorError: the one asked for, or all three, cannot be built.
     """
     loaders: dict[str, Callable[[], Detector]] = {
-        "yunet": _load_yunet,
-        "slim": SlimFaceDetector,
+        "yunet": lambda: _load_yunet(min_face_px),
+        "slim": lambda: SlimFaceDetector(min_face_px=min_face_px),
         "haar": HaarDetector,
     }
+    check_min_face(min_face_px)
     name = name or os.environ.get("FER_DETECTOR") or "auto"
     if name != "auto":
         if name not in loaders:

@@ -1,6 +1,7 @@
 """frame -> detect -> crop -> classify -> track: one call for everything that has a frame."""
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -13,16 +14,24 @@ from numpy.typing import NDArray
 
 from fer.classify import Classifier
 from fer.crop import crop_faces
-from fer.detect import Detector
+from fer.detect import Detector, QuickDetector
 from fer.errors import FerError
 from fer.hub import load_classifier, load_detector
 from fer.image import read_image
 from fer.media import read_frames
 from fer.pool import ahead
+from fer.search import is_small
 from fer.track import MAX_TRACKS, TrackState, step
-from fer.types import FrameResult, check_frame
+from fer.types import Faces, FrameResult, check_frame
 
-__all__ = ["Pipeline"]
+__all__ = ["FullLooks", "Pipeline"]
+
+# A stream without a face is looked at in full every so many frames.
+_N_GLANCES = 10
+# A video is looked at in full so often, and all the time until so long after a face was seen that
+# one look may lose.
+_FULL_EVERY_S = 0.5
+_FULL_FOR_S = 1.0
 
 
 class Pipeline:
@@ -48,17 +57,22 @@ class Pipeline:
         self.votes = votes
 
     @classmethod
-    def default(cls, votes: bool = False, decision: str | None = None) -> Self:
+    def default(
+        cls, votes: bool = False, decision: str | None = None, min_face_px: float | None = None
+    ) -> Self:
         """Return a pipeline of the bundled weights and the best available face detector.
 
         Args:
             votes: see `Pipeline`.
             decision: see `fer.hub.load_classifier`.
+            min_face_px: the smallest faces to search for, in pixels; see `fer.search.search`.
 
         Raises:
             ConfigError: the weights have no head for votes, or no such decision.
+            InputError: `min_face_px` is no size.
         """
-        return cls(load_detector(), load_classifier(decision=decision), votes)
+        detector = load_detector(min_face_px=min_face_px)
+        return cls(detector, load_classifier(decision=decision), votes)
 
     @classmethod
     def from_hub(
@@ -67,6 +81,7 @@ class Pipeline:
         revision: str | None = None,
         votes: bool = False,
         decision: str | None = None,
+        min_face_px: float | None = None,
     ) -> Self:
         """Return a pipeline of a Hub repository's weights and the best available face detector.
 
@@ -75,15 +90,18 @@ class Pipeline:
             revision: commit, branch or tag of the repository.
             votes: see `Pipeline`.
             decision: see `fer.hub.load_classifier`.
+            min_face_px: see `default`.
 
         Raises:
             HubError: the repository is unavailable.
             ConfigError: what came is not usable, or has no head for votes, or no such decision.
+            InputError: `min_face_px` is no size.
         """
-        return cls(load_detector(), load_classifier(repo_id, revision, decision), votes)
+        detector = load_detector(min_face_px=min_face_px)
+        return cls(detector, load_classifier(repo_id, revision, decision), votes)
 
     def __call__(self, frame: NDArray[np.uint8]) -> FrameResult:
-        """Analyse one frame.
+        """Analyse one frame, which is searched in full.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
@@ -94,13 +112,32 @@ class Pipeline:
         Raises:
             InputError: `frame` is no frame.
         """
-        return self._analyse(frame, None)
+        return self._analyse(frame, None, full=True)
 
-    def _analyse(self, frame: NDArray[np.uint8], max_faces: int | None) -> FrameResult:
+    def glance(self, frame: NDArray[np.uint8]) -> FrameResult:
+        """Analyse one frame after one quick look, as calling it does after a search.
+
+        Args:
+            frame: as for calling it.
+
+        Returns:
+            As calling it does; small faces of a frame above 640 pixels are lost.
+
+        Raises:
+            InputError: `frame` is no frame.
+        """
+        return self._analyse(frame, None, full=False)
+
+    def _find(self, image: NDArray[np.uint8], full: bool) -> Faces:
+        if not full and isinstance(self.detector, QuickDetector):
+            return self.detector.glance(image)
+        return self.detector(image)
+
+    def _analyse(self, frame: NDArray[np.uint8], max_faces: int | None, full: bool) -> FrameResult:
         image = check_frame(frame)
         config = self.classifier.config
         marks = [time.perf_counter()]
-        faces = self.detector(image)[:max_faces]
+        faces = self._find(image, full)[:max_faces]
         marks.append(time.perf_counter())
         crops = crop_faces(image, faces, config)
         marks.append(time.perf_counter())
@@ -123,7 +160,8 @@ class Pipeline:
     ) -> tuple[TrackState, FrameResult]:
         """Analyse one frame of a stream: ids that stay, probabilities smoothed over time.
 
-        Votes are those of the frame alone, not smoothed.
+        Votes are those of the frame alone, not smoothed. Each frame gets one quick look;
+        every tenth without a face is searched in full.
 
         Args:
             frame: (H, W, 3) uint8 RGB.
@@ -137,7 +175,8 @@ class Pipeline:
         Raises:
             InputError: `frame` is no frame, or `state` is of another model.
         """
-        return self.follow(self._analyse(frame, MAX_TRACKS), state, time_s)
+        full = state is not None and state.n_empty % _N_GLANCES == _N_GLANCES - 1
+        return self.follow(self._analyse(frame, MAX_TRACKS, full), state, time_s)
 
     def follow(
         self, result: FrameResult, state: TrackState | None, time_s: float
@@ -183,8 +222,11 @@ class Pipeline:
             InputError: `rate` is not positive.
         """
         state: TrackState | None = None
+        looks = FullLooks()
         for frame in read_frames(path, rate):
-            state, result = self.track(frame.frame, state, frame.time_s)
+            found = self._analyse(frame.frame, MAX_TRACKS, looks(frame.time_s))
+            looks.see(found, frame.time_s)
+            state, result = self.follow(found, state, frame.time_s)
             yield frame.time_s, result
 
     def batch(
@@ -209,3 +251,26 @@ class Pipeline:
             return self(source if isinstance(source, np.ndarray) else read_image(source))
         except FerError as error:
             return error
+
+
+class FullLooks:
+    """Says which frames of a video are searched in full.
+
+    That is one twice a second; and where small faces are seen, which one quick look may lose, all
+    until a second after the last of them.
+    """
+
+    def __init__(self) -> None:
+        self._next_s = self._until_s = -math.inf
+
+    def __call__(self, time_s: float) -> bool:
+        """Whether the frame that is shown at `time_s`, in seconds, is searched in full."""
+        if time_s < self._next_s and time_s > self._until_s:
+            return False
+        self._next_s = time_s + _FULL_EVERY_S
+        return True
+
+    def see(self, result: FrameResult, time_s: float) -> None:
+        """Hear of the result of a frame, in the order of the frames."""
+        if is_small(result.faces, *result.frame_size):
+            self._until_s = time_s + _FULL_FOR_S

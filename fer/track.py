@@ -42,7 +42,9 @@ _MIN_GAP_S = 1e-3
 _MAX_POSITION = 1e5
 _MAX_CLASSES = 256
 _MAX_ID = 2**53 - 1  # what JavaScript counts exactly
+_MAX_EMPTY = 1_000_000
 _KEYS = {"time_s", "next_id", "tracks"}
+_EMPTY_KEY = "n_empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +76,13 @@ class TrackState:
         time_s: of the last frame, in seconds of any clock; None before the first.
         next_id: the id of the next new face.
         tracks: at most `MAX_TRACKS`, the last seen first.
+        n_empty: how many frames in a row had no face, up to a million.
     """
 
     time_s: float | None = None
     next_id: int = 1
     tracks: tuple[Track, ...] = ()
+    n_empty: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready data, about 150 characters a face."""
@@ -98,6 +102,7 @@ class TrackState:
                 }
                 for track in self.tracks
             ],
+            **({_EMPTY_KEY: self.n_empty} if self.n_empty else {}),
         }
 
     @classmethod
@@ -109,10 +114,13 @@ class TrackState:
         """
         if data is None:
             return cls()
-        if not isinstance(data, dict) or set(data) != _KEYS:
+        if not isinstance(data, dict) or set(data) - {_EMPTY_KEY} != _KEYS:
             raise InputError(f"a track state must be an object with the keys {sorted(_KEYS)}")
         time_s, next_id, tracks = data["time_s"], data["next_id"], data["tracks"]
-        if time_s is None and next_id == 1 and tracks == []:
+        n_empty = data.get(_EMPTY_KEY, 0)
+        if n_empty != 0 and _integer(_EMPTY_KEY, n_empty) > _MAX_EMPTY:
+            raise InputError(f"`{_EMPTY_KEY}` must be at most {_MAX_EMPTY}")
+        if time_s is None and next_id == 1 and tracks == [] and n_empty == 0:
             return cls()
         (time_s,) = _floats("time_s", [time_s], 1)
         next_id = _integer("next_id", next_id)
@@ -123,7 +131,7 @@ class TrackState:
             raise InputError("the ids of `tracks` must differ")
         if len({len(track.probs) for track in read}) > 1:
             raise InputError("the `probs` of all tracks must have one length")
-        return cls(time_s, next_id, read)
+        return cls(time_s, next_id, read, int(n_empty))
 
 
 def _integer(name: str, value: object) -> int:
@@ -242,7 +250,8 @@ def step(
         track_id=np.array([track.track_id for track in seen], np.int64),
         probs=np.array([track.probs for track in seen], np.float32).reshape(-1, n_classes),
     )
-    return TrackState(time_s, next_id, tuple((seen + unfound)[:MAX_TRACKS])), tracked
+    n_empty = 0 if seen else min(state.n_empty + 1, _MAX_EMPTY)
+    return TrackState(time_s, next_id, tuple((seen + unfound)[:MAX_TRACKS]), n_empty), tracked
 
 
 def _pair(values: NDArray[np.float64]) -> tuple[float, float]:

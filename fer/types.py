@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import ConfigError, InputError
+from fer.geometry import roll_degrees
 
 __all__ = [
     "DECISIONS",
     "HEADS",
+    "MAX_ROLL_DEGREES",
     "Decision",
     "Faces",
     "FrameResult",
@@ -33,6 +35,9 @@ HEADS_VERSION = 2
 HEADS = ("labels", "votes")
 # Which shares of the classes the answers assume: all the same, or those of the data set.
 DECISIONS = ("balanced", "dataset")
+# A face that is rolled by more, as one that stands on its head, counts as uncertain: few of those
+# that training sees are, and where the landmarks are wrong, the crop is turned the wrong way.
+MAX_ROLL_DEGREES = 90.0
 
 
 def check_frame(frame: object) -> NDArray[np.uint8]:
@@ -178,7 +183,8 @@ class FrameResult:
         faces: the faces, with `probs`.
         class_names: the k names of the columns of `faces.probs`.
         frame_size: (width, height) of the frame in pixels.
-        uncertain_below: a face whose top probability is lower counts as uncertain.
+        uncertain_below: a face whose top probability is lower counts as uncertain; one that
+            is rolled by more than `MAX_ROLL_DEGREES` does, too.
         timing_ms: milliseconds spent in each stage, in order.
         vote_names: the v names of the columns of `faces.votes`; none without votes.
     """
@@ -199,10 +205,16 @@ class FrameResult:
 
     @property
     def uncertain(self) -> list[bool]:
-        """Whether the top probability of each face is under `uncertain_below`."""
+        """Whether each face has a top probability under `uncertain_below`, or no upright position.
+
+        The landmarks say how far a face is rolled, see `MAX_ROLL_DEGREES`; without them only the
+        probability counts.
+        """
         if self.faces.probs is None:
             return []
-        return [bool(row.max() < self.uncertain_below) for row in self.faces.probs]
+        rolls = np.abs(roll_degrees(self.faces.landmarks, self.faces.xyxy))
+        low = self.faces.probs.max(axis=1) < self.uncertain_below
+        return [bool(each) for each in low | (rolls > MAX_ROLL_DEGREES)]
 
 
 def is_number(value: object, low: float = -math.inf, high: float = math.inf) -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from fer.annotate import annotate
 from fer.errors import VideoError
 from fer.media import Sampler, VideoFrame, VideoInfo, VideoReader, VideoWriter
-from fer.pipeline import Pipeline
+from fer.pipeline import FullLooks, Pipeline
 from fer.pool import ahead
 from fer.preprocess import resize
 from fer.serialize import to_rows
@@ -399,16 +399,27 @@ def _look_at(
     They are made in a thread, at most `n_waiting` ahead, and several are analysed at a time.
     """
 
-    def analyse(item: tuple[VideoFrame, bool]) -> tuple[VideoFrame, FrameResult | None]:
-        frame, picked = item
-        return frame, pipeline(frame.frame) if picked else None
+    def analyse(item: tuple[VideoFrame, str]) -> tuple[VideoFrame, FrameResult | None]:
+        frame, how = item
+        if how == "":
+            return frame, None
+        return frame, pipeline(frame.frame) if how == "full" else pipeline.glance(frame.frame)
 
+    def pick(time_s: float) -> str:
+        if not look(time_s):
+            return ""
+        return "full" if full(time_s) else "glance"
+
+    full = FullLooks()
     n_threads = min(_MAX_LOOKS, os.cpu_count() or 1)
     calls = ahead(lambda _: next(frames, None), itertools.repeat(None), 1, n_waiting)
     with contextlib.closing(calls):
         decoded = iter(calls.__next__, None)
-        picks = ((frame, look(frame.time_s)) for frame in decoded)
-        yield from ahead(analyse, picks, n_threads, n_threads)
+        picks = ((frame, pick(frame.time_s)) for frame in decoded)
+        for frame, found in ahead(analyse, picks, n_threads, n_threads):
+            if found is not None:
+                full.see(found, frame.time_s)
+            yield frame, found
 
 
 class _Drawing:
@@ -496,11 +507,12 @@ class _Crowd:
         faces, span_s = result.faces, end_s - time_s
         assert faces.track_id is not None
         assert faces.probs is not None
-        for track_id, row in zip(faces.track_id.tolist(), faces.probs, strict=True):
+        rows = zip(faces.track_id.tolist(), faces.probs, result.uncertain, strict=True)
+        for track_id, row, uncertain in rows:
             seen = self._seen.setdefault(track_id, _Seen(time_s, len(row)))
             seen.last_s = time_s
             seen.seconds += span_s
-            if row.max() < self._uncertain_below:
+            if uncertain:
                 seen.uncertain_s += span_s
             else:
                 seen.certain_s[row.argmax()] += span_s

@@ -85,6 +85,7 @@ def analyse_folder(
     repo_id: str | None = None,
     revision: str | None = None,
     detector: str | None = None,
+    min_face_px: float | None = None,
     make_pipeline: Callable[[], Pipeline] | None = None,
     engine: str = "local",
     address: str | None = None,
@@ -123,7 +124,8 @@ def analyse_folder(
         repo_id: the weights, as `fer.hub.load_classifier` takes them.
         revision: of `repo_id`.
         detector: as `fer.hub.load_detector` takes it.
-        make_pipeline: makes a pipeline of one's own in place of these three; a function that
+        min_face_px: the smallest faces to search for, as `fer.hub.load_detector` takes it.
+        make_pipeline: makes a pipeline of one's own in place of these four; a function that
             can be pickled.
         engine: "local", or "ray": Ray Data, on machines that all see a folder `source` at
             the same path.
@@ -155,12 +157,14 @@ def analyse_folder(
         raise InputError(
             f"{source} must have pictures in it. Received: none (of a data set, name the `split`)"
         )
-    recipe, class_names = Recipe.of(make_pipeline or PipelineMaker(repo_id, revision, detector))
+    make = make_pipeline or PipelineMaker(repo_id, revision, detector, min_face_px)
+    recipe, class_names = Recipe.of(make)
     manifest = {
         "version": _VERSION,
         "source": pictures.name,
         "model": recipe.model,
         "detector": recipe.detector,
+        **({} if min_face_px is None else {"min_face_px": min_face_px}),
     }
     errors = {name: pa.type_for_alias(kind) for name, kind in _ERROR_COLUMNS.items()}
     parts = Parts(target.parts, manifest, face_schema(class_names, _COLUMNS), pa.schema(errors))

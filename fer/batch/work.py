@@ -49,15 +49,18 @@ class PipelineMaker:
         repo_id: as `fer.hub.load_classifier` takes it.
         revision: as `fer.hub.load_classifier` takes it.
         detector: as `fer.hub.load_detector` takes it.
+        min_face_px: as `fer.hub.load_detector` takes it.
     """
 
     repo_id: str | None = None
     revision: str | None = None
     detector: str | None = None
+    min_face_px: float | None = None
 
     def __call__(self) -> Pipeline:
         """The pipeline."""
-        return Pipeline(load_detector(self.detector), load_classifier(self.repo_id, self.revision))
+        detector = load_detector(self.detector, min_face_px=self.min_face_px)
+        return Pipeline(detector, load_classifier(self.repo_id, self.revision))
 
 
 @dataclass(frozen=True, slots=True)

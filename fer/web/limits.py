@@ -7,10 +7,10 @@ bounded by `fer.web.requests`: a JPEG of 1.6 megapixels and few scans, decoded i
 | job | needs at most | gets |
 |---|---|---|
 | header of a picture | .05 s, 540 MB (WebP) | `MEASURE` |
-| picture of 16 megapixels | 1 s, 420 MB (a see-through WebP) | `PICTURE` |
-| picture of 64 megapixels | 4 s, 1,630 MB (a see-through WebP) | `LARGE_PICTURE`, one at a time |
+| picture of 16 megapixels | 2 s, 420 MB (a see-through WebP) | `PICTURE` |
+| picture of 64 megapixels | 5 s, 1,630 MB (a see-through WebP) | `LARGE_PICTURE`, one at a time |
 | header and first frame of a video | 1 s, 200 MB | `PROBE` |
-| a second of video, 1920 x 1080 | 2.5 s | `video_bound` |
+| a second of video, 1920 x 1080 | 2.5 s, 5 s with a crowd of small faces | `video_bound` |
 """
 
 import logging

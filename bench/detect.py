@@ -1,0 +1,128 @@
+"""python -m bench.detect: faces and seconds at one look and in full, on pictures of every size.
+
+Pictures are made from a group photograph and from the examples; others are named on the command
+line. Pictures without a face are made from noise: what is found there is false.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import pandas as pd
+import typer
+from numpy.typing import NDArray
+
+from bench.apps import ROOT
+from fer.errors import FerError
+from fer.hub import DETECTORS, load_detector
+from fer.image import read_image
+from fer.preprocess import resize
+from fer.types import Faces
+
+Frame = NDArray[np.uint8]
+
+_GROUP = ROOT.parent / "shared" / "examples" / "photos" / "group_solvay1927_PD.jpg"
+_FACE = ROOT / "examples" / "f_neutral.png"
+
+
+def _pictures(group: Path, named: list[Path]) -> Iterator[tuple[str, int | None, Frame]]:
+    """Title, number of faces and frame of each picture."""
+    if group.is_file():
+        photo = read_image(group)
+        yield "group of 29", 29, photo
+        yield "2 x 2 mosaic of it", 116, np.tile(photo, (2, 2, 1))
+        yield "12 megapixels of it", 29, resize(photo, 4000, 3000)
+        yield "1920 x 1080 of it", 29, resize(photo, 1920, 1080)
+    face = read_image(_FACE)
+    for side, height in ((300, 8000), (120, 16000)):
+        shot = np.full((height, 1080, 3), 245, np.uint8)
+        tops = range(200, height - side, 1200)
+        for top in tops:
+            shot[top : top + side, 100 : 100 + side] = resize(face, side, side)
+        yield f"screenshot 1080 x {height}", len(tops), shot
+    wide = np.full((3000, 4000, 3), 90, np.uint8)
+    wide[600:2600, 1000:3000] = resize(face, 2000, 2000)
+    yield "12 megapixels, one face", 1, wide
+    for path in named:
+        yield path.name, None, read_image(path)
+
+
+def _faceless(n: int) -> Iterator[Frame]:
+    """Noise of every grain, pages of text, walls, ellipses and hills, from .5 to 9 megapixels."""
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        height, width = rng.integers(700, 3000, 2)
+        frame = np.full((height, width, 3), rng.integers(256, size=3), np.uint8)
+        if i % 5 == 0:
+            coarse = rng.integers(0, 256, (height // 20, width // 20, 3), np.uint8)
+            frame = resize(coarse, width, height)
+        elif i % 5 == 1:
+            for y in range(30, height, int(rng.integers(18, 60))):
+                text = "".join(map(chr, rng.integers(33, 126, 200)))
+                cv2.putText(frame, text, (5, y), i % 8, float(rng.uniform(0.4, 1.6)), (20, 20, 20))
+        elif i % 5 == 2:
+            high, wide = rng.integers(20, 160, 2)
+            for y in range(0, height, high):
+                for x in range(0, width, wide):
+                    frame[y + 3 : y + high - 3, x + 3 : x + wide - 3] = rng.integers(256, size=3)
+        elif i % 5 == 3:
+            for _ in range(600):
+                center = int(rng.integers(width)), int(rng.integers(height))
+                axes = int(rng.integers(4, 90)), int(rng.integers(4, 90))
+                color = rng.integers(256, size=3).tolist()
+                cv2.ellipse(frame, center, axes, float(rng.integers(360)), 0, 360, color, -1)
+        else:
+            hills = rng.normal(size=(height // 40 + 2, width // 40 + 2)).astype(np.float32)
+            slope = np.gradient(cv2.resize(hills, (int(width), int(height)), interpolation=2))[0]
+            light = np.clip(0.5 + 9 * slope[..., None] * rng.uniform(0.4, 1, 3), 0, 1)
+            frame = (255 * light).astype(np.uint8)
+        yield frame
+
+
+def _best(call: Callable[[], Faces], times: int) -> tuple[Faces, float]:
+    """What a call returns, and the least of its seconds."""
+    least = float("inf")
+    for _ in range(times):
+        start = time.perf_counter()
+        faces = call()
+        least = min(least, time.perf_counter() - start)
+    return faces, least
+
+
+def main(
+    pictures: Annotated[list[Path] | None, typer.Argument(help="Pictures of your own.")] = None,
+    group: Annotated[Path, typer.Option(help="The group photograph.")] = _GROUP,
+    times: Annotated[int, typer.Option(min=1, help="Each so many times; the least counts.")] = 5,
+    faceless: Annotated[int, typer.Option(min=0, help="Pictures without a face.")] = 50,
+) -> None:
+    """Faces and seconds at one look and in full, for each detector."""
+    rows = []
+    for name in DETECTORS:
+        try:
+            detector = load_detector(name)
+        except FerError as error:
+            print(f"left out: {error}")
+            continue
+        quick = getattr(detector, "glance", detector)
+        for title, n_faces, frame in _pictures(group, pictures or []):
+            row: dict[str, object] = {"detector": detector.title, "picture": title}
+            row["size"] = f"{frame.shape[1]} x {frame.shape[0]}"
+            row["faces there"] = "?" if n_faces is None else n_faces
+            for how, call in (("one look", quick), ("in full", detector)):
+                faces, seconds = _best(lambda call=call, frame=frame: call(frame), times)
+                row |= {how: len(faces), f"{how}, s": round(seconds, 3)}
+            rows.append(row)
+        counts = {"one look": 0, "in full": 0}
+        for frame in _faceless(faceless):
+            counts["one look"] += len(quick(frame))
+            counts["in full"] += len(detector(frame))
+        title = f"{faceless} pictures without a face"
+        rows.append({"detector": detector.title, "picture": title, "faces there": 0} | counts)
+    print(pd.DataFrame(rows).astype(object).fillna("").to_string(index=False))
+
+
+if __name__ == "__main__":
+    typer.run(main)
