@@ -1,5 +1,6 @@
 """Data sets of the Hub by their names: the rows of the folder, at the revision asked for."""
 
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bench.apps import free_port
 from fer.errors import HubError, InputError
@@ -20,7 +22,15 @@ pytest.importorskip("datasets")
 import datasets
 
 from tests.toy_data import make_dataset
-from train.data import dataset_name, load_rows, load_split, pin_dataset
+from train.data import (
+    Source,
+    dataset_name,
+    describe_dataset,
+    load_rows,
+    load_split,
+    pin_dataset,
+)
+from train.listing import Reading
 
 # What is stored of every row, by split: by training's way of reading, and streamed.
 READ = """
@@ -308,3 +318,105 @@ def _config(content):
     from fer.types import ModelConfig
 
     return ModelConfig(class_names=tuple(content["class_names"]), input_size=48, detail_size=48)
+
+
+# As the repository that most public code loads: splits in README, names in the challenge's order.
+_NAMED = ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+_README = """---
+configs:
+- config_name: default
+  data_files:
+{files}
+---
+"""
+
+
+def publish_table(hub, repo_id, splits):
+    """Splits as Parquet files that README names; `splits` has their rows and features."""
+    repo = f"datasets/{repo_id}"
+    files = ""
+    for split, (columns, features) in splits.items():
+        stream = io.BytesIO()
+        datasets.Dataset.from_dict(columns, features=features).to_parquet(stream)
+        hub.files[repo, f"data/part-{split}.parquet"] = stream.getvalue()
+        files += f"  - split: {split}\n    path: data/part-{split}.parquet\n"
+    hub.files[repo, "README.md"] = _README.format(files=files.rstrip()).encode()
+    return hub.commit(repo)
+
+
+def publish_named(hub, repo_id, n=7, names=_NAMED, image="image", label="label"):
+    """Pictures and a named label, splits train, valid and test."""
+    features = datasets.Features({image: datasets.Image(), label: datasets.ClassLabel(names=names)})
+    columns = {
+        image: [Image.fromarray(np.full((48, 48), 30 * (i % 7), np.uint8)) for i in range(n * 7)],
+        label: [i % 7 for i in range(n * 7)],
+    }
+    parts = dict.fromkeys(("train", "valid", "test"), (columns, features))
+    return publish_table(hub, repo_id, parts)
+
+
+def publish_pixels(hub, repo_id, sizes=(42, 14, 21), label="emotion"):
+    """Pixels as text, labels by number, beside other columns; splits of their own."""
+    value = datasets.Value
+    features = datasets.Features(
+        {label: value("int64"), "pixels": value("string"), "usage": value("string")}
+    )
+    features["mean"] = value("float32")
+    splits = {}
+    for split, n in zip(("train", "validation", "test"), sizes, strict=True):
+        columns = {
+            label: [i % 7 for i in range(n)],
+            "pixels": [" ".join([str(30 * (i % 7))] * 48 * 48) for i in range(n)],
+            "usage": ["Training"] * n,
+            "mean": [0.5] * n,
+        }
+        splits[split] = (columns, features)
+    return publish_table(hub, repo_id, splits)
+
+
+def shades(rows):
+    """The name of each shade's class: class i of the challenge has gray value 30 i."""
+    names = rows.features["label"].names
+    return {int(np.asarray(row["image"]).mean()): names[row["label"]] for row in rows}
+
+
+@pytest.mark.parametrize("layout", ["named", "pixels"])
+def test_copies_of_fer2013_on_the_hub_are_read_in_their_own_layouts(hub, layout):
+    publish_layout = {"named": publish_named, "pixels": publish_pixels}[layout]
+    commit = publish_layout(hub, "someone/fer2013")
+    for split in ("train", "validation", "test"):
+        rows = load_rows("someone/fer2013", split)
+        assert rows.features["label"].names == sorted(_NAMED)
+        assert shades(rows) == {30 * i: name for i, name in enumerate(_NAMED)}
+    said = describe_dataset(f"someone/fer2013@{commit}")
+    assert "are not the challenge's (28,709 / 3,589 / 3,589)" in said
+    assert ("splits: valid -> validation" in said) == (layout == "named")
+    renamed = "columns: pixels -> image, emotion -> label" in said
+    assert renamed == (layout == "pixels")
+
+
+def test_columns_and_classes_under_other_names_are_found_or_asked_for(hub):
+    names = ["Anger", "Disgusted", "FEAR", "happiness", "Sad", "Surprised", "neutral"]
+    publish_named(hub, "someone/other", names=names, image="face_crop", label="what")
+    rows = load_rows("someone/other", "validation")
+    assert shades(rows) == {30 * i: name for i, name in enumerate(_NAMED)}
+    with pytest.raises(InputError, match=r"--exact.*valid -> validation"):
+        load_rows(Source("someone/other", Reading(exact=True)), "train")
+    publish_pixels(hub, "someone/mood", label="mood")
+    with pytest.raises(InputError, match=r"someone/mood\[train\].*--label-column"):
+        load_rows("someone/mood", "train")
+    source = pin_dataset(Source("someone/mood", Reading(label_column="mood")))
+    assert shades(load_rows(source, "test")) == {30 * i: n for i, n in enumerate(_NAMED)}
+    with pytest.raises(InputError, match=r"--image-column dots"):
+        load_rows(Source("someone/mood", Reading(image_column="dots")), "train")
+
+
+def test_a_data_set_with_a_loading_script_is_named_in_a_sentence(hub, tmp_path):
+    hub.files["datasets/someone/old", "old.py"] = b"import datasets\n"
+    hub.commit("datasets/someone/old")
+    with pytest.raises(HubError, match=r"loading script old\.py.*no longer runs"):
+        load_rows("someone/old", "train")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "old.py").write_text("import datasets\n")
+    with pytest.raises(InputError, match=r"loading script old\.py"):
+        load_rows(str(tmp_path / "old"), "train")

@@ -2,7 +2,9 @@
 
 import gc
 import os
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,10 @@ from PIL import Image
 from fer.errors import InputError
 
 pytest.importorskip("datasets")
+pytest.importorskip("hypothesis")
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from train.data import Source, describe_dataset, load_rows, open_dataset
 from train.listing import Reading, list_pictures
@@ -184,3 +190,59 @@ def test_metadata_files_with_labels_as_text_are_read_by_folder(tmp_path, place):
     lone = "not used: 2 pictures that no metadata lists, as Train/left over.png"
     assert lone in opened.notes
     gc.collect()
+
+
+_WORDS = {"train": ("train", "TRAIN", "Training"), "validation": ("val", "Valid", "dev")}
+_WORDS["test"] = ("test", "Test")
+_CLASSES = {"angry": ("Anger", "angry"), "happy": ("happy", "Happiness"), "wild": ("wild",)}
+_FILES = ("{}.png", "train_{}.png", "test {}.png", "[{}].png", "{}.txt", ".{}.png")
+
+
+@st.composite
+def trees(draw):
+    """Files of a tree, and the pictures that each split and class should have of it."""
+    splits = draw(st.lists(st.sampled_from(sorted(_WORDS)), unique=True, max_size=3))
+    above = draw(st.sampled_from(((), ("pictures",))))
+    subjects = draw(st.sampled_from((("",), ("S01", "S02"))))
+    files, wanted = [], {}
+    for split in splits or [None]:
+        word = () if split is None else (draw(st.sampled_from(_WORDS[split])),)
+        for name, spellings in _CLASSES.items():
+            folder = (*above, *word, draw(st.sampled_from(spellings)))
+            for subject in subjects:
+                for i in range(draw(st.integers(1, 3))):
+                    file = draw(st.sampled_from(_FILES)).format(i)
+                    files.append(Path(*folder, subject, f"{i}{file}" if file[0] != "." else file))
+                    if file.endswith(".png") and not file.startswith("."):
+                        key = split or "train", name
+                        wanted[key] = wanted.get(key, 0) + 1
+        if draw(st.booleans()):
+            files.append(Path(*above, *word, "cover.png"))
+    return files, wanted
+
+
+@settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(trees())
+def test_the_listing_is_what_is_on_disk(tree):
+    files, wanted = tree
+    with tempfile.TemporaryDirectory(prefix="train test ") as folder:
+        root = Path(folder)
+        for file in files:
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            (root / file).touch()
+        on_disk = sorted(path for path in root.rglob("*") if path.is_file())
+        try:
+            listing = list_pictures(root)
+        except InputError:
+            # A question, never a guess: nothing to use, or a tree of one class or folder alone.
+            assert len({name for _, name in wanted}) < len(_CLASSES)
+            return
+        used = [path for rows in listing.pictures.values() for path, _ in rows]
+        left = [path for paths in listing.unused.values() for path in paths]
+        assert sorted([*used, *left]) == on_disk
+        counts = {
+            (split, name): count
+            for split, names in listing.counts().items()
+            for name, count in names.items()
+        }
+        assert counts == wanted
