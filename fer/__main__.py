@@ -351,7 +351,10 @@ def video(
 
 def _describe_video(report: "VideoReport") -> Iterator[str]:
     """The lines that a person reads about a video."""
-    yield f"{report.seconds:.1f} s, {report.n_looked_at} of {report.n_frames} frames looked at"
+    faces = "" if report.n_with_face else ", no face"
+    yield (
+        f"{report.seconds:.1f} s, {report.n_looked_at} of {report.n_frames} frames looked at{faces}"
+    )
     for person in sorted(report.persons, key=lambda person: person.track_id):
         shares = sorted(person.shares.items(), key=lambda item: -item[1])
         said = [f"{name} {100 * share:.0f} %" for name, share in shares if share >= 0.005]

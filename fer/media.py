@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,15 +43,17 @@ __all__ = [
 MAX_PIXELS = 4096 * 4096
 # The endings, in lower case, by which the page knows videos; by name a file may have any.
 VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif"),
-    *(".mpg", ".mpeg", ".ts", ".3gp", ".wmv", ".flv", ".ogv"),
+    *(".mp4", ".m4v", ".mov", ".qt", ".webm", ".mkv", ".avi", ".divx", ".gif"),
+    *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".m2t", ".mod", ".tod"),
+    *(".3gp", ".3g2", ".wmv", ".asf", ".flv", ".f4v", ".ogv", ".ogg", ".mxf", ".dv"),
+    *(".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".h265", ".265", ".ivf"),
 )
 
 # What cameras, phones, recorders and browsers write, and sound files, which are told apart by
 # name. FFmpeg knows many more, among them playlists that open other files and addresses.
 _DEMUXERS = (
     *("mov", "matroska", "avi", "gif", "flv", "asf", "ogg", "ivf"),
-    *("mpegts", "mpeg", "mpegvideo", "mjpeg", "h264", "hevc"),
+    *("mpegts", "mpeg", "mpegvideo", "mjpeg", "h264", "hevc", "mxf", "dv"),
     *("mp3", "wav", "flac", "aac"),
 )
 _OPTIONS = {
@@ -59,6 +62,26 @@ _OPTIONS = {
     # A header is believed a little further, so that the refusal can name the size.
     "max_pixels": str(4 * MAX_PIXELS),
 }
+# Those that read by a table of places in the file, of which two may be the same.
+_BY_TABLE = ("mov", "avi", "mxf")
+# FFmpeg guesses the length of these, by their size or their last packets.
+_WITHOUT_LENGTH = ("mpegts", "mpeg", "mpegvideo", "mjpeg", "h264", "hevc")
+_READ = "mp4, mov, mkv, webm, avi, gif, mpg, vob, ts, mts, 3gp, wmv, flv, ogv, mxf, dv"
+# What is known by its first bytes, and not read.
+_NOT_READ = (
+    (b".RMF", "a RealMedia file"),
+    (b"FWS", "a Flash animation (swf)"),
+    (b"CWS", "a Flash animation (swf)"),
+    (b"ZWS", "a Flash animation (swf)"),
+    (b"\xb7\xd8\x00\x20\x37\x49\xda\x11", "a Windows recording (wtv)"),
+    (b"nut/multimedia", "a NUT file"),
+    (b"YUV4MPEG2", "raw pictures (y4m)"),
+    (b"#EXTM3U", "a playlist, which names other files"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"%PDF", "a PDF document"),
+)
 # More decode no faster on small machines, and each holds frames in memory.
 _MAX_THREADS = 4
 # So many broken packets before the first frame, and no frame will come.
@@ -92,17 +115,19 @@ _JITTER_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a video file is, told by its header and its first frame.
+    """What a video file is, told by its packets and its first frame.
 
     Attributes:
         name: of the file.
         width: of a frame in pixels, turned upright and with square pixels.
         height: the same.
-        duration_s: in seconds; None where nothing in the file tells.
+        duration_s: from the start of the file, as players show it, to the end of the last
+            picture, in seconds; None where nothing in the file tells.
         fps: mean frames a second; None where nothing in the file tells.
-        n_frames: an estimate; None where nothing in the file tells.
+        n_frames: packets of the pictures; None where nothing in the file tells.
         codec: of the video, such as "h264".
         audio_codec: of the sound, such as "aac"; None where there is none.
+        start_s: when the first picture is shown, in seconds: over 0 where the sound starts before.
     """
 
     name: str
@@ -113,6 +138,7 @@ class VideoInfo:
     n_frames: int | None
     codec: str
     audio_codec: str | None
+    start_s: float = 0.0
 
     @property
     def has_audio(self) -> bool:
@@ -125,9 +151,10 @@ class VideoFrame:
     """One picture of a video.
 
     Attributes:
-        time_s: when it is shown, in seconds since the first.
+        time_s: when it is shown, in seconds since the start of the file as players show it.
         index: its number in the file, from 0.
-        frame: (H, W, 3) uint8 RGB, upright; all of a video have one size.
+        frame: (H, W, 3) uint8 RGB, upright. A video may change its size midway: a phone that was
+            turned while it recorded.
     """
 
     time_s: float
@@ -213,10 +240,11 @@ class VideoReader:
     Attributes:
         info: what the file is.
         path: of the file.
-        zero_s: the time of the first frame on the file's own clock, in seconds.
+        zero_s: the time on the file's own clock, in seconds, that players show as 0: where the
+            pictures or the sound start.
         n_frames: frames decoded so far.
         n_damaged: packets and frames that could not be decoded so far and were left out.
-        end_s: when the last frame so far ends, in seconds since the first.
+        end_s: when the last frame so far ends, in seconds since the start.
         ended_early: whether the file broke off; known when all frames have been read.
 
     Raises:
@@ -245,11 +273,10 @@ class VideoReader:
             # Before any turn, and wide pixels made square.
             self._size = _square_size(first, self._stream)
             _check_size(self.path.name, *self._size)
-            self._rotation = round(first.rotation / 90) % 4
-            self._clock = _Clock()
-            self._clock(first.time, 0.0)
-            assert self._clock.zero_s is not None
-            self.zero_s = self._clock.zero_s
+            self.zero_s = _find_zero(self._container, first.time)
+            self._clock = _Clock(self.zero_s)
+            self._start_s = self._clock(first.time, 0.0)
+            self._packets = self._measure(max_total_pixels)
             self.info = self._describe()
             check_total(self.info, max_total_pixels)
         except BaseException:
@@ -281,41 +308,34 @@ class VideoReader:
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream
 
+    def _measure(self, max_total_pixels: float | None) -> "_Packets":
+        width, height = self._size
+        most = float("inf") if max_total_pixels is None else max_total_pixels / (width * height)
+        return _measure_packets(self.path, self._stream.index, most)
+
     def _describe(self) -> VideoInfo:
-        stream = self._stream
-        duration_s, n_frames = self._claimed_s(), stream.frames or None
-        if duration_s is None:
-            duration_s, n_frames = _count_packets(self.path, stream.index)
+        stream, packets = self._stream, self._packets
         rate = stream.average_rate or stream.base_rate
         fps = float(rate) if rate and 0 < rate <= _MAX_FPS else None
-        if n_frames is None and duration_s and fps:
-            n_frames = max(1, round(duration_s * fps))
-        elif n_frames is not None and duration_s and n_frames / duration_s <= _MAX_FPS:
-            fps = n_frames / duration_s
-        width, height = self._size[:: -1 if self._rotation % 2 else 1]
+        length_s = packets.length_s
+        if length_s and packets.n / length_s <= _MAX_FPS:
+            fps = packets.n / length_s
+        elif not length_s and fps:
+            length_s = packets.n / fps
+        turned = round(self._first.rotation / 90) % 2
+        width, height = self._size[:: -1 if turned else 1]
         sound = _find_sound(self._container)
         return VideoInfo(
             name=self.path.name,
             width=width,
             height=height,
-            duration_s=duration_s,
+            duration_s=self._start_s + length_s if length_s else None,
             fps=fps,
-            n_frames=n_frames,
+            n_frames=packets.n or None,
             codec=stream.codec_context.codec.canonical_name,
             audio_codec=None if sound is None else sound.codec_context.codec.canonical_name,
+            start_s=self._start_s,
         )
-
-    def _claimed_s(self) -> float | None:
-        """The length that the file claims for its pictures, else for all that it holds."""
-        stream = self._stream
-        if stream.duration and stream.time_base:
-            return float(stream.duration * stream.time_base)
-        with contextlib.suppress(ValueError):  # Matroska: "00:01:02.345000000"
-            hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
-            return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-        if self._container.duration and self._container.duration > 0:
-            return self._container.duration / 1e6
-        return None
 
     def _decode(self) -> Iterator["av.VideoFrame"]:
         import av
@@ -371,7 +391,7 @@ class VideoReader:
         step_s = 1 / (self.info.fps or _DEFAULT_FPS)
         frame: av.VideoFrame | None = self._first
         del self._first
-        time_s, index = 0.0, 0
+        time_s, index = self._start_s, 0
         while frame is not None:
             if picks(time_s):
                 yield VideoFrame(time_s, index, self._to_rgb(frame))
@@ -380,18 +400,19 @@ class VideoReader:
             frame = next(self._frames, None)
             if frame is not None:
                 time_s = self._clock(frame.time, step_s)
-        claimed_s = self.info.duration_s or 0.0
-        missing_s = max(_MISSING_S, _MISSING_SHARE * claimed_s)
-        self.ended_early |= self.end_s + missing_s < claimed_s
+        self.ended_early |= self._packets.missing
 
     def _to_rgb(self, frame: "av.VideoFrame") -> NDArray[np.uint8]:
-        """(H, W, 3) of the size and turn of the first frame."""
+        """(H, W, 3), upright and with square pixels."""
+        size = _square_size(frame, self._stream)
+        if size != self._size:
+            _check_size(self.path.name, *size)
         see_through = any(part.is_alpha for part in frame.format.components)
         pixels: Any = frame.to_ndarray(format="rgba" if see_through else "rgb24")
         if see_through:
             pixels = _on_white(pixels)
-        pixels = resize(pixels, *self._size)
-        return np.ascontiguousarray(np.rot90(pixels, self._rotation))
+        pixels = resize(pixels, *size)
+        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -409,7 +430,8 @@ def probe_video(path: Path | str) -> VideoInfo:
 
     Raises:
         VideoError: missing, no video (a song with a cover is none), without a frame, cut off
-            before its index, or with too many pixels.
+            before its index, with too many pixels, or with tables that point at the same bytes
+            again and again.
     """
     with VideoReader(path) as reader:
         return reader.info
@@ -442,8 +464,8 @@ def _too_many_pixels(name: str, limit: float, received: str) -> VideoError:
 def read_frames(path: Path | str, rate: float | None = None) -> Iterator[VideoFrame]:
     """The frames of a video file, one after the other; memory stays flat.
 
-    Upright, with square pixels, all of the first one's size, transparent parts on white. What
-    is damaged is left out; a file that breaks off gives what it has. `VideoReader` tells of both.
+    Upright, with square pixels, each of its own size, transparent parts on white. What is
+    damaged is left out; a file that breaks off gives what it has. `VideoReader` tells of both.
 
     Args:
         path: the file.
@@ -478,13 +500,12 @@ def _open(path: Path) -> "InputContainer":
         raise VideoError(f"{name} must be a file that may be read. Received: {path}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         with path.open("rb") as file:
-            head = file.read(12)
-        what = "an empty file" if not head else "a file that is none, or is damaged"
+            head = file.read(16)
+        what = "a file that is none, or is damaged" if head else "an empty file"
         if head[4:8] == b"ftyp":
             what = "a file that was cut off before its index"
-        raise VideoError(
-            f"{name} must be a video (mp4, webm, mov, avi, gif ...). Received: {what}"
-        ) from error
+        what = next((kind for magic, kind in _NOT_READ if head.startswith(magic)), what)
+        raise VideoError(f"{name} must be a video ({_READ}). Received: {what}") from error
 
 
 def _find_sound(container: "InputContainer") -> "AudioStream | None":
@@ -511,21 +532,172 @@ def _square_size(frame: "av.VideoFrame", stream: "VideoStream") -> tuple[int, in
     return max(1, round(frame.width * aspect)), frame.height
 
 
-def _count_packets(path: Path, index: int) -> tuple[float | None, int | None]:
-    """Seconds and frames of a file whose header tells neither, as browsers record them."""
+def _find_zero(container: "InputContainer", first_s: float | None) -> float:
+    """The time on a file's clock that players show as 0.
+
+    Args:
+        container: the file.
+        first_s: the time of its first picture.
+    """
+    first_s = first_s or 0.0
+    if container.start_time is None:
+        return first_s
+    start_s = container.start_time / 1e6
+    # Before 0 there is what a decoder of sound needs to start with.
+    zero_s = min(max(start_s, 0.0), first_s)
+    return zero_s if first_s - zero_s <= _MAX_GAP_S else first_s
+
+
+@dataclass(slots=True)
+class _Packets:
+    """What the packets of a file say about its pictures.
+
+    Attributes:
+        n: how many are shown.
+        length_s: from the first picture to the end of the last; None without times.
+        missing: whether the file ends before the length that its header claims.
+    """
+
+    n: int = 0
+    length_s: float | None = None
+    missing: bool = False
+
+
+class _Span:
+    """Seconds from the first to the last of packets whose clock may jump."""
+
+    def __init__(self) -> None:
+        self._before_s = 0.0
+        self._first_s: float | None = None
+        self._last_s = self.end_s = 0.0
+
+    def add(self, order_s: float, start_s: float, length_s: float) -> None:
+        """Count a packet.
+
+        Args:
+            order_s: its time of decoding.
+            start_s: when it is shown.
+            length_s: how long.
+        """
+        if self._first_s is None:
+            self._first_s, self.end_s = start_s, start_s + length_s
+        elif not -_MAX_BACK_S <= order_s - self._last_s <= _MAX_GAP_S:
+            self._before_s += self.end_s - self._first_s
+            self._first_s, self.end_s = start_s, start_s + length_s
+        self._first_s = min(self._first_s, start_s)
+        self.end_s = max(self.end_s, start_s + length_s)
+        self._last_s = order_s
+
+    @property
+    def length_s(self) -> float:
+        """The length so far."""
+        return self._before_s + self.end_s - (self._first_s or 0.0)
+
+
+def _measure_packets(path: Path, index: int, most: float) -> _Packets:
+    """Read all packets of a file without decoding them.
+
+    Headers often tell another length: that of the sound, of what an edit list leaves out, or one
+    that is wrong.
+
+    Args:
+        path: of the file.
+        index: of the stream of pictures.
+        most: nobody wants to know of more pictures than this.
+
+    Raises:
+        VideoError: the tables of the file point at more bytes than it has.
+    """
+    file_bytes = path.stat().st_size
+    found, pictures = _Packets(), _Span()
+    n_bytes: Counter[int] = Counter()
+    last_order_s = end_s = longest_s = 0.0
+    with _open(path) as container:
+        by_table = container.format.name.split(",")[0] in _BY_TABLE
+        for packet in _whole_packets(container):
+            number = packet.stream_index
+            n_bytes[number] += packet.size
+            if by_table and n_bytes[number] > file_bytes:
+                raise VideoError(
+                    f"{path.name} must have bytes of its own for each picture. Received: tables "
+                    f"that point at more than the {file_bytes} bytes of the file"
+                )
+            time = packet.dts if packet.pts is None else packet.pts
+            order = packet.pts if packet.dts is None else packet.dts
+            base = packet.time_base
+            if time is not None and order is not None and base:
+                length_s = float((packet.duration or 0) * base)
+                end_s = max(end_s, float(time * base) + length_s)
+            if number != index or packet.is_discard:
+                continue
+            found.n += 1
+            if time is not None and order is not None and base:
+                longest_s = max(longest_s, length_s)
+                last_order_s = float(order * base)
+                pictures.add(last_order_s, float(time * base), length_s)
+            if found.n > most:
+                return found
+        if pictures.length_s > 0:
+            # A last picture without a length is shown as long as the others.
+            found.length_s = pictures.length_s
+            if not longest_s and found.n > 1:
+                found.length_s *= found.n / (found.n - 1)
+        found.missing = _is_cut(container, index, pictures.end_s, last_order_s, end_s)
+    return found
+
+
+def _whole_packets(container: "InputContainer") -> Iterator["Packet[Any]"]:
+    """All packets; an error is a hole in the file, a second one in a row is its end."""
     import av
 
-    n_packets, first, last = 0, None, 0.0
-    with _open(path) as container, contextlib.suppress(av.FFmpegError):
-        for packet in container.demux(container.streams[index]):
-            time = packet.dts if packet.pts is None else packet.pts
-            if packet.size and time is not None and packet.time_base is not None:
-                n_packets += 1
-                first = float(time * packet.time_base) if first is None else first
-                last = max(last, float((time + (packet.duration or 0)) * packet.time_base))
-    if first is None or last <= first:
-        return None, n_packets or None
-    return last - first, n_packets
+    packets, broken = container.demux(), False
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            if broken:
+                return
+            packets, broken = container.demux(), True
+            continue
+        broken = False
+        if packet is None:
+            return
+        if packet.size:
+            yield packet
+
+
+def _is_cut(
+    container: "InputContainer", index: int, picture_end_s: float, order_s: float, end_s: float
+) -> bool:
+    """Whether a file has less than its header claims.
+
+    Args:
+        container: of the file, read to its end.
+        index: of the stream of pictures.
+        picture_end_s: when its last picture ends.
+        order_s: when its last picture is decoded.
+        end_s: when the last packet of any stream ends.
+    """
+    stream = container.streams[index]
+    form = container.format.name.split(",")[0]
+    if form == "mov" and stream.frames:
+        # Its table, after edits, is exact; lengths in its header are not.
+        last = len(stream.index_entries) - 1
+        base = stream.time_base or 0
+        claimed_s = float(stream.index_entries[last].timestamp * base) if last >= 0 else 0.0
+        return order_s + _missing_s(claimed_s) < claimed_s
+    if form in _WITHOUT_LENGTH:
+        return False
+    with contextlib.suppress(ValueError):  # Matroska: "00:01:02.345000000"
+        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
+        claimed_s = 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+        return picture_end_s + _missing_s(claimed_s) < claimed_s
+    claimed_s = (container.duration or 0) / 1e6
+    return end_s + _missing_s(claimed_s) < claimed_s
+
+
+def _missing_s(claimed_s: float) -> float:
+    return max(_MISSING_S, _MISSING_SHARE * claimed_s)
 
 
 def _on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -535,6 +707,14 @@ def _on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return pixels[..., :3]
     mixed = pixels[..., :3] * opacity + 255 * (255 - opacity)
     return (mixed // 255).astype(np.uint8)
+
+
+def _letterbox(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """(H, W, 3) in the middle of black, (height, width, 3)."""
+    y, x = height - pixels.shape[0], width - pixels.shape[1]
+    if not x and not y:
+        return pixels
+    return np.pad(pixels, ((y // 2, y - y // 2), (x // 2, x - x // 2), (0, 0)))
 
 
 class VideoWriter(WholeFile):
@@ -627,15 +807,16 @@ class VideoWriter(WholeFile):
         """Add a frame that is shown from `time_s` on; times grow.
 
         Args:
-            frame: (H, W, 3) uint8 RGB.
-            time_s: in seconds; the first is 0.
+            frame: (H, W, 3) uint8 RGB; one of another shape gets black bars.
+            time_s: in seconds since the start of the video.
 
         Raises:
             InputError: `frame` is no frame, or the file cannot be written.
         """
         import av
 
-        pixels = resize(check_frame(frame), *self.size)
+        height, width = check_frame(frame).shape[:2]
+        pixels = _letterbox(resize(frame, *self.fit(width, height)), *self.size)
         odd_x, odd_y = (side % 2 for side in self.size)
         if odd_x or odd_y:
             pixels = np.pad(pixels, ((0, odd_y), (0, odd_x), (0, 0)), mode="edge")
@@ -650,6 +831,14 @@ class VideoWriter(WholeFile):
             if self._sound is not None:
                 self._sound.write(time_s)
             self._mux(self._stream.encode(picture))
+
+    def fit(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height at which a frame of another shape fits into `size`, in pixels."""
+        scale = min(self.size[0] / width, self.size[1] / height)
+        x, y = max(1, round(width * scale)), max(1, round(height * scale))
+        # A pixel is lost to rounding where the video is scaled down; nobody wants a bar for it.
+        near = abs(x - self.size[0]) <= 1 and abs(y - self.size[1]) <= 1
+        return self.size if near else (x, y)
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
         """Add packets but for the last, which the file cannot tell the length of by itself."""

@@ -118,6 +118,7 @@ class VideoReport:
         uncertain_below: a face whose top probability is lower counts as uncertain.
         n_frames: frames that were decoded.
         n_looked_at: frames that were analysed.
+        n_with_face: those of them in which a face was found.
         n_damaged: packets and frames that could not be decoded and were left out.
         ended_early: whether the file broke off before its end.
         cancelled: whether the caller stopped it; no files are left then.
@@ -136,6 +137,7 @@ class VideoReport:
     uncertain_below: float
     n_frames: int
     n_looked_at: int
+    n_with_face: int
     n_damaged: int
     ended_early: bool
     cancelled: bool
@@ -150,6 +152,8 @@ class VideoReport:
     def notes(self) -> list[str]:
         """What a person should know about the file, a sentence each."""
         notes = []
+        if self.n_looked_at and not self.n_with_face:
+            notes.append(f"No face was found in the {self.n_looked_at} frames looked at.")
         if self.ended_early:
             notes.append(f"The file breaks off: it ends after {self.seconds:.1f} s.")
         if self.n_damaged:
@@ -169,10 +173,11 @@ class VideoReport:
             [...], `probs` {class: [...]}}.
         """
         return {
-            "file": {**asdict(self.info), "has_audio": self.info.has_audio},
+            "file": _rounded(asdict(self.info)) | {"has_audio": self.info.has_audio},
             "class_names": list(self.class_names),
             "n_frames": self.n_frames,
             "n_looked_at": self.n_looked_at,
+            "n_with_face": self.n_with_face,
             "n_damaged": self.n_damaged,
             "ended_early": self.ended_early,
             "cancelled": self.cancelled,
@@ -255,7 +260,8 @@ def analyse_video(
             means, too. Boxes stay until the next look.
         output: where the annotated video with the original sound goes, an mp4.
         tables: where the rows go: .csv, .parquet or .jsonl. One row a face in each frame that
-            was looked at: `time_s` in seconds of the video, `frame` as its number in the file
+            was looked at: `time_s` in seconds of the video as
+            players show them, with three decimals, `frame` as its number in the file
             from 0, and the columns of `fer.table.face_schema`, null where no face was found.
         on_progress: hears of every frame.
         cancelled: asked at every frame; True ends the work and leaves no files.
@@ -274,7 +280,7 @@ def analyse_video(
     config = pipeline.classifier.config
     crowd = _Crowd(config.class_names, config.uncertain_below)
     state: TrackState | None = None
-    n_looked_at, n_frames, stopped = 0, 0, False
+    n_looked_at, n_with_face, n_frames, stopped = 0, 0, 0, False
     video: VideoWriter | None = None
     start = time.perf_counter()
     try:
@@ -301,8 +307,9 @@ def analyse_video(
                 if found is not None:
                     state, result = pipeline.follow(found, state, time_s)
                     n_looked_at += 1
+                    n_with_face += bool(len(result.faces))
                     crowd.add(result, time_s, state)
-                    before = {"time_s": time_s, "frame": frame.index}
+                    before = {"time_s": round(time_s, 3), "frame": frame.index}
                     rows = [before | row for row in to_rows(result)] or [before]
                     for writer in writers:
                         writer.write(rows)
@@ -326,6 +333,7 @@ def analyse_video(
         uncertain_below=config.uncertain_below,
         n_frames=n_frames,
         n_looked_at=n_looked_at,
+        n_with_face=n_with_face,
         n_damaged=reader.n_damaged,
         ended_early=reader.ended_early,
         cancelled=stopped,
@@ -336,6 +344,13 @@ def analyse_video(
         bin_s=crowd.bin_s,
         sound="none" if video is None else video.sound,
     )
+
+
+def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same, numbers with three decimals."""
+    return {
+        key: round(value, 3) if isinstance(value, float) else value for key, value in fields.items()
+    }
 
 
 class _Cancelled(Exception):
@@ -438,12 +453,16 @@ class _Drawing:
         self._waiting.append(self._pool.submit(self._draw, frame, result))
 
     def _draw(self, frame: VideoFrame, result: FrameResult) -> None:
-        small = resize(frame.frame, *self._video.size)
-        scale = small.shape[1] / frame.frame.shape[1]
-        if scale != 1:
-            # Scaled first, so that letters stay sharp and readable.
-            faces = replace(result.faces, xyxy=result.faces.xyxy * np.float32(scale))
-            result = replace(result, faces=faces, frame_size=self._video.size)
+        height, width = frame.frame.shape[:2]
+        # Scaled first, so that letters stay sharp and readable.
+        size = self._video.fit(width, height)
+        small = resize(frame.frame, *size)
+        if result.frame_size != (width, height):  # of a look before the video changed its shape
+            result = replace(result, faces=result.faces[:0], frame_size=size)
+        elif size != (width, height):
+            scale = np.float32(size[0] / width)
+            faces = replace(result.faces, xyxy=result.faces.xyxy * scale)
+            result = replace(result, faces=faces, frame_size=size)
         self._video.write(annotate(small, result), frame.time_s)
 
     def __enter__(self) -> Self:

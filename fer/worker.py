@@ -9,6 +9,7 @@ process they spawn, which here builds a page; neither gives back steps of a job 
 """
 
 import contextlib
+import errno
 import functools
 import json
 import logging
@@ -71,18 +72,20 @@ class Bound:
         wall_s: seconds on the clock.
         memory_mb: megabytes (10^6 bytes) beyond what the process has when it is idle; only Linux
             holds a process to it.
+        file_mb: megabytes of each file that it writes.
     """
 
     cpu_s: float
     wall_s: float
     memory_mb: float
+    file_mb: float = 200.0
 
 
 class OutOfBounds(InputError):
-    """A file took more time or memory than it may, or ended the process that read it.
+    """A file took more time, memory or disk than it may, or ended the process that read it.
 
     Attributes:
-        what: "time", "memory" or "crash".
+        what: "time", "memory", "disk" or "crash".
     """
 
     def __init__(self, message: str, what: str) -> None:
@@ -92,6 +95,10 @@ class OutOfBounds(InputError):
 
 class WorkerError(RuntimeError):
     """A mistake of ours in a job, with its traceback, or a process that does not start."""
+
+
+class _TooLarge(Exception):
+    """A job wrote a larger file than it may."""
 
 
 def is_worker() -> bool:
@@ -220,6 +227,8 @@ class Worker:
             raise
         except MemoryError as error:
             raise self._out_of("memory", args, bound) from error
+        except _TooLarge as error:
+            raise self._out_of("disk", args, bound) from error
         finally:
             if not done:
                 self.end()
@@ -257,6 +266,8 @@ class Worker:
         kind, value = json.loads(self._line.recv_bytes(_MAX_ANSWER_BYTES))
         if kind == "memory":
             raise MemoryError
+        if kind == "disk":
+            raise _TooLarge
         if kind == "crash":
             raise WorkerError(value)
         if kind == "error":
@@ -283,6 +294,8 @@ class Worker:
             "Send a smaller or simpler one.",
             "memory": f"{name} takes too much memory to read: more than {bound.memory_mb:.0f} MB. "
             "Send a smaller or simpler one.",
+            "disk": f"{name} needs files of more than {bound.file_mb:.0f} MB for what comes of "
+            "it. Send a smaller or simpler one.",
             "crash": f"{name} cannot be read: the process that read it ended.",
         }
         log.debug("a job ended for its %s, exit code %s", what, self._process.returncode)
@@ -329,6 +342,8 @@ def _do(line: Connection, job: Callable[[], Any]) -> None:
     except Exception as error:
         if _is_memory(error):
             answer = "memory", None
+        elif _is_too_large(error):
+            answer = "disk", None
         elif isinstance(error, FerError):
             answer = "error", (type(error).__name__, str(error))
         else:
@@ -345,6 +360,15 @@ def _is_memory(error: BaseException | None) -> bool:
     while error is not None:
         # OpenCV has a number of its own for it, cv::Error::StsNoMem.
         if isinstance(error, MemoryError) or getattr(error, "code", None) == -4:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _is_too_large(error: BaseException | None) -> bool:
+    """Whether an error comes from a file that grew beyond the limit."""
+    while error is not None:
+        if getattr(error, "errno", None) == errno.EFBIG:
             return True
         error = error.__cause__ or error.__context__
     return False
@@ -382,6 +406,8 @@ def _held_to(bound: Bound) -> Iterator[None]:
 
     used = resource.getrusage(resource.RUSAGE_SELF)
     _limit(resource.RLIMIT_CORE, 0)
+    # Python ignores its signal: the write fails.
+    _limit(resource.RLIMIT_FSIZE, int(1e6 * bound.file_mb))
     # The default action of its signal ends the process.
     _limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime + bound.cpu_s))
     if sys.platform == "linux":
@@ -391,6 +417,7 @@ def _held_to(bound: Bound) -> Iterator[None]:
     try:
         yield
     finally:
+        _limit(resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)
         _limit(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
         _limit(resource.RLIMIT_DATA, resource.RLIM_INFINITY)
 

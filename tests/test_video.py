@@ -16,7 +16,7 @@ from fer.track import TrackState
 from fer.types import Faces, FrameResult
 from fer.video import MAX_BINS, MAX_PERSONS, _Crowd, analyse_video
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise, shared
-from tests.test_media import heard, likeness, write_video
+from tests.test_media import heard, likeness, turned_midway, write_video
 
 pytestmark = pytest.mark.slow
 
@@ -157,6 +157,57 @@ def test_who_comes_and_goes(tmp_path):
     empty = [row for row in rows if not row["face"]]
     assert [int(row["frame"]) for row in empty] == list(range(40, 60))
     assert all(not row["track_id"] and not row["p_dark"] and row["time_s"] for row in empty)
+
+
+def test_times_have_three_decimals(clip, tmp_path):
+    files = [tmp_path / f"o.{form}" for form in ("csv", "jsonl", "parquet")]
+    data = analyse_video(always(LEFT), clip, tables=files).to_dict()
+    with files[0].open(encoding="utf-8-sig") as file:
+        times = [row["time_s"] for row in csv.DictReader(file)]
+    assert all(len(time.partition(".")[2]) <= 3 for time in times)
+    read = pyarrow.parquet.read_table(files[2])["time_s"].to_pylist()
+    lines = [json.loads(line)["time_s"] for line in files[1].read_text().splitlines()]
+    assert read == lines == [float(time) for time in times]
+    assert times[1] == "0.033"
+    in_file = [value for value in data["file"].values() if isinstance(value, float)]
+    assert in_file == [round(value, 3) for value in in_file]
+
+
+def test_a_video_without_a_face_says_so(clip, tmp_path):
+    table = tmp_path / "o.csv"
+    report = analyse_video(pipeline_of(Script({})), clip, tables=(table,))
+    assert report.n_with_face == report.to_dict()["n_with_face"] == 0
+    assert report.notes == ["No face was found in the 60 frames looked at."]
+    with table.open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 60
+    assert not any(row["face"] for row in rows)
+    assert analyse_video(always(LEFT), clip).n_with_face == 60
+
+
+class AtTheRed:
+    """Finds the upper left quarter of a frame, whatever its shape."""
+
+    title = "red"
+
+    def __call__(self, frame):
+        height, width = frame.shape[:2]
+        return make_faces([0, 0, width / 2, height / 2])
+
+
+def test_a_phone_that_is_turned_while_it_records(tmp_path):
+    path = turned_midway(tmp_path / "turned.ts", n=30)
+    output, table = tmp_path / "o.mp4", tmp_path / "o.csv"
+    report = analyse_video(pipeline_of(AtTheRed()), path, output=output, tables=(table,), rate=10)
+    assert report.seconds == pytest.approx(2.0, abs=0.1)
+    assert not report.ended_early
+    with table.open(encoding="utf-8-sig") as file:
+        ends = [(row["x1"], row["y1"]) for row in csv.DictReader(file)]
+    assert ends == [("32", "24")] * 10 + [("24", "48")] * 10
+    frames = [frame.frame for frame in read_frames(output)]
+    assert len(frames) == pytest.approx(60, abs=2)  # the two clocks overlap
+    assert {frame.shape for frame in frames} == {(48, 64, 3)}
+    assert all(frame[:, :16].max() < 40 and frame[:, 48:].max() < 40 for frame in frames[31:])
 
 
 def test_progress_is_told(clip):

@@ -67,6 +67,7 @@ def make_report(*persons, **changes):
         "uncertain_below": 0.6,
         "n_frames": 100,
         "n_looked_at": 100,
+        "n_with_face": 100,
         "n_damaged": 0,
         "ended_early": False,
         "cancelled": False,
@@ -122,7 +123,10 @@ def test_a_crowd_is_cut_and_nobody_is_a_sentence():
     text = report_html(make_report(*crowd, n_passing=4))
     assert text.count('class="strip"') == 12
     assert "22 more were in view" in text
-    assert "No face was followed" in report_html(make_report())
+    assert "long enough to be followed" in report_html(make_report(n_passing=1))
+    nobody = report_html(make_report(n_with_face=0))
+    assert nobody.count("<p>") == 1
+    assert "No face was found in the 100 frames looked at." in nobody
 
 
 def test_names_of_classes_cannot_inject_html():

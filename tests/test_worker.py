@@ -105,6 +105,15 @@ def test_a_bound_ends_the_process_and_is_a_sentence(worker, job, args, what):
     assert is_gone(worker.pid)
 
 
+@pytest.mark.parametrize("job", [jobs.fill, jobs.fill_video])
+def test_no_job_fills_the_disk(job, worker, tmp_path):
+    bound = Bound(cpu_s=20, wall_s=60, memory_mb=500, file_mb=0.2)
+    with pytest.raises(OutOfBounds, match=r"^clip\.mp4 needs files of more than 0 MB") as caught:
+        worker.call(job, str(tmp_path / "clip.mp4"), bound=bound)
+    assert caught.value.what == "disk"
+    assert all(file.stat().st_size <= 200_000 for file in tmp_path.iterdir())
+
+
 def test_bounds_are_of_each_job_and_not_of_all_together(shared):
     for _ in range(4):
         assert shared.call(jobs.work, 0.6, bound=Bound(1, 60, 200)) == "done"

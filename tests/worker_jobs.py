@@ -7,8 +7,12 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
+
+import numpy as np
 
 from fer.errors import ImageError
+from fer.media import VideoWriter
 
 held = []
 
@@ -103,3 +107,16 @@ class DiesOnArrival:
 
     def __reduce__(self):
         return os._exit, (7,)
+
+
+def fill(payload, path):
+    with Path(path).open("wb") as file:
+        for _ in range(10):
+            file.write(bytes(100_000))
+
+
+def fill_video(payload, path):
+    rng = np.random.default_rng(0)
+    with VideoWriter(path, 320, 240) as video:
+        for i in range(60):
+            video.write(rng.integers(0, 256, (240, 320, 3), np.uint8), i / 30)

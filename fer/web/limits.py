@@ -11,6 +11,8 @@ bounded by `fer.web.requests`: a JPEG of 1.6 megapixels and few scans, decoded i
 | picture of 64 megapixels | 5 s, 1,630 MB (a see-through WebP) | `LARGE_PICTURE`, one at a time |
 | header and first frame of a video | 1 s, 200 MB | `PROBE` |
 | a second of video, 1920 x 1080 | 2.5 s, 5 s with a crowd of small faces | `video_bound` |
+
+No job may write a file larger than its bound says, 200 MB but for videos.
 """
 
 import logging
@@ -31,6 +33,7 @@ __all__ = [
     "PICTURE",
     "PROBE",
     "START",
+    "VIDEO_PATIENCE_S",
     "max_total_pixels",
     "max_video_minutes",
     "max_video_s",
@@ -72,6 +75,11 @@ _ANY_S = 1e6
 _VIDEO_BASE_S = 60.0
 # For each second of such a video, with a crowd in it.
 _VIDEO_S_PER_S = 6.0
+# Who waits for a video gives up after this. One video alone never takes as long.
+VIDEO_PATIENCE_S = 1800.0
+_MAX_VIDEO_WORK_S = VIDEO_PATIENCE_S - 100.0
+# More than ten minutes at 1920 x 1080 have at 50 Mbit/s.
+_VIDEO_FILE_MB = 4000.0
 # Sixteen frames of 4096 x 4096 that a decoder may have to keep, and those in work.
 _VIDEO_MB = 3000.0
 
@@ -105,7 +113,9 @@ def max_total_pixels() -> float | None:
 
 
 def video_bound(duration_s: float | None, n_pixels: float | None) -> Bound:
-    """Return what the work on a video may take, by what it claims.
+    """Return what the work on a video may take, by what its packets claim.
+
+    Never as long as others wait for their turn, unless the operator takes videos of any length.
 
     Args:
         duration_s: of the video; None where nothing tells.
@@ -113,8 +123,8 @@ def video_bound(duration_s: float | None, n_pixels: float | None) -> Bound:
     """
     most = max_video_s()
     if most is None:
-        return Bound(cpu_s=_ANY_S, wall_s=_ANY_S, memory_mb=_VIDEO_MB)
+        return Bound(_ANY_S, _ANY_S, _VIDEO_MB, _VIDEO_FILE_MB)
     usual_s = most if n_pixels is None else n_pixels / _USUAL_PIXELS_PER_S
     seconds = max(most if duration_s is None else duration_s, usual_s)
-    work_s = _VIDEO_BASE_S + _VIDEO_S_PER_S * min(seconds, most)
-    return Bound(cpu_s=work_s, wall_s=work_s, memory_mb=_VIDEO_MB)
+    work_s = min(_VIDEO_BASE_S + _VIDEO_S_PER_S * min(seconds, most), _MAX_VIDEO_WORK_S)
+    return Bound(work_s, work_s, _VIDEO_MB, _VIDEO_FILE_MB)

@@ -33,7 +33,9 @@ def report_html(report: VideoReport) -> str:
     """Everybody who was in view for longer than a moment, and notes on the file."""
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.notes)
     if not report.persons:
-        return f'<p class="fer-message">No face was followed in this video.</p>{notes}'
+        # Where there was none at all, the notes say so.
+        brief = "<p>No face was in view for long enough to be followed.</p>"
+        return f'<div class="fer-message">{brief if report.n_with_face else ""}{notes}</div>'
     end = max(report.seconds, report.persons[0].last_s, report.bin_s)
     legend = "".join(
         f'<span><i style="background:{class_color(i)}"></i>{html.escape(name)}</span>'

@@ -24,6 +24,7 @@ from fer.web.limits import (
     N_PROBES_AT_WORK,
     N_VIDEOS_AT_WORK,
     PROBE,
+    VIDEO_PATIENCE_S,
     max_total_pixels,
     max_video_s,
     video_bound,
@@ -43,7 +44,6 @@ _TICK_S = 0.5
 # Minutes of work each; a household's fifth is asked to come again.
 _MAX_WAITING = 16
 _MAX_A_HOST = 4
-_PATIENCE_S = 1800.0
 _SORRY = "This video could not be analysed."
 _RETRY_AFTER_S = 60.0
 # A header is read in a moment.
@@ -98,7 +98,7 @@ def _make_line() -> Admission[_Step]:
     return Admission(
         n_at_work=N_VIDEOS_AT_WORK,
         max_waiting=_MAX_WAITING,
-        patience_s=_PATIENCE_S,
+        patience_s=VIDEO_PATIENCE_S,
         max_a_host=_MAX_A_HOST,
         rate=RateLimit(max_per_minute()),
     )
@@ -206,7 +206,8 @@ def _progress_html(progress: Progress) -> str:
 
 
 def _done(report: dict[str, Any]) -> str:
-    return f"{report['n_looked_at']} of {report['n_frames']} frames were looked at."
+    none = "" if report["n_with_face"] else " No face was found."
+    return f"{report['n_looked_at']} of {report['n_frames']} frames were looked at.{none}"
 
 
 def _check(work: Workers, path: str) -> tuple[Any, Any]:
