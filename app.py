@@ -13,13 +13,16 @@ if os.environ.get("SPACES_ZERO_GPU"):  # a Space on ZeroGPU
         """Do nothing. The page needs no GPU, but ZeroGPU starts no Space without a function."""
 
 
+from fer.errors import InputError
 from fer.memory import use_one_heap
-from fer.web import build_page, launch, set_up_logging, start_pipeline
 
 use_one_heap()
-set_up_logging()
+try:
+    from fer.web import build_page, launch, set_up_logging, start_pipeline
 
-demo = build_page(*start_pipeline())
-
-if __name__ == "__main__":
-    launch(demo)
+    set_up_logging()
+    demo = build_page(*start_pipeline())
+    if __name__ == "__main__":
+        launch(demo)
+except InputError as error:  # a port that is taken, or none
+    raise SystemExit(f"error: {error}") from None

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from fer.annotate import annotate
 from fer.errors import FerError, InputError
+from fer.fonts import legend
 from fer.hub import DETECTORS, load_classifier, load_detector
 from fer.image import read_image
 from fer.output import ROOM_BYTES, check_file
@@ -98,6 +99,11 @@ def _pipeline(
 
     finder = load_detector(detector, warn, min_face)
     return Pipeline(finder, load_classifier(model, revision))
+
+
+def _say_legend(pipeline: Pipeline) -> None:
+    if said := legend(pipeline.classifier.config.class_names):
+        _say(f"warning: {said}")
 
 
 def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
@@ -225,6 +231,8 @@ def image(
     pipeline = _pipeline(model, revision, detector, min_face)
     schema = face_schema(pipeline.classifier.config.class_names, {"file": "string"})
     json_path = outputs.pop("json", None)
+    if copies:
+        _say_legend(pipeline)
     n_failed = 0
     with _interruptible(), ExitStack() as stack:
         lines = stack.enter_context(_open(json_path)) if json_path else None
@@ -308,6 +316,8 @@ def video(
         n_bytes = Path(source).stat().st_size if Path(source).is_file() else 0
         check_file(copy, room_bytes=max(ROOM_BYTES, n_bytes))
     pipeline = _pipeline(model, revision, detector, min_face)
+    if copy is not None:
+        _say_legend(pipeline)
     with _interruptible(), ExitStack() as stack:
         path = stack.enter_context(_video_file(source))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fer-")))

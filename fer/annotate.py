@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from fer.fonts import drawn_names, find_font
 from fer.geometry import clip_xyxy
 from fer.types import FrameResult, check_frame
 
@@ -14,6 +15,9 @@ __all__ = ["annotate", "class_color", "text_color"]
 # Okabe and Ito 2008, "Color Universal Design": told apart with any colour vision. Grey
 # first would be lost on gray pictures, so it comes last.
 _PALETTE = ("#D55E00", "#009E73", "#CC79A7", "#F0E442", "#999999", "#56B4E9", "#E69F00", "#0072B2")
+
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def class_color(index: int) -> str:
@@ -37,6 +41,8 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
     A face whose top probability is under the model's threshold is marked with "?", one that is
     followed by its `track_id`.
 
+    Where no font has the letters of the classes, `fer.fonts.legend` says what numbers stand for.
+
     Args:
         frame: (H, W, 3) uint8 RGB, the one that `result` is about.
         result: its faces with `probs`.
@@ -52,8 +58,10 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
         return drawn
     height, width = drawn.shape[:2]
     boxes = np.rint(clip_xyxy(result.faces.xyxy, width, height)).astype(int).tolist()
-    rows = zip(boxes, result.faces.probs, result.labels, result.uncertain, strict=True)
-    for i, ((x0, y0, x1, y1), row, label, uncertain) in enumerate(rows):
+    names = drawn_names(result.class_names)
+    font_file = find_font("".join(result.class_names)) or ""
+    rows = zip(boxes, result.faces.probs, result.uncertain, strict=True)
+    for i, ((x0, y0, x1, y1), row, uncertain) in enumerate(rows):
         if x1 - x0 < 1 or y1 - y0 < 1:
             continue
         # Lines and letters grow with the face, between what can be read and what covers it.
@@ -66,8 +74,8 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
         doubt = "?" if uncertain else ""
         ids = result.faces.track_id
         number = "" if ids is None else f"{ids[i]}: "
-        text = f"{number}{label}{doubt} {100 * float(row.max()):.0f} %"
-        plate = _plate(text, font_px, line, color)
+        text = f"{number}{names[int(row.argmax())]}{doubt} {100 * float(row.max()):.0f} %"
+        plate = _plate(text, _font(font_px, font_file), line, color)
         left = max(0, min(x0, width - plate.shape[1]))
         top = y0 if y0 < plate.shape[0] else y0 - plate.shape[0]
         space = drawn[top : top + plate.shape[0], left : left + plate.shape[1]]
@@ -75,9 +83,8 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
     return drawn
 
 
-def _plate(text: str, font_px: int, pad_px: int, color: str) -> NDArray[np.uint8]:
+def _plate(text: str, font: _Font, pad_px: int, color: str) -> NDArray[np.uint8]:
     """(h, w, 3) with `text` on `color`."""
-    font = _font(font_px)
     _, _, width, height = font.getbbox(text)
     plate = Image.new("RGB", (int(width) + 2 * pad_px + 1, int(height) + 2 * pad_px + 1), color)
     ImageDraw.Draw(plate).text((pad_px, pad_px), text, fill=text_color(color), font=font)
@@ -85,5 +92,5 @@ def _plate(text: str, font_px: int, pad_px: int, color: str) -> NDArray[np.uint8
 
 
 @functools.lru_cache(maxsize=32)
-def _font(font_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(font_px)
+def _font(font_px: int, file: str) -> _Font:
+    return ImageFont.truetype(file, font_px) if file else ImageFont.load_default(font_px)

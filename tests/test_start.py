@@ -1,12 +1,17 @@
 """On what the page starts, whatever it is given, and what it tells of this machine."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fer.hub import WEIGHTS_FOLDER
 from fer.web.start import start_pipeline
+from tests.conftest import ROOT
 
 FILES = ("fer.json", "model.tflite")
 
@@ -58,3 +63,25 @@ def test_where_files_lie_is_told_to_the_log_alone(tmp_path, monkeypatch, caplog)
     for note in about.notes:
         assert "secret" not in note
     assert str(folder) in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("command", "port"),
+    [(["app.py"], "http"), (["app.py"], "taken"), (["-m", "fer", "camera"], "99999")],
+)
+def test_a_port_that_cannot_be_had_is_one_line(command, port):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = str(taken.getsockname()[1]) if port == "taken" else port
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=ROOT,
+            env=os.environ | {"GRADIO_SERVER_PORT": number, "FER_DETECTOR": "slim"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("error: ")
+    assert number in last

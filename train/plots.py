@@ -1,5 +1,6 @@
 """Pictures of what `train.evaluate.evaluate` measured, the same bytes from the same figures."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +8,17 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
+from fer.fonts import drawn_names, find_font, legend
 from train.report import plot_names
 from train.robustness import CORRUPTIONS
 
 __all__ = ["write_plots"]
+
+log = logging.getLogger(__name__)
 
 # A README shows pictures 800 pixels wide; these hold twice as many for fine screens.
 _WIDTH_IN, _DPI = 8.0, 200
@@ -31,9 +36,15 @@ def _confusion(report: dict[str, Any]) -> Figure:
     shares = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     figure = _figure(6.4)
     axes = figure.subplots()
-    ConfusionMatrixDisplay(shares, display_labels=report["class_names"]).plot(
+    names = report["class_names"]
+    ConfusionMatrixDisplay(shares, display_labels=drawn_names(names)).plot(
         ax=axes, cmap="Blues", values_format=".0f", colorbar=False
     )
+    if said := legend(names):
+        log.warning("%s: %s", plot_names(report)["confusion"], said)
+    if file := find_font("".join(names)):
+        for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
+            label.set_fontproperties(FontProperties(fname=file))
     axes.set(title="Test images of each class, by answer (%)", xlabel="answer", ylabel="label")
     return figure
 

@@ -6,6 +6,7 @@ A worker process (`fer.worker`) imports its jobs, and neither Gradio nor what na
 from fer.worker import is_worker
 
 if not is_worker():
+    import fer.web.port
     import fer.web.uploads  # noqa: F401, which names the folder that Gradio then uses
     from fer.web.logs import set_up_logging
     from fer.web.page import build_page, launch

@@ -185,6 +185,8 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         InputError: the port that was asked for is taken.
     """
     page.queue(max_size=64)
+    if options.get("server_port") is None and (named := os.environ.get("GRADIO_SERVER_PORT")):
+        options["server_port"] = int(named)  # Gradio would go on to the next one that is free
     if os.environ.get("SPACE_ID"):
         os.environ.setdefault("FORWARDED_ALLOW_IPS", _PROXIES)
     if (
