@@ -246,3 +246,16 @@ def test_the_listing_is_what_is_on_disk(tree):
             for name, count in names.items()
         }
         assert counts == wanted
+
+
+def test_crop_shows_what_is_there_before_it_starts(tmp_path):
+    from train.crop import describe_photographs
+
+    many(tmp_path / "a", "Train/Happiness", "Train/sad", "test/sad")
+    draw(tmp_path / "a", "Train/sad/notes.txt")
+    said = describe_photographs(tmp_path / "a")
+    assert "train               8      4      4" in said
+    assert "classes: Happiness -> happy" in said
+    assert "not used: 1 files .txt that are no picture, as Train/sad/notes.txt" in said
+    many(tmp_path / "b", "holiday/x", "work/x", "work/y")
+    assert "     4  photographs in work/y" in describe_photographs(tmp_path / "b")

@@ -348,8 +348,10 @@ def crop(
     jobs: Annotated[int | None, typer.Option(help="Processes. [one a core]")] = None,
 ) -> None:
     """Cut the largest face out of every photograph in SOURCE, for `fit --dataset TARGET`."""
-    from train.crop import REPORT_NAME, crop_folder
+    from train.crop import REPORT_NAME, crop_folder, describe_photographs
 
+    if source.is_dir():
+        typer.echo(describe_photographs(source) + "\n")
     check_folder(target)
     report = crop_folder(source, target, detector, margin, jobs)
     for outcome, count in report["outcome"].value_counts().items():
@@ -376,8 +378,10 @@ def fer2013(
     ] = None,
 ) -> None:
     """Put FER-2013, FER+'s votes and marks of copies in training into one data set."""
+    from train.data import describe_dataset
     from train.fer2013 import prepare_fer2013
 
+    typer.echo(describe_dataset(str(source)) + "\n")
     check_folder(target, room_bytes=_MODEL_BYTES)
     typer.echo(prepare_fer2013(source, target, votes).to_string())
 

@@ -1,6 +1,7 @@
 """Photographs to face crops, through the pipeline's own detector and crop."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache, partial
@@ -21,12 +22,33 @@ from fer.hub import load_detector
 from fer.image import picture_suffixes, read_image
 from fer.text import printable
 from fer.types import ModelConfig
+from train.listing import format_counts, list_pictures
 
-__all__ = ["REPORT_NAME", "crop_folder"]
+__all__ = ["REPORT_NAME", "crop_folder", "describe_photographs"]
 
 REPORT_NAME = "crop_report.csv"
 # A face with less than half of FER-2013's 48 pixels has nothing left to learn from.
 _MIN_FACE_PX = 24
+
+
+def describe_photographs(folder: Path) -> str:
+    """Return a table of the splits and classes of `folder`, and what is not used, for people.
+
+    Photographs without classes are counted by their folders: any will do for crops.
+
+    Raises:
+        InputError: a folder cannot be read.
+    """
+    try:
+        listing = list_pictures(folder)
+    except InputError:
+        found = Counter(
+            printable(str(path.parent.relative_to(folder))) for path in _pictures(folder)
+        )
+        return "\n".join(f"{count:6}  photographs in {name}" for name, count in found.items())
+    counts = listing.counts()
+    names = sorted({name for each in counts.values() for name in each})
+    return "\n".join([format_counts(counts, names), *listing.notes, *listing.accounts()])
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
