@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 DETECTORS = ("yunet", "slim", "haar")
 LITERT_NAME = "model.tflite"
 KERAS_NAME = "model.keras"
+WEB_NAME = "model_web.onnx"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
 _YUNET_REPO = "opencv/face_detection_yunet"

@@ -183,10 +183,14 @@ def test_the_probabilities_of_the_bundled_weights_are_honest():
 
 def test_every_format_is_small_and_as_good_as_the_one_that_ships():
     formats = {row["format"]: row for row in bundled_report()["formats"]}
-    assert set(formats) == {"keras", "litert-float32", "litert-float16", "litert-int8", "onnx"}
+    litert = {"litert-float32", "litert-float16", "litert-int8"}
+    assert set(formats) == {"keras", *litert, "onnx", "web"}
     assert max(row["bytes"] for row in formats.values()) < 12_000_000
     assert formats["litert-int8"]["bytes"] < 3_500_000
     assert formats["litert-int8"]["top1_change"] >= -0.5
+    assert formats["web"]["bytes"] < 5_000_000
+    assert formats["web"]["top1_change"] >= -0.1
+    assert formats["web"]["largest_prob_gap"] <= 0.03
     for name in ("keras", "onnx"):
         assert abs(formats[name]["top1_change"]) <= 0.06  # two images
 

@@ -474,7 +474,7 @@ def test_a_folder_with_the_served_file_alone_is_measured(tmp_path, caplog):
     assert not list((tmp_path / "results").glob("*_robustness.png"))
     assert "corruption" not in format_report(report)
     assert [row["format"] for row in report["formats"]] == ["litert-float32"]
-    assert "keras, litert-float16, litert-int8, onnx are not measured" in caplog.text
+    assert "keras, litert-float16, litert-int8, onnx, web are not measured" in caplog.text
     assert report["training"] is None
 
 

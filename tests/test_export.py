@@ -55,7 +55,7 @@ def images(n, side=16):
     return np.random.default_rng(0).integers(0, 256, (n, side, side, 1), np.uint8)
 
 
-@pytest.mark.parametrize("name", ["litert-float32", "litert-float16", "litert-int8", "onnx"])
+@pytest.mark.parametrize("name", ["litert-float32", "litert-float16", "litert-int8", "onnx", "web"])
 def test_a_format_answers_as_keras_does_from_the_same_bytes_each_time(network_path, tmp_path, name):
     import keras
 
@@ -74,7 +74,7 @@ def test_a_format_answers_as_keras_does_from_the_same_bytes_each_time(network_pa
     check_parity(replace(FORMATS[name], top1_loss=None), answers, expected, np.zeros(40, int))
     for n in (1, 3, 40):
         assert np.allclose(network(pixels[:n]), answers[:n], atol=1e-4)
-    if name == "onnx":
+    if name in ("onnx", "web"):
         import onnxruntime
 
         session = onnxruntime.InferenceSession(content)
@@ -82,7 +82,7 @@ def test_a_format_answers_as_keras_does_from_the_same_bytes_each_time(network_pa
         assert [value.name for value in session.get_outputs()] == ["logits"]
 
 
-@pytest.mark.parametrize("name", ["litert-float32", "litert-float16", "litert-int8", "onnx"])
+@pytest.mark.parametrize("name", ["litert-float32", "litert-float16", "litert-int8", "onnx", "web"])
 def test_each_head_of_a_format_answers_as_that_of_keras(two_headed, tmp_path, name):
     import keras
 
@@ -102,7 +102,7 @@ def test_each_head_of_a_format_answers_as_that_of_keras(two_headed, tmp_path, na
         check_parity(FORMATS[name], answers, expected, np.full(40, -1))
         assert np.allclose(network(pixels[:3])[head], answers[:3], atol=1e-4)
     assert load_network(two_headed)(pixels)["votes"] == pytest.approx(numbers(reference["votes"]))
-    if name == "onnx":
+    if name in ("onnx", "web"):
         import onnxruntime
 
         session = onnxruntime.InferenceSession(path.read_bytes())
@@ -112,6 +112,29 @@ def test_each_head_of_a_format_answers_as_that_of_keras(two_headed, tmp_path, na
     if name == "litert-float32":
         maps = network.class_maps(pixels[0])
         assert maps.mean(axis=(0, 1)) == pytest.approx(found["labels"][0], abs=1e-4)
+
+
+def test_web_halves_the_kernels_and_keeps_what_half_precision_cannot_hold(tmp_path):
+    import keras
+    import onnx
+
+    from train.export import convert, load_network
+
+    for scale, kinds in ((1.0, {"FLOAT16"}), (1e5, {"FLOAT"})):
+        start = keras.initializers.Constant(scale)
+        layers = [keras.Input((4, 4, 1)), keras.layers.Flatten()]
+        keras.Sequential([*layers, keras.layers.Dense(3, kernel_initializer=start)]).save(
+            tmp_path / "model.keras"
+        )
+        path = tmp_path / "model_web.onnx"
+        path.write_bytes(convert(tmp_path / "model.keras", "web"))
+        weights = onnx.load(path).graph.initializer
+        name = onnx.TensorProto.DataType.Name
+        floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+        found = {name(w.data_type) for w in weights if len(w.dims) == 2 and w.data_type in floats}
+        assert found == kinds
+        ones = np.ones((2, 4, 4, 1), np.float32)
+        assert load_network(path)(ones) == pytest.approx(np.full((2, 3), 16 * scale))
 
 
 @pytest.mark.slow
@@ -259,7 +282,7 @@ def test_an_export_of_two_heads_names_them_with_their_decisions(two_headed, tmp_
     (tmp_path / "model.keras").write_bytes(two_headed.read_bytes())
     config = make_config(class_names=classes)
     (tmp_path / "fer.json").write_text(config.to_json(), encoding="utf-8")
-    finished = export(tmp_path, source, tmp_path / "out", ["litert-int8", "onnx"])
+    finished = export(tmp_path, source, tmp_path / "out", ["litert-int8", "onnx", "web"])
     assert ModelConfig.read(tmp_path / "out") == finished
     assert (finished.version, finished.decision) == (2, "balanced")
     assert finished.class_names == classes

@@ -238,7 +238,7 @@ def make_weights(folder, recipe="own"):
     with zipfile.ZipFile(folder / "model.keras", "w") as archive:
         for name in ("config.json", "metadata.json", "model.weights.h5"):
             archive.writestr(name, f"{name} of {recipe}")
-    for name in ("model_float16.tflite", "model_int8.tflite", "model.onnx"):
+    for name in ("model_float16.tflite", "model_int8.tflite", "model.onnx", "model_web.onnx"):
         (folder / name).write_text(f"{name} of {recipe}")
     (folder / "training.json").write_text("{}")
     hashes = {
@@ -316,7 +316,7 @@ def test_what_a_model_repository_holds(own):
         REPO, own, folder / "results", "someone/faces", card=folder / "card.md"
     )
     formats = {"model.keras", "model.tflite", "model_float16.tflite", "model_int8.tflite"}
-    formats |= {"model.onnx"}
+    formats |= {"model.onnx", "model_web.onnx"}
     layout = {"config.json", "metadata.json", "model.weights.h5"}
     shown = {"results/own.json", "results/own_confusion.png"}
     others = {"README.md", "LICENSE", "fer.json", "training.json"}

@@ -322,8 +322,8 @@ def export(
         list[str] | None,
         typer.Option(
             "--format",
-            help="litert-float16, litert-int8 or onnx, beside keras and litert-float32. May be "
-            "repeated. [all]",
+            help="litert-float16, litert-int8, onnx or web, beside keras and litert-float32. "
+            "May be repeated. [all]",
         ),
     ] = None,
 ) -> None:
