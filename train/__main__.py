@@ -381,8 +381,8 @@ def fer2013(
     from train.data import describe_dataset
     from train.fer2013 import prepare_fer2013
 
-    typer.echo(describe_dataset(str(source)) + "\n")
     check_folder(target, room_bytes=_MODEL_BYTES)
+    typer.echo(describe_dataset(str(source)) + "\n")
     typer.echo(prepare_fer2013(source, target, votes).to_string())
 
 

@@ -23,6 +23,7 @@ from fer.errors import HubError, InputError
 from fer.hub import _reason
 from fer.image import image_to_frame, picture_suffixes
 from fer.preprocess import to_model_input
+from fer.text import printable
 from fer.types import ModelConfig
 from train.columns import (
     CSV_CLASSES,
@@ -33,7 +34,7 @@ from train.columns import (
     read_columns,
 )
 from train.layouts import open_layout
-from train.listing import Reading, format_counts, list_pictures, printable, walk
+from train.listing import Reading, format_counts, list_pictures, walk
 from train.names import SPLITS, expression_of, split_of
 
 __all__ = [
@@ -461,7 +462,7 @@ def _split_by_folder(
     if twice:
         raise InputError(
             f"metadata of {folder} must list each picture once. Received: {len(twice)} twice, as "
-            f"{printable(twice[0].relative_to(folder))}"
+            f"{printable(str(twice[0].relative_to(folder)))}"
         )
     index: dict[str, list[int]] = {}
     for i, path in enumerate(paths):
@@ -470,7 +471,7 @@ def _split_by_folder(
     lone = sorted(set(pictures) - set(paths))
     if not lone:
         return source, []
-    first = printable(lone[0].relative_to(folder))
+    first = printable(str(lone[0].relative_to(folder)))
     return source, [f"not used: {len(lone)} pictures that no metadata lists, as {first}"]
 
 

@@ -23,8 +23,9 @@ from fer.hub import LITERT_NAME, load_detector, load_folder
 from fer.image import picture_suffixes, read_image
 from fer.pool import ahead
 from fer.preprocess import to_model_input
+from fer.text import printable
 from train.evaluate import mean_recall
-from train.listing import printable, walk
+from train.listing import walk
 from train.names import expression_of
 
 __all__ = ["FOLDERS_FOLDER", "format_folder", "measure_folder", "parse_folder"]
@@ -78,7 +79,7 @@ class _Found:
 
     def shown(self, file: Path) -> str:
         """Return the file's path in the folder; a byte that is no UTF-8 becomes a question mark."""
-        return printable(file.relative_to(self.path))
+        return printable(str(file.relative_to(self.path)))
 
     def class_of(self, file: Path) -> str:
         """Return the class of a picture."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fer import text
 from fer.errors import InputError
 from fer.image import picture_suffixes
+from fer.text import printable
 from train.names import expression_of, map_classes, shown, split_of
 
-__all__ = ["Listing", "Reading", "format_counts", "list_pictures", "printable", "walk"]
+__all__ = ["Listing", "Reading", "format_counts", "list_pictures", "walk"]
 
 _SHOWN = 3
 # A folder around all, then a group or a subject, then classes: none was seen with more.
@@ -60,14 +60,9 @@ class Listing:
         """Return a line for each reason for which files are not used, with their number."""
         return [
             f"not used: {len(files)} {reason}, as "
-            + ", ".join(printable(file.relative_to(self.folder)) for file in files[:_SHOWN])
+            + ", ".join(printable(str(file.relative_to(self.folder))) for file in files[:_SHOWN])
             for reason, files in self.unused.items()
         ]
-
-
-def printable(path: Path | str) -> str:
-    """Return `path` as text, see `fer.text.printable`."""
-    return text.printable(str(path))
 
 
 def walk(folder: Path) -> list[Path]:
@@ -280,7 +275,7 @@ def _class_level(folders: set[tuple[str, ...]], folder: Path, asked: int | None)
 
 
 def _some(names: Iterable[str]) -> str:
-    found = sorted(map(printable, names))
+    found = sorted(printable(str(name)) for name in names)
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return ", ".join(found[:_SHOWN]) + more
 
@@ -297,8 +292,8 @@ def _check_links(
             kind = "split" if places[0][0] != places[1][0] else "class"  # type: ignore[index]
             raise InputError(
                 f"each picture of {folder} must be in one {kind}. Received: "
-                f"{printable(first.relative_to(folder))} and "
-                f"{printable(other.relative_to(folder))}, which are the same file"
+                f"{printable(str(first.relative_to(folder)))} and "
+                f"{printable(str(other.relative_to(folder)))}, which are the same file"
             )
 
 
