@@ -1,16 +1,16 @@
 """What a visitor's call may cost: the table of all bounds, each with its reason.
 
 Measured on two cores of an AMD EPYC (2.6 GHz) with YuNet; processor times leave room for machines
-a few times slower. Memory is beyond an idle worker's. What a live frame or an explanation costs is
+a few times slower. To pictures, what a search in full takes (measured on JPEGs) is added. Memory is beyond an idle worker's. What a live frame or an explanation costs is
 bounded by `fer.web.requests`: a JPEG of 1.6 megapixels and few scans, decoded in .1 s at most.
 
 | job | needs at most | gets |
 |---|---|---|
 | header of a picture | .05 s, 540 MB (WebP) | `MEASURE` |
 | picture of 16 megapixels | 2 s, 420 MB (a see-through WebP) | `PICTURE` |
-| picture of 64 megapixels | 5 s, 1,630 MB (a see-through WebP) | `LARGE_PICTURE`, one at a time |
+| picture of 64 megapixels | 6 s, 1,630 MB (a see-through WebP) | `LARGE_PICTURE`, one at a time |
 | header and first frame of a video | 1 s, 200 MB | `PROBE` |
-| a second of video, 1920 x 1080 | 2.5 s, 5 s with a crowd of small faces | `video_bound` |
+| a second of video, 1920 x 1080 | 2.5 s; 8 s with 29 small faces at 30 looks | `video_bound` |
 
 No job may write a file larger than its bound says, 200 MB but for videos.
 """
@@ -73,7 +73,7 @@ _MAX_MINUTES = 10.0
 _USUAL_PIXELS_PER_S = 1920 * 1080 * 30
 _ANY_S = 1e6
 _VIDEO_BASE_S = 60.0
-# For each second of such a video, with a crowd in it.
+# For each second of such a video, with a crowd in it; a long one may be refused at 30 looks a second.
 _VIDEO_S_PER_S = 6.0
 # Who waits for a video gives up after this. One video alone never takes as long.
 VIDEO_PATIENCE_S = 1800.0
