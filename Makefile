@@ -1,10 +1,10 @@
-# make run | test | check | bench | bench-live | bench-soak | bench-space | attack | canary | lock
+# make run | test | check | vendor | bench | bench-live | bench-soak | bench-space | attack | canary | lock
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet -c requirements.lock
 
-.PHONY: train-env run test test-fast check bench bench-live bench-soak bench-space attack canary lock clean
+.PHONY: train-env run test test-fast check vendor bench bench-live bench-soak bench-space attack canary lock clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py
@@ -22,6 +22,10 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# onnxruntime-web for the browser, at the version and hash in tools/vendor.py.
+vendor:
+	$(PYTHON) tools/vendor.py
 
 # For `python -m train`, see train/README.md.
 train-env: $(VENV)/run.stamp requirements-train.txt
