@@ -420,3 +420,36 @@ def test_a_data_set_with_a_loading_script_is_named_in_a_sentence(hub, tmp_path):
     (tmp_path / "old" / "old.py").write_text("import datasets\n")
     with pytest.raises(InputError, match=r"loading script old\.py"):
         load_rows(str(tmp_path / "old"), "train")
+
+
+# What a few epochs on a few images leave cannot be converted within the tolerances.
+_FIT_WITHOUT_EXPORT = """
+import sys
+from types import SimpleNamespace
+import train.export
+train.export.export = lambda *_: SimpleNamespace(temperature=1.0)
+from train.__main__ import main
+sys.argv[0] = "fit"
+main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.keras
+@pytest.mark.parametrize("layout", ["named", "pixels"])
+def test_fit_takes_either_layout_by_its_name(hub, layout, tmp_path):
+    pytest.importorskip("keras")
+    publish_layout = {"named": publish_named, "pixels": publish_pixels}[layout]
+    commit = publish_layout(hub, f"someone/fit-{layout}")
+    environment = {"HF_HOME": str(tmp_path / "hf"), "CUDA_VISIBLE_DEVICES": ""}
+    run = tmp_path / "run"
+    code, out, said = run_python(
+        *("-c", _FIT_WITHOUT_EXPORT, "fit", "smoke", "--init", "random", "--out", run),
+        *("--dataset", f"someone/fit-{layout}"),
+        **environment,
+    )
+    assert code == 0, said
+    assert out.startswith(f"data set someone/fit-{layout}@{commit}\nsplit ")
+    config = json.loads((run / "fer.json").read_text(encoding="utf-8"))
+    assert config["dataset"] == f"someone/fit-{layout}@{commit}"
+    assert config["class_names"] == sorted(_NAMED)
