@@ -1,8 +1,9 @@
 """What a visitor's call may cost: the table of all bounds, each with its reason.
 
 Measured on two cores of an AMD EPYC (2.6 GHz) with YuNet; processor times leave room for machines
-a few times slower. To pictures, what a search in full takes (measured on JPEGs) is added. Memory is beyond an idle worker's. What a live frame or an explanation costs is
-bounded by `fer.web.requests`: a JPEG of 1.6 megapixels and few scans, decoded in .1 s at most.
+a few times slower. To those of pictures, what a search in full takes is added, measured on JPEGs.
+Memory is beyond an idle worker's. What a live frame or an explanation costs is bounded by
+`fer.web.requests`: a JPEG of 1.6 megapixels and few scans, decoded in .1 s at most.
 
 | job | needs at most | gets |
 |---|---|---|
@@ -73,7 +74,7 @@ _MAX_MINUTES = 10.0
 _USUAL_PIXELS_PER_S = 1920 * 1080 * 30
 _ANY_S = 1e6
 _VIDEO_BASE_S = 60.0
-# For each second of such a video, with a crowd in it; a long one may be refused at 30 looks a second.
+# For each second of such a video, with a crowd in it; a long one may be refused at 30 looks.
 _VIDEO_S_PER_S = 6.0
 # Who waits for a video gives up after this. One video alone never takes as long.
 VIDEO_PATIENCE_S = 1800.0
