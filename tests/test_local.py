@@ -162,7 +162,7 @@ def walks():
             if number == 40:
                 time_s = 0.5
             places = places + speed
-            there = rng.random(n_faces) > 0.15
+            there = rng.random(n_faces) > (0.15 if number % 20 else 1)
             side = rng.uniform(28, 32, (n_faces, 1))
             boxes = np.concatenate([places, places + side], axis=1)[there].astype(np.float32)
             probs = rng.dirichlet(np.ones(3), int(there.sum())).astype(np.float32)

@@ -16,7 +16,9 @@ from pathlib import Path
 
 PACKAGE = "onnxruntime-web"
 VERSION = "1.30.0"
-INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+INTEGRITY = "sha512-" + (
+    "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+)
 REGISTRY = "https://registry.npmjs.org"
 FOLDER = Path(__file__).parents[1] / "fer" / "web" / "local" / "ort"
 # WebAssembly alone, its glue in the same module: 14 MB where the build with WebGPU has 27.

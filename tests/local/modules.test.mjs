@@ -11,6 +11,7 @@ import { readConfig } from "../../fer/web/local/config.js";
 import { cropFace, toModelInput } from "../../fer/web/local/crop.js";
 import { rollOf } from "../../fer/web/local/geometry.js";
 import { resize, stretch, toGray, warpAffine } from "../../fer/web/local/image.js";
+import { asLocalError } from "../../fer/web/local/errors.js";
 import { checkBrowser, checkHash, unpack, YUNET_SHA256 } from "../../fer/web/local/load.js";
 import { readState, step, writeState } from "../../fer/web/local/track.js";
 import { decode, freeSizes } from "../../fer/web/local/yunet.js";
@@ -95,7 +96,8 @@ test("tracks and their JSON are those of Python, frame after frame", () => {
       after.faces.forEach((face, i) =>
         face.probs.forEach((p, k) => assert.ok(Math.abs(p - probs[i][k]) < 2e-5)),
       );
-      assert.deepEqual([state.time_s, state.next_id], [wanted.time_s, wanted.next_id]);
+      assert.deepEqual(Object.keys(state).sort(), Object.keys(wanted).sort());
+      for (const key of ["time_s", "next_id", "n_empty"]) assert.equal(state[key], wanted[key]);
       state.tracks.forEach((track, i) => {
         assert.deepEqual([track.id, track.seen_s], [wanted.tracks[i].id, wanted.tracks[i].seen_s]);
         [...track.box, ...track.probs].forEach((value, k) =>
@@ -142,6 +144,9 @@ test("a browser without WebAssembly or SIMD, and damaged files are told in one s
   }
   assert.equal(YUNET_SHA256, golden.yunet_sha256);
   await assert.rejects(checkHash(Uint8Array.of(1), "00", "x.onnx"), { code: "hash", message: /x\.onnx must/ });
+  const full = [new RangeError("WebAssembly.Memory(): could not allocate memory"), "std::bad_alloc"];
+  for (const each of full) assert.equal(asLocalError(each, "model", "").code, "memory");
+  assert.equal(asLocalError(new Error("bad graph"), "model", "No.").message, "No. Received: bad graph");
   const whole = bytes("packed.gz");
   assert.equal(new TextDecoder().decode(await unpack(whole, "x.gz")).length, 5000);
   await assert.rejects(unpack(whole.slice(0, 20), "x.gz"), { code: "cut_off", message: /x\.gz is cut off/ });

@@ -6,13 +6,13 @@
 import { toAnswer } from "./answer.js";
 import { decide } from "./classify.js";
 import { cropFace, toModelInput } from "./crop.js";
-import { FAST, WHOLE, detect } from "./detect.js";
+import { detect } from "./detect.js";
 import { LocalError, asLocalError } from "./errors.js";
 import { MAX_TRACKS, readState, step, writeState } from "./track.js";
 import { decode, freeSizes, toPlanes } from "./yunet.js";
 
-// One that `FAST` finds nothing in is looked at whole so often, if frames come with `fast`.
-const WHOLE_EVERY = 10;
+// A stream without a face is looked at in full every so many frames.
+const N_GLANCES = 10;
 const MAX_BATCH = 32;
 
 function checkFrame(frame) {
@@ -33,7 +33,6 @@ async function openSession(runtime, bytes, what) {
 class Engine {
   constructor(runtime, detector, classifier, config) {
     Object.assign(this, { runtime, detector, classifier, config });
-    this.n_empty = 0;
     this.find = (image) => this.#find(image);
   }
 
@@ -78,10 +77,10 @@ class Engine {
     return { faces: faces.map((face, i) => ({ ...face, probs: probs[i] })), timing_ms };
   }
 
-  async #analyse(frame, looks, max_faces) {
+  async #analyse(frame, way, max_faces) {
     checkFrame(frame);
     const start = performance.now();
-    const found = (await detect(frame, this.find, looks)).slice(0, max_faces);
+    const found = (await detect(frame, this.find, way)).slice(0, max_faces);
     const spent = performance.now() - start;
     const { faces, timing_ms } = await this.classify(frame, found);
     return { faces, timing_ms: { detect: spent, ...timing_ms } };
@@ -89,7 +88,7 @@ class Engine {
 
   /** Returns the answer for a single picture, without `state`; every `track_id` is null. */
   async image(frame) {
-    const { faces, timing_ms } = await this.#analyse(frame, WHOLE);
+    const { faces, timing_ms } = await this.#analyse(frame, "full");
     return { ...toAnswer(frame, faces, this.config), timing_ms };
   }
 
@@ -100,15 +99,15 @@ class Engine {
    * @param {Object} request.image a picture {width, height, channels: 3, data}
    * @param {Object} [request.state] of the answer before
    * @param {number} [request.time_s] when it was taken, in seconds
-   * @param {boolean} [request.fast] look at 320 pixels alone, and whole where ten have no face
+   * @param {boolean} [request.fast] look at 320 pixels, where the server looks at 640
    * @returns the answer, or {error: {code, message}}
    */
   async live_frame({ image, state = null, time_s = Date.now() / 1000, fast = false }) {
     try {
       const before = readState(state);
-      const isWhole = !fast || this.n_empty % WHOLE_EVERY === WHOLE_EVERY - 1;
-      const { faces, timing_ms } = await this.#analyse(image, isWhole ? WHOLE : FAST, MAX_TRACKS);
-      this.n_empty = faces.length ? 0 : this.n_empty + 1;
+      const isFull = before.n_empty % N_GLANCES === N_GLANCES - 1;
+      const way = isFull ? "full" : fast ? "fast" : "glance";
+      const { faces, timing_ms } = await this.#analyse(image, way, MAX_TRACKS);
       const start = performance.now();
       const after = step(before, faces, time_s, image.width);
       timing_ms.track = performance.now() - start;

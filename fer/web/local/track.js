@@ -17,10 +17,11 @@ const MAX_REACH = 1.6;
 const MIN_SIZE = 1e-4;
 const MIN_GAP_S = 1e-3;
 const MAX_SPEED = 100;
+const MAX_EMPTY = 1_000_000;
 
 /** Returns a state from its JSON; null is a fresh one. */
 export function readState(data) {
-  if (data === null || data === undefined) return { time_s: null, next_id: 1, tracks: [] };
+  if (data === null || data === undefined) return { time_s: null, next_id: 1, tracks: [], n_empty: 0 };
   if (typeof data !== "object" || !Array.isArray(data.tracks) || data.tracks.length > MAX_TRACKS) {
     throw new LocalError("bad_state", "a track state must be one that an answer had");
   }
@@ -39,7 +40,7 @@ export function readState(data) {
       seen_s,
     };
   });
-  return { time_s: data.time_s, next_id: data.next_id, tracks };
+  return { time_s: data.time_s, next_id: data.next_id, tracks, n_empty: data.n_empty || 0 };
 }
 
 /** Returns a state as JSON, rounded as the server's. */
@@ -54,6 +55,7 @@ export function writeState(state) {
       probs: short(track.probs),
       seen_s: track.seen_s,
     })),
+    ...(state.n_empty ? { n_empty: state.n_empty } : {}),
   };
 }
 
@@ -142,7 +144,12 @@ export function step(state, faces, time_s, width) {
   const unfound = [...there, ...hidden].filter((track) => !found.has(track.id));
   unfound.sort((a, b) => b.seen_s - a.seen_s);
   return {
-    state: { time_s, next_id, tracks: [...seen, ...unfound].slice(0, MAX_TRACKS) },
+    state: {
+      time_s,
+      next_id,
+      tracks: [...seen, ...unfound].slice(0, MAX_TRACKS),
+      n_empty: seen.length ? 0 : Math.min(state.n_empty + 1, MAX_EMPTY),
+    },
     faces: faces.map((face, i) => ({
       ...face,
       track_id: seen[i].id,
