@@ -1,6 +1,7 @@
 """What a recipe trains on."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +36,18 @@ def test_extra_pictures_stand_behind_the_others(tmp_path):
     assert len(more.shown) == 24
     assert more.sha256 == plain.sha256
     assert more.chosen_sha256 != plain.chosen_sha256
+
+
+def test_extra_pictures_may_be_called_by_words_for_the_classes(tmp_path):
+    from train.listing import list_extra
+
+    folder = make_folder(tmp_path / "extra", n=3, classes=("happiness", "Angry"))
+    (Path(folder) / "notes.txt").write_text("no picture")
+    listing = list_extra(Path(folder), ("angry", "happy", "sad"))
+    assert listing.counts() == {"train": {"angry": 3, "happy": 3}}
+    text = listing.describe("more pictures")
+    assert "happiness" in text
+    assert "notes.txt" in text
 
 
 def test_extra_pictures_have_no_votes(tmp_path):

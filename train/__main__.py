@@ -185,6 +185,7 @@ def fit(
 ) -> None:
     """Train RECIPE, select on validation, export. The test split stays shut."""
     from train.data import load_class_names
+    from train.listing import list_extra
     from train.recipes import NO_TWINS, get_recipe, with_backbone
 
     chosen = get_recipe(recipe)
@@ -199,7 +200,9 @@ def fit(
         check_folder(folder, room_bytes=_RUN_BYTES)
     source = _dataset(dataset)
     # What is wrong with it is said before TensorFlow has said what it finds.
-    load_class_names(source, chosen.classes)
+    class_names = load_class_names(source, chosen.classes)
+    if extra is not None:
+        typer.echo(list_extra(extra, class_names).describe(f"more pictures, {extra.name}") + "\n")
     start = _start(init or chosen.init)
     teachers = [_teacher(name) for name in teacher or chosen.teachers]
     # Without the folders of this machine.

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from fer.image import picture_suffixes
 from fer.text import printable
 from train.names import expression_of, map_classes, shown, split_of
 
-__all__ = ["Listing", "Reading", "format_counts", "list_pictures", "walk"]
+__all__ = ["Listing", "Reading", "format_counts", "list_extra", "list_pictures", "walk"]
 
 _SHOWN = 3
 # A folder around all, then a group or a subject, then classes: none was seen with more.
@@ -63,6 +63,12 @@ class Listing:
             + ", ".join(printable(str(file.relative_to(self.folder))) for file in files[:_SHOWN])
             for reason, files in self.unused.items()
         ]
+
+    def describe(self, title: str) -> str:
+        """Return a table of splits and classes, and what is not used, for people."""
+        counts = self.counts()
+        names = sorted({name for found in counts.values() for name in found})
+        return "\n".join([title, format_counts(counts, names), *self.notes, *self.accounts()])
 
 
 def walk(folder: Path) -> list[Path]:
@@ -165,6 +171,26 @@ def list_pictures(folder: Path, reading: Reading | None = None) -> Listing:
     if max(map(len, inner.values())) > 1:
         notes.append(f"classes are the folders {level} below {'a split' if splits else 'the top'}")
     return Listing(folder, pictures, unused, notes)
+
+
+def list_extra(folder: Path, class_names: Collection[str]) -> Listing:
+    """List more training pictures, in folders called as classes or by words for them.
+
+    Raises:
+        InputError: there are none, or they are of other classes or of other splits.
+    """
+    listing = list_pictures(folder)
+    if set(listing.pictures) != {"train"}:
+        raise InputError(
+            f"{folder} must have pictures for training alone. Received: {sorted(listing.pictures)}"
+        )
+    found = {name for _, name in listing.pictures["train"]}
+    if found - set(class_names):
+        raise InputError(
+            f"{folder} must have a folder for each class, named among {tuple(class_names)}. "
+            f"Received: {sorted(found)}"
+        )
+    return listing
 
 
 def _no_picture(file: Path, folder: Path) -> str | None:

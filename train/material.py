@@ -14,6 +14,7 @@ from fer.image import read_image
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
 from train.data import VOTE_CLASSES, Split, dataset_name, load_class_names, load_split
+from train.listing import list_extra
 from train.losses import joined_targets, repeats
 from train.recipes import Recipe
 
@@ -95,27 +96,15 @@ def _with_extra(train: Split, folder: Path, config: ModelConfig) -> Split:
     """Append the pictures of `folder`, which have no votes.
 
     Raises:
-        InputError: it does not hold folders named as classes, or one of their files is not a
-            picture.
+        InputError: see `train.listing.list_extra`; or one of the files is not a picture.
     """
-    names = (
-        sorted(each.name for each in folder.iterdir() if each.is_dir()) if folder.is_dir() else []
-    )
-    if not names or set(names) - set(config.class_names):
-        raise InputError(
-            f"{folder} must have a folder for each class, named among {config.class_names}. "
-            f"Received: {names}"
-        )
     images, labels, digest = [], [], hashlib.sha256(train.sha256.encode())
-    for name in names:
-        for path in sorted((folder / name).iterdir()):
-            pixels = read_image(path)
-            digest.update(pixels.tobytes())
-            images.append(to_model_input([pixels], config)[0])
-            labels.append(config.class_names.index(name))
+    for path, name in list_extra(folder, config.class_names).pictures["train"]:
+        pixels = read_image(path)
+        digest.update(pixels.tobytes())
+        images.append(to_model_input([pixels], config)[0])
+        labels.append(config.class_names.index(name))
     n = len(images)
-    if not n:
-        raise InputError(f"{folder} must have pictures in its folders. Received: none")
 
     def extended(column: NDArray[Any] | None, value: float) -> NDArray[Any] | None:
         if column is None:
