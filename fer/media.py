@@ -165,6 +165,9 @@ class VideoFrame:
 class Sampler:
     """Picks frames by their time, at most `rate` a second and as many where there are enough.
 
+    Time counts from the first frame on: times rounded to milliseconds, of a file whose pictures
+    start later, would fall to either side of the edges of 1 / rate.
+
     Args:
         rate: frames a second; None picks all.
 
@@ -183,6 +186,7 @@ class Sampler:
         if rate is not None and not 0 < rate < float("inf"):
             raise InputError(f"`rate` must be positive frames a second. Received: {rate}")
         self.rate = rate
+        self._first_s: float | None = None
         self._last = -1
 
     def __call__(self, time_s: float) -> bool:
@@ -190,7 +194,9 @@ class Sampler:
         if self.rate is None:
             return True
         early_s = min(_EARLY_S, _EARLY_SHARE / self.rate)
-        place = int((time_s + early_s) * self.rate)
+        if self._first_s is None:
+            self._first_s = time_s
+        place = int((time_s - self._first_s + early_s) * self.rate)
         if place == self._last:
             return False
         self._last = place

@@ -478,9 +478,10 @@ def test_a_rate_that_is_none(rate, clip):
         frames_of(clip, rate)
 
 
-def test_times_of_milliseconds_lose_no_frame():
+@pytest.mark.parametrize("first_s", [0.0, 0.025, 1.5])
+def test_times_of_milliseconds_lose_no_frame(first_s):
     picks = Sampler(30)
-    assert all(picks(round(i / 30, 3)) for i in range(300))
+    assert all(picks(round(first_s + i / 30, 3)) for i in range(300))
 
 
 # --- what is no video ---------------------------------------------------------------------
