@@ -42,6 +42,7 @@ _SCAN = b"\xff\xda"
 # 0xFF01 and 0xFFD0 to 0xFFD8 have no length. Source: ITU-T T.81, B.1.1.
 _MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
 _END = 0xD9
+_FIRST_KNOWN = 0xC0
 _MULTI_SCAN_FORMATS = ("JPEG", "MPO")
 
 _BLOCK_ROWS = 256
@@ -165,7 +166,8 @@ def _count_scans(content: bytes | mmap.mmap, limit: int) -> int:
     """Return the number of scans of a JPEG, or `limit` + 1 where there are more.
 
     Only markers count: segments, such as a thumbnail in EXIF, are skipped by their length, and
-    the data of a scan has no 0xFFDA. Damaged files are followed as far as libjpeg follows them.
+    the data of a scan has no 0xFFDA. Damaged files are followed as libjpeg follows them; markers
+    that it either stops at or steps over, depending on the place, count as too many.
     """
     # Mostly there are few such bytes anywhere, which is known at once.
     at, n_bytes = -1, 0
@@ -179,10 +181,9 @@ def _count_scans(content: bytes | mmap.mmap, limit: int) -> int:
         if code == _END:
             break
         n_scans += code == _SCAN[1]
-        length = int.from_bytes(content[at : at + 2], "big")
-        if length < 2:
-            break
-        at += length
+        if code < _FIRST_KNOWN:
+            return limit + 1
+        at += max(2, int.from_bytes(content[at : at + 2], "big"))
     return n_scans
 
 

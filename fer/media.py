@@ -103,6 +103,9 @@ _TIME_BASE = Fraction(1, 90_000)
 # The next slower one takes half as long again for files a third smaller.
 _PRESET = "superfast"
 _QUALITY = "23"
+# At most, 9 Mbit/s at 1920 x 1080: noise would take twenty times as much.
+_BITS_PER_PIXEL = 0.15
+_SMALL_BITS_PER_S = 2_000_000
 _KEY_EVERY = 60  # frames: a browser seeks to these
 _BT709 = 1
 _COPIED_SOUND = ("aac", "mp3")
@@ -797,9 +800,11 @@ class VideoWriter(WholeFile):
 
     def _add_stream(self) -> "VideoStream":
         # Without B-frames the order of decoding is that of the times, however they vary.
-        options = {"preset": _PRESET, "crf": _QUALITY, "g": str(_KEY_EVERY), "bf": "0"}
-        stream = self._container.add_stream("libx264", rate=30, options=options)
         width, height = self.size
+        most = max(_SMALL_BITS_PER_S, int(_BITS_PER_PIXEL * 30 * width * height))
+        options = {"preset": _PRESET, "crf": _QUALITY, "g": str(_KEY_EVERY), "bf": "0"}
+        options |= {"maxrate": str(most), "bufsize": str(2 * most)}
+        stream = self._container.add_stream("libx264", rate=30, options=options)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context

@@ -200,7 +200,8 @@ def test_a_home_is_one_host_and_this_machine_is_none():
     rate = RateLimit(1)
     assert rate.wait_s("2001:db8:0:1::1") == 0
     assert rate.wait_s("2001:db8:0:1:ffff::2") > 0
-    assert rate.wait_s("2001:db8:0:2::1") == 0
+    assert rate.wait_s("2001:db8:0:ff::1") > 0
+    assert rate.wait_s("2001:db8:0:100::1") == 0
     assert rate.wait_s("192.0.2.1") == 0
     assert rate.wait_s("::ffff:192.0.2.1") > 0
     for host in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
@@ -293,6 +294,29 @@ def test_a_host_that_fills_the_line_makes_room_for_others():
         *("a3", "a4", "a5", "b3", "c2")
     ]
     assert served == ["a1", "b1", "c1", "a2", "b2"]
+
+
+def test_one_host_leaves_a_place_at_work_to_others():
+    async def story():
+        crowd = Crowd(n_at_work=2, max_a_host_at_work=1)
+        tasks = []
+        for name in ("a1", "a2", "b1", "a3", "c1"):
+            tasks.append(crowd.come(name, host=f"host-{name[0]}"))
+            await settle()
+        begun = crowd.admission._at_work.copy()
+        crowd.gate.set()
+        await asyncio.gather(*tasks)
+        alone = [crowd.come(name, host="127.0.0.1") for name in ("d1", "d2", "d3")]
+        await asyncio.gather(*alone)
+        return begun, crowd.served, crowd.admission._at_work, crowd.admission._n_free
+
+    begun, served, left, n_free = asyncio.run(story())
+    assert begun == {"host-a": 1, "host-b": 1}
+    assert set(served[:2]) == {"a1", "b1"}
+    assert served.index("c1") < served.index("a3")
+    assert len(served) == 8
+    assert not left
+    assert n_free == 2
 
 
 def test_the_turns_of_many_hosts_do_not_fill_the_memory(monkeypatch):

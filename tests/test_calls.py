@@ -95,6 +95,7 @@ def nested(depth):
         (None, "good"),
         ({"image": PICTURE, "state": {"tracks": [{"box": [1.5, -2, 3e10, 0.0]}]}}, "good"),
         ("Zoë, 15 \N{GRINNING FACE}", "good"),
+        ("2.15.00\u202fPM, \u200e\u3000\N{WOMAN}\u200d\N{ROCKET}\t.png", "good"),
         ("x" * MAX_CHARS, "good"),
         ("x" * (MAX_CHARS + 1), "malformed"),
         ("data:text/html," + "x" * MAX_CHARS, "malformed"),
@@ -107,6 +108,7 @@ def nested(depth):
         ("a\nERROR forged", "malformed"),
         ("\x1b[2J", "malformed"),
         ("\u202egpj.exe", "malformed"),
+        ("a\x07b", "malformed"),
         ("\0", "malformed"),
         (10**30, "malformed"),
         (json.loads("1e999"), "malformed"),
@@ -134,7 +136,7 @@ def nested(depth):
         ({"path": OURS, "is_stream": True}, "malformed"),
         ({"path": OURS, "is_stream": False}, "good"),
     ],
-    ids=range(40),
+    ids=range(42),
 )
 def test_the_parts_of_a_call(value, code):
     assert code_of(check_parts, value, owns) == code

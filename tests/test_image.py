@@ -208,6 +208,19 @@ def test_a_jpeg_of_as_many_scans_as_allowed_is_read(n_more, max_scans, tmp_path)
     assert (read_image(tmp_path / "scans.jpg", max_scans=max_scans) == frame).all()
 
 
+@pytest.mark.parametrize(
+    "before",
+    [b"\xff\xfe\x00\x00", b"\xff\xfe\x00\x01", b"\xff\x02\xff\xff", b"\xff\xd3", b"\xff\xff"],
+    ids=["comment of 0", "comment of 1", "unknown", "restart", "fill"],
+)
+def test_scans_do_not_hide_behind_damage(before):
+    content = many_scans(0)
+    last = content.rindex(b"\xff\xda")
+    damaged = content[:last] + before + content[last:-2] * 150 + content[-2:]
+    with pytest.raises(ImageError, match="scans"):
+        read_image(damaged)
+
+
 def test_what_only_looks_like_a_scan_is_none():
     small = encode(Image.fromarray(noise(8, 8)), "JPEG", progressive=True)
     exif = b"Exif\0\0" + b"\xff\xda" * 1000 + small

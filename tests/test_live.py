@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import json
+import struct
 import threading
 import time
 
@@ -16,11 +17,11 @@ from bench.visitor import Visitor, data_url
 from fer import Pipeline
 from fer.errors import InputError
 from fer.image import read_image
-from fer.web import live
+from fer.web import live, requests
 from fer.web.live import make_live_frame
 from fer.web.requests import MAX_CHARS, decode_frame
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, noise
-from tests.test_image import many_scans
+from tests.test_image import encode, many_scans
 
 
 def encoded(frame, kind="JPEG", head="data:image/jpeg;base64,"):
@@ -121,6 +122,44 @@ def test_beyond_its_queue_the_server_says_busy_and_serves_the_others():
     assert len(busy) == 5
     assert {answer["error"]["code"] for answer in busy} == {"busy"}
     assert min(answer["error"]["retry_after_ms"] for answer in busy) > 0
+
+
+def with_segments(*segments):
+    """A JPEG of 40 x 20 with segments (marker, content) behind its beginning."""
+    content = encode(Image.fromarray(noise(20, 40)), "JPEG")
+    more = b"".join(
+        bytes([0xFF, marker]) + (len(part) + 2).to_bytes(2, "big") + part
+        for marker, part in segments
+    )
+    return content[:2] + more + content[2:]
+
+
+def exif(n_tags, size):
+    """Exif with an orientation, and tags that all point at the same bytes."""
+    entries = [(0x0112, 3, 1, 6 << 16)]
+    entries += [(0x9000 + i, 7, size - 8, 8) for i in range(n_tags)]
+    ifd = struct.pack(">H", len(entries))
+    ifd += b"".join(struct.pack(">HHII", *entry) for entry in entries) + bytes(4)
+    return b"Exif\0\0MM\0*" + struct.pack(">I", 8) + ifd
+
+
+@pytest.mark.parametrize(
+    ("segments", "kept"),
+    [
+        ([(0xE1, exif(0, 9))], [0xE1]),
+        ([(0xE1, exif(0, 9)), (0xE1, exif(3, 90))], [0xE1]),
+        ([(0xE1, exif(4000, 60_000))], []),
+        ([(0xE2, bytes(5000)), (0xFE, b"words"), (0xEE, b"Adobe\0\x64\0\0\0\0\x01")], [0xEE]),
+    ],
+)
+def test_of_a_frame_little_is_read_beside_its_picture(segments, kept):
+    content = requests._without_metadata(with_segments(*segments))
+    left = [marker for marker in range(0xE1, 0xFF) if bytes([0xFF, marker]) in content[:2000]]
+    assert left == kept
+    frame = requests.decode_frame(
+        "data:image/jpeg;base64," + base64.b64encode(with_segments(*segments)).decode()
+    )
+    assert frame.shape == ((40, 20, 3) if 0xE1 in kept else (20, 40, 3))  # as the phone was held
 
 
 def test_the_page_sends_frames_under_the_limits():

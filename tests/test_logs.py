@@ -9,10 +9,11 @@ import subprocess
 import sys
 import traceback
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
-from fer.web.logs import FIELDS, JsonFormatter, only_the_log, set_up_logging
+from fer.web.logs import FIELDS, JsonFormatter, _Seldom, only_the_log, set_up_logging
 from tests.conftest import ROOT
 
 SECRET = "holiday of the Quaggas.jpg"
@@ -156,6 +157,21 @@ def test_sessions_are_not_in_the_lines_of_asyncio(form, lines):
     assert "Task exception was never retrieved" in told
     assert "quagga7731" not in told
     assert "event9942" not in told
+
+
+def test_who_sends_nonsense_does_not_fill_the_log(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("fer.web.logs.time", SimpleNamespace(monotonic=lambda: now[0]))
+    seldom = _Seldom()
+
+    def passes(level, text):
+        return seldom(logging.LogRecord("uvicorn.error", level, "", 1, text, None, None))
+
+    assert [passes(logging.WARNING, "Invalid request") for _ in range(4)] == [True] + [False] * 3
+    assert passes(logging.WARNING, "another warning")
+    assert all(passes(logging.ERROR, "a mistake of ours") for _ in range(4))
+    now[0] += 61
+    assert passes(logging.WARNING, "Invalid request")
 
 
 def test_for_a_person_others_may_print(lines):

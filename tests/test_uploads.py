@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fer.web import receive
 from fer.web import uploads as module
 from fer.web.uploads import Full, Uploads
 from tests.conftest import ROOT
@@ -269,6 +270,27 @@ def test_announcements_keep_nobody_out(folder):
 def test_what_is_announced_must_fit_in_now(folder, small):
     with pytest.raises(Full), folder.room(HERE, 6 * KB):
         pass
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("plain.jpg", "plain.jpg"),
+        ("日本 é.png", "日本 é.png"),
+        ("2.15.00\u202fPM.png", "2.15.00_PM.png"),  # as macOS calls a picture of the screen
+        ("a\u200eb\u00ad\u3000.jpg", "a_b__.jpg"),
+        ("image%03d.jpg", "image_03d.jpg"),
+        ("tab\there.jpg", "tab_here.jpg"),
+    ],
+)
+def test_an_upload_gets_a_name_that_all_parts_take(folder, name, given):
+    with folder.room("a", 10) as room:
+        inner = room.path / "content"
+        inner.mkdir()
+        (inner / name).write_bytes(b"picture")
+        path = receive._rename(inner / name)
+    assert Path(path).name == given
+    assert folder.holds(path)
 
 
 def test_for_new_uploads_old_results_make_room(folder, small, monkeypatch):

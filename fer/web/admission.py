@@ -32,8 +32,8 @@ T = TypeVar("T")
 _RETRY_AFTER_S = 1.0
 _MAX_PER_MINUTE = 120
 _MAX_HOSTS = 10_000
-# A home has a network of so many bits and a device many addresses in it (RFC 4862).
-_IPV6_HOME_BITS = 64
+# A home has networks in a prefix of so many bits (RFC 6177), a device many addresses in each.
+_IPV6_HOME_BITS = 56
 
 
 class Refused(Exception):
@@ -60,7 +60,7 @@ def max_per_minute() -> int | None:
 
 
 def household(host: str) -> str | None:
-    """What counts as one host: an IPv4 address, a home's IPv6 network; None for this machine."""
+    """What counts as one host: an IPv4 address, a home's IPv6 prefix; None for this machine."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -138,6 +138,8 @@ class Admission(Generic[T]):
         max_a_host: of those places, under however many names; half of them when None. Programs
             on the same machine may have all.
         rate: how often a host may ask, of which nothing is refused when None.
+        max_a_host_at_work: calls of one host at work at a time; any number when None. Programs on
+            the same machine may have all.
     """
 
     def __init__(
@@ -147,8 +149,11 @@ class Admission(Generic[T]):
         patience_s: float,
         max_a_host: int | None = None,
         rate: RateLimit | None = None,
+        max_a_host_at_work: int | None = None,
     ) -> None:
         self._n_free = n_at_work
+        self._max_a_host_at_work = max_a_host_at_work or n_at_work
+        self._at_work: Counter[str | None] = Counter()
         self._max_waiting = max_waiting
         self._patience_s = patience_s
         self._max_a_host = (max_waiting + 1) // 2 if max_a_host is None else max_a_host
@@ -199,15 +204,14 @@ class Admission(Generic[T]):
         if self._rate is not None and (wait_s := self._rate.wait_s(host)):
             raise Refused("busy", wait_s)
         place = _Place(household(host))
-        if self._n_free:
-            self._n_free -= 1
+        if self._n_free and self._may_work(place.home):
+            self._begin(place.home)
         else:
             await self._wait(visitor, place)
-        self._note_turn(place.home)
         try:
             yield time.monotonic() - place.since
         finally:
-            self._call_next()
+            self._end(place.home)
 
     async def _wait(self, visitor: Hashable, place: _Place) -> None:
         older = self._waiting.get(visitor)
@@ -223,7 +227,7 @@ class Admission(Generic[T]):
             if self._waiting.get(visitor) is place:
                 del self._waiting[visitor]
             elif place.refusal is None:
-                self._call_next()
+                self._end(place.home)
             raise
         if self._waiting.get(visitor) is place:  # its time is over, and nobody has called it
             del self._waiting[visitor]
@@ -248,21 +252,30 @@ class Admission(Generic[T]):
         newest = [name for name, place in self._waiting.items() if place.home == most][-1]
         self._waiting.pop(newest).refuse("busy")
 
-    def _note_turn(self, home: str | None) -> None:
+    def _may_work(self, home: str | None) -> bool:
+        return home is None or self._at_work[home] < self._max_a_host_at_work
+
+    def _begin(self, home: str | None) -> None:
+        """Give a place at work to a call of `home`."""
+        self._n_free -= 1
+        self._at_work[home] += 1
         self._last_turn.pop(home, None)
         self._last_turn[home] = next(self._turns)
         if len(self._last_turn) > _MAX_HOSTS:
             del self._last_turn[next(iter(self._last_turn))]
 
-    def _next(self) -> Hashable:
-        """Return the visitor whose turn it is of those who wait."""
-        return min(self._waiting, key=lambda name: self._last_turn.get(self._waiting[name].home, 0))
-
-    def _call_next(self) -> None:
-        if self._waiting:
-            self._waiting.pop(self._next()).called.set()
-        else:
-            self._n_free += 1
+    def _end(self, home: str | None) -> None:
+        """Take the place of a call of `home`, and give it to who is next."""
+        self._n_free += 1
+        self._at_work[home] -= 1
+        if not self._at_work[home]:
+            del self._at_work[home]
+        ready = [name for name, place in self._waiting.items() if self._may_work(place.home)]
+        if ready:
+            name = min(ready, key=lambda each: self._last_turn.get(self._waiting[each].home, 0))
+            place = self._waiting.pop(name)
+            self._begin(place.home)
+            place.called.set()
 
 
 _END: Any = object()

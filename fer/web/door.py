@@ -43,6 +43,8 @@ _MAX_STREAMS_A_HOST = 64
 # Calls that wait or are at work, of those that Gradio works on at a time. Live frames of the page
 # are none of them.
 _MAX_JOBS_A_HOST = 10
+# Calls that come in, of one household, each with a megabyte at most; another waits for its turn.
+_MAX_BODIES_A_HOST = 16
 # Files that come in, of one household; another waits for its turn.
 _MAX_COMING_A_HOST = 3
 _COMING_PATIENCE_S = 10.0
@@ -214,6 +216,7 @@ class Door:
         self._hosts = hosts or Hosts(allowed_hosts(), lambda: page.share_url)
         self._headers = security_headers(on_space)
         self._streams = Shares(_MAX_STREAMS_A_HOST)
+        self._reading = Shares(_MAX_BODIES_A_HOST, _COMING_PATIENCE_S)
         self._coming = Shares(_MAX_COMING_A_HOST, _COMING_PATIENCE_S)
         self._pages = Shares(_MAX_PAGES_A_HOST, _PAGE_PATIENCE_S)
         self._page_rate = RateLimit(_PAGES_PER_MINUTE)
@@ -273,7 +276,8 @@ class Door:
             content = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
             if content != b"application/json":
                 raise BadCall
-            body = await self._read(receive, headers)
+            async with self._reading.one(host):
+                body = await self._read(receive, headers)
             route.check(self._calls, read(body), *found.groups())
             with self._count_job(host) if route.kind == "job" else nullcontext():
                 await self._app(scope, _replay(body, receive), send)

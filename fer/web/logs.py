@@ -2,13 +2,16 @@
 
 import json
 import logging
+import math
 import os
 import re
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -19,6 +22,7 @@ FIELDS = "fields"
 _TEXT = "%(levelname)s %(name)s: %(message)s"
 _FRAME = re.compile(r'\s+File "(?P<file>.+)", line (?P<line>\d+), in (?P<name>.+)')
 _N_FRAMES = 8
+_SELDOM_S = 60.0
 # Gradio calls the task of an event by session, function and event.
 _GRADIO_TASK = "<gradio-sep>"
 _TASK_NAME = re.compile(r"name='[^']*'")
@@ -146,6 +150,27 @@ def _without_sessions(record: logging.LogRecord) -> bool:
     return True
 
 
+class _Seldom:
+    """Lets each warning through once a minute: whoever sends nonsense does not fill the log."""
+
+    def __init__(self) -> None:
+        self._said_at: dict[str, float] = {}
+
+    def __call__(self, record: logging.LogRecord) -> bool:
+        """Whether to write a record."""
+        if record.levelno != logging.WARNING:
+            return True
+        now = time.monotonic()
+        if now - self._said_at.get(str(record.msg), -math.inf) < _SELDOM_S:
+            return False
+        self._said_at[str(record.msg)] = now
+        return True
+
+
+def _is_of_mcp(record: logging.LogRecord) -> bool:
+    return "mcp" in Path(record.pathname).parts
+
+
 def set_up_logging() -> None:
     """Send the log to standard error, as FER_LOG says: "json" or "text".
 
@@ -156,6 +181,10 @@ def set_up_logging() -> None:
     handler.setFormatter(JsonFormatter() if named == "json" else _TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("asyncio").addFilter(_without_sessions)
+    logging.getLogger("uvicorn.error").addFilter(_Seldom())
+    # They quote what an assistant sends; the SDK warns through the root logger, too.
+    logging.getLogger("mcp").setLevel(logging.ERROR)
+    handler.addFilter(lambda record: not (record.name == "root" and _is_of_mcp(record)))
     # The clients of Gradio and of the Hub name each address that they ask.
     for name in ("httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)

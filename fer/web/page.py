@@ -28,6 +28,7 @@ from fer.web.door import Door
 from fer.web.examples import build_examples_tab, list_examples
 from fer.web.forget import Forgetful, forget_sessions, forget_the_last_call
 from fer.web.health import Health, memory_mb
+from fer.web.http import use_bounded_http
 from fer.web.jobs import PAGE_FORMATS
 from fer.web.limits import max_video_minutes
 from fer.web.live import build_live_tab
@@ -185,6 +186,7 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         InputError: the port that was asked for is taken.
     """
     page.queue(max_size=64)
+    use_bounded_http()
     if options.get("server_port") is None and (named := os.environ.get("GRADIO_SERVER_PORT")):
         options["server_port"] = int(named)  # Gradio would go on to the next one that is free
     if os.environ.get("SPACE_ID"):

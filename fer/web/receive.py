@@ -5,6 +5,7 @@ place, and takes any number of them.
 """
 
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -27,6 +28,8 @@ _PATH = "/gradio_api/upload"
 MAX_FILE_BYTES = 200 << 20
 # A form has one file; next to it are its name and type.
 MAX_UPLOAD_BYTES = MAX_FILE_BYTES + (64 << 10)
+# FFmpeg takes "%03d" for a row of files; the others mean something in paths or in a shell.
+_ODD = "%*?[]{}|<>\"'`$;&\\"
 # Until some of what lies here has been looked at.
 _FULL_FOR_S = 60.0
 
@@ -88,6 +91,12 @@ def _into(room: Room, request: Request) -> Request:
     return Request(request.scope, receive)
 
 
+def _rename(file: Path) -> str:
+    """Give an upload a name that every part of the page takes, and return its path."""
+    name = "".join(c if c.isprintable() and c not in _ODD else "_" for c in file.name)
+    return str(file.rename(file.with_name(name)))
+
+
 async def _receive(request: Request, host: str, call: Call) -> Response:
     length = request.headers.get("content-length", "")
     n_bytes = min(int(length), MAX_UPLOAD_BYTES) if length.isdecimal() else MAX_UPLOAD_BYTES
@@ -102,6 +111,7 @@ async def _receive(request: Request, host: str, call: Call) -> Response:
             paths, *_ = await upload_fn(
                 _into(room, request), str(room.path), MAX_FILE_BYTES, upload_id, True, progress
             )
+            paths = [_rename(Path(path)) for path in paths]
     except Full:
         call.outcome = "full"
         return refusal(429, "busy", _FULL_FOR_S)

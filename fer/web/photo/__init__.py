@@ -97,6 +97,7 @@ class Pictures:
             _MAX_PICTURES_WAITING,
             _PICTURE_PATIENCE_S,
             rate=RateLimit(max_per_minute()),
+            max_a_host_at_work=N_PICTURES_AT_WORK - 1,
         )
         self._large: Admission[Any] = Admission(
             N_LARGE_AT_WORK, _MAX_LARGE_WAITING, _PICTURE_PATIENCE_S

@@ -1,0 +1,69 @@
+"""Bodies in tiny parts do not hold up the server."""
+
+import asyncio
+import socket
+
+import pytest
+import uvicorn
+from uvicorn.protocols.http import auto
+
+from bench.apps import free_port
+from fer.web.http import use_bounded_http
+
+
+async def app(scope, receive, send):
+    """Answers with the number of bytes that came."""
+    if scope["type"] != "http":
+        return
+    n_bytes, more = 0, True
+    while more:
+        message = await receive()
+        n_bytes += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"%d bytes" % n_bytes})
+
+
+def ask(body):
+    """What a server answers to a chunked body."""
+
+    async def story():
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", port := free_port()))
+            server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
+            serving = asyncio.create_task(server.serve([listener]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+            writer.write(head + b"Connection: close\r\n\r\n" + body)
+            answer = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
+            server.should_exit = True
+            await serving
+            return answer
+
+    return asyncio.run(story())
+
+
+@pytest.fixture(autouse=True)
+def bounded(monkeypatch):
+    monkeypatch.setattr(auto, "AutoHTTPProtocol", auto.AutoHTTPProtocol)  # put back afterwards
+    use_bounded_http()
+
+
+def chunks(n, size):
+    return (b"%x\r\n" % size + b"a" * size + b"\r\n") * n + b"0\r\n\r\n"
+
+
+def test_chunks_of_a_usual_size_come_in():
+    assert b"4000000 bytes" in ask(chunks(4000, 1000))
+
+
+def test_some_small_chunks_come_in():
+    assert b"900 bytes" in ask(chunks(900, 1))
+
+
+def test_many_small_chunks_are_refused():
+    answer = ask(chunks(20_000, 1))
+    assert answer.startswith(b"HTTP/1.1 400 ")
