@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
+from bench.apps import free_port
 from fer import Pipeline
 from fer.web import forget, page
 from fer.web.start import About
@@ -30,7 +31,7 @@ def served():
     def start():
         about = About("toy", None, None, None, "fake")
         made = page.build_page(pipeline, about, InProcess(pipeline))
-        page.launch(made, prevent_thread_lock=True, quiet=True)
+        page.launch(made, prevent_thread_lock=True, quiet=True, server_port=free_port())
         return made
 
     with ThreadPoolExecutor(1) as pool:  # a browser's tests leave a loop running in this thread

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from bench.apps import free_port
 from bench.visitor import data_url
 from fer import Pipeline, read_image
 from fer.web import page as module
@@ -311,7 +312,11 @@ def test_no_event_loop_is_left_open():
     about = About("toy", None, None, None, "fake")
     page = in_thread(lambda: module.build_page(pipeline, about, InProcess(pipeline)))
     try:
-        in_thread(lambda: module.launch(page, prevent_thread_lock=True, quiet=True))
+        in_thread(
+            lambda: module.launch(
+                page, prevent_thread_lock=True, quiet=True, server_port=free_port()
+            )
+        )
         assert httpx.get(page.local_url + "health").status_code == 200
         assert [loop for loop in open_loops() if loop not in before] == []
     finally:
