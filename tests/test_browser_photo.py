@@ -6,6 +6,7 @@ import io
 import json
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -334,6 +335,35 @@ def test_a_dropped_picture_takes_the_place_of_the_one_that_is_shown(visit, group
           document.querySelector('#photo .stage').dispatchEvent(new DragEvent('drop', options));
         }""",
         base64.b64encode(group.read_bytes()).decode(),
+    )
+    page.wait_for_selector("#photo .count:has-text('4 faces')", timeout=20_000)
+
+
+@pytest.mark.parametrize("suffix", [".mpo", ".jp2", ".heic"])
+@pytest.mark.parametrize("how", ["chosen", "dropped"])
+def test_pictures_whose_type_the_browser_does_not_know_are_taken(
+    visit, group, tmp_path, suffix, how
+):
+    path = tmp_path / f"photo{suffix}"
+    image = Image.open(group).convert("RGB")
+    if suffix == ".heic":
+        pillow_heif.from_pillow(image).save(path)
+    else:
+        image.save(path)
+    page = visit()
+    if how == "chosen":
+        give(page, path, 4)
+        return
+    page.evaluate(
+        """([data, name]) => {
+          const file = new File([Uint8Array.from(atob(data), (c) => c.charCodeAt(0))], name);
+          const carried = new DataTransfer();
+          carried.items.add(file);
+          const target = document.querySelector("#photo-input button");
+          const options = { dataTransfer: carried, bubbles: true, cancelable: true };
+          target.dispatchEvent(new DragEvent("drop", options));
+        }""",
+        [base64.b64encode(path.read_bytes()).decode(), path.name],
     )
     page.wait_for_selector("#photo .count:has-text('4 faces')", timeout=20_000)
 

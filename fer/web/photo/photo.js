@@ -70,6 +70,9 @@ function show() {
   find(".count").textContent = faces.length
     ? countOf(faces)
     : "No face was found. Faces work best when they are large, lit, and turned towards the camera.";
+  const notes = picture.data.notes || [];
+  find(".notes").hidden = !notes.length;
+  find(".notes").textContent = notes.join(". ");
   find(".annotated").href = picture.annotated.url;
   find(".annotated").download = picture.annotated.orig_name;
   find(".data pre").textContent = JSON.stringify(picture.data, null, 2);
@@ -284,14 +287,20 @@ async function give(file) {
     await new Promise((done) => setTimeout(done, 50));
   }
   const files = new DataTransfer();
-  files.items.add(file);
+  // Gradio takes what has the type of a picture.
+  files.items.add(isNamedPicture(file) ? new File([file], file.name, { type: "image/x-file" }) : file);
   input("input[type=file]").files = files.files;
   input("input[type=file]").dispatchEvent(new Event("change", { bubbles: true }));
 }
 
 find(".clear").hidden = !props.input_id;
 
-const pictureIn = (data) => [...data.files].find((file) => file.type.startsWith("image/"));
+// Few browsers know the type of .heic, .jp2 or .mpo.
+const isNamedPicture = (file) =>
+  !file.type.startsWith("image/") &&
+  props.endings.some((ending) => file.name.toLowerCase().endsWith(ending));
+const pictureIn = (data) =>
+  [...data.files].find((file) => file.type.startsWith("image/") || isNamedPicture(file));
 
 if (props.input_id) {
   document.addEventListener("paste", (event) => {
@@ -300,6 +309,26 @@ if (props.input_id) {
     event.preventDefault();
     give(file);
   });
+  // What is chosen or dropped in Gradio's own component goes in by its name, too.
+  const within = (event) => event.target.closest && event.target.closest("#" + props.input_id);
+  const takeOver = (event, data) => {
+    const file = within(event) && data && data.files[0];
+    if (!file || !isNamedPicture(file)) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    give(file);
+  };
+  document.addEventListener("change", (event) => takeOver(event, event.target), true);
+  document.addEventListener("drop", (event) => takeOver(event, event.dataTransfer), true);
+  document.addEventListener(
+    "click",
+    (event) => {
+      if (within(event) && event.target.type === "file") {
+        event.target.accept = ["image/*", ...props.endings].join(",");
+      }
+    },
+    true,
+  );
   element.addEventListener("dragover", (event) => event.preventDefault());
   element.addEventListener("drop", (event) => {
     event.preventDefault();
