@@ -22,7 +22,7 @@ from fer.annotate import annotate
 from fer.errors import FerError, InputError
 from fer.fonts import legend
 from fer.hub import DETECTORS, load_classifier, load_detector
-from fer.image import read_image
+from fer.image import read_picture
 from fer.output import ROOM_BYTES, check_file
 from fer.pipeline import Pipeline
 from fer.search import MIN_FACE_PX
@@ -233,7 +233,7 @@ def image(
     json_path = outputs.pop("json", None)
     if copies:
         _say_legend(pipeline)
-    n_failed = 0
+    n_failed = n_cut = 0
     with _interruptible(), ExitStack() as stack:
         lines = stack.enter_context(_open(json_path)) if json_path else None
         tables = [
@@ -248,25 +248,31 @@ def image(
             source: str | bytes = sys.stdin.buffer.read() if name == STDIO else name
             bar.update()
             try:
-                frame = read_image(source)
+                picture = read_picture(source)
             except FerError as error:
                 n_failed += 1
                 _say(f"error: {error}")
                 if lines:
                     lines.write(json_line({"file": name, "error": str(error)}))
                 continue
-            result = pipeline(frame)
+            result = pipeline(picture.frame)
+            n_cut += not picture.whole
+            notes = {"notes": list(picture.notes)} if picture.notes else {}
+            for note in picture.notes:
+                _say(f"warning: {name}: {note}")
             if lines:
-                lines.write(json_line({"file": name} | to_dict(result)))
+                lines.write(json_line({"file": name} | to_dict(result) | notes))
             for table in tables:
                 table.write([{"file": name} | row for row in to_rows(result)] or [{"file": name}])
             if copies:
-                _save(copies[i], annotate(frame, result))
+                _save(copies[i], annotate(picture.frame, result))
             if not quiet:
                 for line in _describe(name, result):
                     bar.write(line, file=sys.stdout)
     if n_failed:
         raise typer.Exit(1 if n_failed == len(pictures) else _SOME_FAILED)
+    if n_cut:
+        raise typer.Exit(_SOME_FAILED)
 
 
 @contextmanager
@@ -444,6 +450,11 @@ def folder(
         f"{_count(report.n_without_face, 'picture')} without one; {report.seconds:.1f} s"
         + (f", {report.n_done_before} of them done before" if report.n_done_before else "")
     )
+    if report.n_noted:
+        typer.echo(f"{_count(report.n_noted, 'picture')} with a note, in the column note")
+    if report.passed_over:
+        kinds = (f"{n} {kind}" for kind, n in sorted(report.passed_over.items()))
+        typer.echo(f"passed over, no pictures by their ending: {', '.join(kinds)}")
     if report.n_errors:
         typer.echo(f"{report.errors}: {report.n_errors} that could not be read")
         raise typer.Exit(_SOME_FAILED)
@@ -472,7 +483,10 @@ def camera(
     launch(page, server_name=host, server_port=port, **options)
 
 
-_PACKAGES = ("ai-edge-litert", "av", "gradio", "numpy", "opencv-python-headless", "pyarrow")
+_PACKAGES = (
+    *("ai-edge-litert", "av", "gradio", "numpy", "opencv-python-headless", "pi-heif", "pillow"),
+    "pyarrow",
+)
 
 
 @app.command()

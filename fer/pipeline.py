@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from fer.classify import Classifier
 from fer.crop import crop_faces
 from fer.detect import Detector, QuickDetector
-from fer.errors import FerError
+from fer.errors import FerError, InputError
 from fer.hub import load_classifier, load_detector
-from fer.image import read_image
+from fer.image import PictureSource, read_image
 from fer.media import read_frames
 from fer.pool import ahead
 from fer.search import is_small
@@ -229,26 +229,34 @@ class Pipeline:
             state, result = self.follow(found, state, frame.time_s)
             yield frame.time_s, result
 
-    def batch(
-        self, sources: Iterable[Path | str | bytes | NDArray[np.uint8]]
-    ) -> Iterator[FrameResult | FerError]:
+    def batch(self, sources: Iterable[PictureSource]) -> Iterator[FrameResult | FerError]:
         """Analyse many pictures on all cores, in the order in which they come.
 
         Only a few are read ahead, so `sources` may be endless.
 
         Args:
-            sources: files, the bytes of files, or frames (H, W, 3) uint8 RGB.
+            sources: pictures, each as `fer.read_image` takes it: a path, bytes, an open file, a
+                Pillow image or a frame (H, W, 3) uint8 RGB.
 
         Yields:
             The result of each picture; of one that cannot be used the error, so that one
             bad file ends no batch.
+
+        Raises:
+            InputError: `sources` is one picture rather than several.
         """
+        if isinstance(sources, str | bytes | Path | np.ndarray) or not isinstance(
+            sources, Iterable
+        ):
+            raise InputError(
+                f"`sources` must be a list of pictures. Received: {type(sources).__name__}"
+            )
         n_threads = os.cpu_count() or 1
         yield from ahead(self._read, sources, n_threads, 2 * n_threads)
 
-    def _read(self, source: Path | str | bytes | NDArray[np.uint8]) -> FrameResult | FerError:
+    def _read(self, source: PictureSource) -> FrameResult | FerError:
         try:
-            return self(source if isinstance(source, np.ndarray) else read_image(source))
+            return self(read_image(source))
         except FerError as error:
             return error
 

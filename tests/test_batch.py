@@ -89,6 +89,23 @@ def folder(tmp_path):
     return source
 
 
+def test_no_picture_is_passed_over_without_a_word(folder, tmp_path):
+    (folder / "phone.JXL").write_bytes(b"\xff\x0a\xfa")
+    (folder / "camera.cr2").write_bytes(b"II*\x00\x10\x00\x00\x00CR\x02\x00")
+    (folder / "saved").write_bytes((folder / "b.png").read_bytes())
+    (folder / "LICENSE").write_text("no picture")
+    content = (folder / "b.png").read_bytes()
+    (folder / "cut.png").write_bytes(content[: len(content) - 200])
+    report = analyse_folder(folder, tmp_path / "out.parquet", **QUICK)
+    assert report.passed_over == {".txt": 1, "hidden": 2, "without an ending": 1}
+    assert "JPEG XL" in errors(tmp_path / "out.parquet")["phone.JXL"]["message"]
+    assert "raw data (CR2)" in errors(tmp_path / "out.parquet")["camera.cr2"]["message"]
+    notes = {row["file"]: row["note"] for row in rows(tmp_path / "out.parquet")}
+    assert "breaks off" in notes["cut.png"]
+    assert notes["saved"] is notes["b.png"] is None
+    assert report.n_noted == 1
+
+
 def test_every_file_of_a_folder_is_in_one_of_the_two_tables(folder, tmp_path):
     (folder / "a" / "loop").symlink_to(folder)
     seen = []
@@ -125,6 +142,7 @@ def test_rows_are_those_of_the_pipeline(folder, tmp_path):
     head = {"file": "a/deep/c.PNG", "width": 24, "height": 24, "n_faces": 2}
     schema = pq.read_schema(tmp_path / "out.parquet")
     columns = {"file": "string", **dict.fromkeys(("width", "height", "n_faces"), "int32")}
+    columns["note"] = "string"
     assert schema.equals(face_schema(marked().classifier.config.class_names, columns))
     assert [one, two] == pa.Table.from_pylist([head | r for r in expected], schema).to_pylist()
     assert {key for key, value in none.items() if value is not None} == {

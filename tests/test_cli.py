@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import av
 import numpy as np
@@ -87,6 +88,17 @@ def test_a_picture_in_every_form(run, nobody, tmp_path):
     )
     assert table[0]["label"] == rows[0]["label"] == "happy"
     assert table[1]["face"] is None
+
+
+def test_a_picture_that_breaks_off_is_read_with_a_warning(run, tmp_path):
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(Path(ASTRONAUT).read_bytes()[:-40])
+    status, out, error = run("image", cut, "--json", "-", *SLIM)
+    assert status == 3
+    assert "cut.jpg: the file breaks off" in error
+    row = json.loads(out)
+    assert row["notes"] == ["the file breaks off; what is there was read"]
+    assert row["faces"]
 
 
 def test_copies_with_boxes(run, nobody, tmp_path):

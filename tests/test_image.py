@@ -1,19 +1,34 @@
 import io
 import os
+import struct
 import subprocess
 import sys
+import zlib
 
+import cv2
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
-from fer.errors import ImageError
-from fer.image import FORMATS, MAX_SCANS, measure_image, picture_suffixes, read_image
+from fer.errors import ImageError, InputError
+from fer.formats import UNREAD_SUFFIXES, name_format
+from fer.image import (
+    FORMATS,
+    MAX_SCANS,
+    measure_image,
+    picture_suffixes,
+    read_image,
+    read_picture,
+)
 from tests.conftest import ROOT, noise
 
 
 def encode(image, kind, **options):
     buffer = io.BytesIO()
+    if kind == "HEIF":  # what the package reads it with has no encoder
+        pillow_heif.from_pillow(image).save(buffer, quality=90, **options)
+        return buffer.getvalue()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
@@ -94,18 +109,276 @@ def test_one_pixel():
     assert read_image(encode(Image.new("RGB", (1, 1), "red"), "PNG")).shape == (1, 1, 3)
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "HEIF", "JPEG2000"])
 def test_cut_off_files_are_refused(kind):
     data = encode(Image.fromarray(noise(64, 64)), kind)
-    for part in (0.9, 0.5, 0.1):
+    for part in (0.5, 0.1):
         with pytest.raises(ImageError):
             read_image(data[: int(len(data) * part)])
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "progressive", "PNG", "TIFF", "BMP", "MPO"])
+def test_of_a_file_that_breaks_off_what_is_there_is_read(kind, caplog):
+    image = Image.fromarray(noise(8, 8)).resize((64, 64))
+    options = {"progressive": True} if kind == "progressive" else {}
+    if kind == "MPO":
+        options = {"save_all": True, "append_images": [image]}
+    data = encode(image, "JPEG" if options.get("progressive") else kind, **options)
+    whole = read_image(data)
+    cut = data[: len(data) * 3 // 4] if kind != "MPO" else data[: len(data) * 3 // 8]
+    picture = read_picture(cut)
+    assert not picture.whole
+    assert picture.notes == ("the file breaks off; what is there was read",)
+    assert picture.frame.shape == whole.shape
+    near = np.abs(picture.frame.astype(int) - whole).mean(axis=(1, 2)) < 40
+    # A BMP begins with the lowest row.
+    assert near[32:].all() if kind == "BMP" else near[:32].all()
+    assert (read_image(cut) == picture.frame).all()
+    assert "breaks off" in caplog.text
+    with pytest.raises(ImageError):
+        read_picture(cut, strict=True)
+    with pytest.raises(ImageError):
+        read_image(data[:60])
 
 
 def test_text_named_jpg_is_refused_by_name(tmp_path):
     path = tmp_path / "letter.jpg"
     path.write_text("Dear Sir or Madam")
     with pytest.raises(ImageError, match=r"letter\.jpg must be a picture"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("head", "name"),
+    [
+        (b"", "an empty file"),
+        (b"\xff\x0a\xfa\x1f", "JPEG XL"),
+        (b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a", "JPEG XL"),
+        (b"%PDF-1.7", "PDF"),
+        (b"<?xml version='1.0'?><svg xmlns=", "SVG"),
+        (b"\n<!DOCTYPE html><p>", "a web page (HTML)"),
+        (b"II*\x00\x10\x00\x00\x00CR\x02", "a camera's raw data (CR2)"),
+        (b"\x00\x00\x00\x18ftypcrx ", "a camera's raw data (CR3)"),
+        (b"\x00\x00\x00\x18ftypisom", "a video (MP4, MOV)"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera's raw data (RAF)"),
+        (b"8BPS\x00\x01", "Photoshop (PSD)"),
+        (b"\x00" * 512, "a file of zeros"),
+        (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS instead of the file"),
+        (b"Dear Sir or Madam", "text"),
+    ],
+)
+def test_what_cannot_be_read_is_named_by_its_format(head, name, tmp_path):
+    assert name_format(head) == name
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(head)
+    with pytest.raises(ImageError) as caught:
+        read_image(path)
+    assert "picture.jpg must be a picture" in str(caught.value)
+    assert f"Received: {name}" in str(caught.value)
+
+
+def tiff(pixels, tags):
+    """An uncompressed TIFF of 16 bits a value with more tags."""
+    height, width, channels = pixels.shape
+    content = pixels.astype("<u2").tobytes()
+    bits = struct.pack(f"<{channels}H", *[16] * channels)
+    tags = {
+        256: (3, 1, width),
+        257: (3, 1, height),
+        258: (3, channels, 8),
+        259: (3, 1, 1),
+        262: (3, 1, 2),
+        273: (4, 1, 8 + len(bits)),
+        277: (3, 1, channels),
+        278: (3, 1, height),
+        279: (4, 1, len(content)),
+        **tags,
+    }
+    entries = [struct.pack("<HHII", tag, *tags[tag]) for tag in sorted(tags)]
+    start = struct.pack("<2sHI", b"II", 42, 8 + len(bits) + len(content))
+    return start + bits + content + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
+
+
+def test_raw_data_of_a_camera_is_not_read_as_its_thumbnail():
+    pixels = np.zeros((4, 8, 3))
+    for tag in ({254: (4, 1, 1)}, {50706: (1, 4, 0x0401)}):
+        with pytest.raises(ImageError, match="raw data"):
+            read_image(tiff(pixels, tag))
+    assert "cr2" not in "".join(picture_suffixes())
+    assert {".cr2", ".dng", ".jxl"} <= UNREAD_SUFFIXES
+    assert not UNREAD_SUFFIXES & set(picture_suffixes())
+
+
+def ten_bits():
+    """(4, 8, 3): the left half red, the right half half as bright, all of 10 bits."""
+    pixels = np.zeros((4, 8, 3), np.uint16)
+    pixels[:, :4, 0], pixels[:, 4:, 0] = 1023, 512
+    return pixels
+
+
+def png_16(pixels, exif=None):
+    """A PNG of 16 bits in colour, which Pillow does not write."""
+    content = cv2.imencode(".png", pixels[..., [2, 1, 0, *range(3, pixels.shape[2])]])[1].tobytes()
+    if exif is None:
+        return content
+    chunk = b"eXIf" + exif.removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return content[:33] + chunk + content[33:]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_ten_bits_in_16_are_scaled_by_what_is_there(kind):
+    for content in (
+        encode(Image.fromarray(ten_bits()[..., 0]), kind),
+        png_16(ten_bits()) if kind == "PNG" else tiff(ten_bits(), {}),
+    ):
+        picture = read_picture(content)
+        assert picture.frame[0, :, 0].tolist() == [255] * 4 + [127] * 4
+        assert picture.notes == ("its values go up to 1023 and were read as of 10 bits",)
+
+
+def test_16_bit_colour_is_scaled_not_cut_and_its_transparency_is_white():
+    pixels = np.full((2, 2, 4), 65535, np.uint16)
+    pixels[..., :3], pixels[0, 0, 3] = 32768, 0
+    frame = read_image(png_16(pixels))
+    assert frame[0, 0].tolist() == [255] * 3
+    assert frame[1, 1].tolist() == [127] * 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_colour_is_turned_once(kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = (
+        png_16(ten_bits(), exif.tobytes()) if kind == "PNG" else tiff(ten_bits(), {274: (3, 1, 6)})
+    )
+    frame = read_image(content)
+    assert frame.shape == (8, 4, 3)
+    assert frame[0, 0, 0] == 255  # left became top
+    assert frame[7, 0, 0] == 127
+
+
+@pytest.mark.parametrize(
+    ("values", "expected", "note"),
+    [
+        ([0.0, 0.5, 1.0], [0, 127, 255], ""),
+        ([0.0, 1023.0, 512.0], [0, 255, 127], "10 bits"),
+        ([0.0, 100.5, 255.0], [0, 100, 255], "0 to 255"),
+        ([0.0, 2.5, 5.0], [0, 127, 255], "from 0 to"),
+        ([-1.0, 0.0, 1.0], [0, 127, 255], "from -1 to"),
+        ([0.0, np.inf, 1.0], [0, 255, 255], ""),
+        ([np.nan, np.nan, np.nan], [0, 0, 0], ""),
+    ],
+)
+def test_floating_point_is_scaled_by_what_is_there(values, expected, note):
+    content = encode(Image.fromarray(np.array([values], np.float32)), "TIFF")
+    picture = read_picture(content)
+    assert np.abs(picture.frame[0, :, 0].astype(int) - expected).max() <= 1
+    assert note in "".join(picture.notes)
+    assert bool(note) == bool(picture.notes)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "JPEG"])
+def test_a_phone_picture_is_turned_once(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = halves("RGB", "red", "blue").resize((64, 32))
+    frame = read_image(encode(image, kind, exif=exif.tobytes()))
+    held = encode(image, "PNG", exif=exif)
+    assert np.abs(frame.astype(int) - read_image(held)).mean() < 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        ("GIF", "animation was read; `python -m fer video` reads all"),
+        ("PNG", "animation was read; `python -m fer video` reads all"),
+        ("WEBP", "animation was read"),
+        ("AVIF", "animation was read"),
+        ("TIFF", "first of several pages"),
+        ("MPO", ""),
+    ],
+)
+def test_of_several_pictures_the_first_is_read_and_that_is_said(kind, note):
+    first, second = halves("RGB", "black", "gray"), halves("RGB", "white", "white")
+    content = encode(first, kind, save_all=True, append_images=[second])
+    picture = read_picture(content)
+    assert picture.frame.max() < 140
+    assert note in "".join(picture.notes)
+    assert len(picture.notes) == bool(note)
+    assert picture.whole
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG2000"])
+def test_pictures_that_are_too_large_are_decoded_smaller(kind, monkeypatch):
+    monkeypatch.setattr("fer.image.MAX_FILE_PIXELS", 60 * 100)
+    content = encode(halves("RGB", "red", "blue").resize((100, 50)), kind)
+    picture = read_picture(content, max_pixels=2000)
+    assert picture.frame.shape == (25, 50, 3)
+    assert picture.frame[12, 5].argmax() == 0
+    assert picture.frame[12, 45].argmax() == 2
+    assert picture.notes == ("it has 100 x 50 pixels and was read at 50 x 25; boxes are in those",)
+    assert measure_image(content, max_pixels=2000) == (100, 50)
+    with pytest.raises(ImageError, match="megapixels"):
+        read_picture(content, max_pixels=2000, strict=True)
+    large = encode(Image.new("RGB", (100, 61)), kind)
+    with pytest.raises(ImageError, match="100 x 61"):
+        read_picture(large, max_pixels=2000)
+
+
+@pytest.mark.slow
+def test_a_phone_photograph_of_200_megapixels_is_read():
+    content = encode(Image.new("L", (16_320, 12_240)), "JPEG")
+    assert read_picture(content).frame.shape == (6120, 8160, 3)
+
+
+def test_open_files_bytes_pictures_and_frames_are_read(tmp_path):
+    pixels = noise(6, 9)
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode(Image.fromarray(pixels), "PNG"))
+    content = path.read_bytes()
+    sources = [path, str(path), content, bytearray(content), memoryview(content)]
+    sources += [io.BytesIO(content), Image.fromarray(pixels), Image.open(path), pixels]
+    for source in sources:
+        assert (read_image(source) == pixels).all()
+    with path.open("rb") as file:
+        assert (read_image(file) == pixels).all()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    opened = Image.open(io.BytesIO(encode(Image.fromarray(pixels), "JPEG", exif=exif)))
+    assert read_image(opened).shape == (9, 6, 3)
+    assert opened.size == (9, 6)
+
+
+@pytest.mark.parametrize("source", [None, 3, ["a.png"], {"a": 1}, object()])
+def test_other_types_are_refused_by_name(source):
+    with pytest.raises(InputError, match=rf"path, bytes.* Received: {type(source).__name__}"):
+        read_image(source)
+
+
+def test_files_that_are_open_for_text_or_closed_are_refused(tmp_path):
+    with pytest.raises(InputError, match="gives str"):
+        read_image(io.StringIO("text"))
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode(Image.new("L", (2, 2)), "PNG"))
+    with path.open("rb") as file:
+        pass
+    with pytest.raises(ImageError, match="closed"):
+        read_image(file)
+    with pytest.raises(InputError, match="frame"):
+        read_image(np.zeros((4, 4)))
+
+
+def test_a_file_without_leave_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode(Image.new("L", (2, 2)), "PNG"))
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # root may read all
+    with pytest.raises(ImageError, match="permission denied"):
         read_image(path)
 
 
@@ -123,7 +396,8 @@ def test_every_format_has_endings_and_is_read_by_them(kind, tmp_path):
     ]
     assert suffixes
     for suffix in suffixes:
-        (tmp_path / f"picture{suffix}").write_bytes(encode(halves("RGB", "red", "blue"), kind))
+        content = encode(halves("RGB", "red", "blue"), kind)
+        (tmp_path / f"picture{suffix}").write_bytes(content)
         assert read_image(tmp_path / f"picture{suffix}").shape == (4, 8, 3)
 
 
@@ -175,10 +449,11 @@ def test_random_damage_ends_in_a_picture_or_an_image_error():
     exif[0x0112] = 3
     picture = Image.fromarray(noise(32, 32))
     whole = [encode(picture, kind) for kind in ("PNG", "GIF", "WEBP", "TIFF", "AVIF", "BMP")]
+    whole += [encode(picture, kind) for kind in ("HEIF", "JPEG2000")]
     whole.append(encode(picture, "JPEG", exif=exif))
     outcomes = set()
-    for i in range(700):
-        data = bytearray(whole[i % 7])
+    for i in range(900):
+        data = bytearray(whole[i % 9])
         for at in rng.integers(0, len(data), 6):
             data[at] = rng.integers(0, 256)
         try:
@@ -236,7 +511,7 @@ def test_what_only_looks_like_a_scan_is_none():
         read_image(many_scans(120).replace(b"\xff\xda", b"\xff\xff\xff\xda"))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "HEIF", "TIFF", "WEBP"])
 def test_a_picture_is_measured_by_its_header(kind, tmp_path):
     content = encode(Image.fromarray(noise(30, 50)), kind)
     (tmp_path / "picture").write_bytes(content)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -65,6 +66,29 @@ def test_every_face_is_in_the_picture_the_json_and_the_csv(photo, cache):
         probs = {name: float(row[f"p_{name}"]) for name in ("dark", "bright")}
         assert probs == pytest.approx(face["probs"], abs=1e-6)
     json.dumps(shown)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".jp2", ".mpo", ".avif"])
+def test_what_phones_and_scanners_write_is_shown(suffix, tmp_path):
+    path = tmp_path / f"photo{suffix}"
+    image = Image.fromarray(noise(120, 160))
+    if suffix == ".heic":
+        pillow_heif.from_pillow(image).save(path)
+    else:
+        image.save(path)
+    shown = show_picture(make_pipeline([5, 30, 40, 70]), path)
+    assert (shown["data"]["frame"]["width"], len(shown["data"]["faces"])) == (160, 1)
+    assert "notes" not in shown["data"]
+
+
+def test_visitors_and_programs_hear_that_a_file_breaks_off(tmp_path):
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(noise(120, 160)).save(path)
+    path.write_bytes(path.read_bytes()[:-4000])
+    expected = ["the file breaks off; what is there was read"]
+    assert show_picture(make_pipeline([5, 30, 40, 70]), path)["data"]["notes"] == expected
+    _, data = annotate_picture(make_pipeline([5, 30, 40, 70]), path)
+    assert data["notes"] == expected
 
 
 def test_crops_are_the_faces_and_small_enough_to_send_back(tmp_path):

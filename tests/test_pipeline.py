@@ -208,6 +208,21 @@ def test_a_batch_keeps_its_order_and_its_bad_files(tmp_path):
     ]
 
 
+def test_a_batch_takes_files_bytes_pictures_and_frames(tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(noise(60, 60)).save(path)
+    pipeline = make_pipeline([10, 10, 40, 40])
+    with path.open("rb") as file:
+        sources = [path, str(path), path.read_bytes(), file, Image.open(path), noise(60, 60), 7]
+        *results, wrong = pipeline.batch(sources)
+    assert [len(result.faces) for result in results] == [1] * 6
+    assert isinstance(wrong, InputError)
+    assert "Received: int" in str(wrong)
+    for one in (path, str(path), path.read_bytes(), noise(60, 60), 7):
+        with pytest.raises(InputError, match="list of pictures"):
+            list(pipeline.batch(one))
+
+
 def test_an_endless_batch_is_read_a_little_ahead():
     taken = itertools.count()
     results = make_pipeline().batch(noise(9, 9, next(taken)) for _ in itertools.count())

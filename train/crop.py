@@ -19,7 +19,7 @@ from fer.detect import Detector
 from fer.errors import ImageError, InputError
 from fer.geometry import crop_side_px
 from fer.hub import load_detector
-from fer.image import picture_suffixes, read_image
+from fer.image import is_picture_file, picture_suffixes, read_picture
 from fer.text import printable
 from fer.types import ModelConfig
 from train.listing import format_counts, list_pictures
@@ -45,7 +45,17 @@ def describe_photographs(folder: Path) -> str:
         found = Counter(
             printable(str(path.parent.relative_to(folder))) for path in _pictures(folder)
         )
-        return "\n".join(f"{count:6}  photographs in {name}" for name, count in found.items())
+        others = Counter(
+            printable(path.suffix.lower()) or "without an ending"
+            for path in folder.rglob("*")
+            if path.is_file() and not is_picture_file(path)
+        )
+        return "\n".join(
+            [
+                *(f"{count:6}  photographs in {name}" for name, count in found.items()),
+                *(f"{count:6}  files {kind} that are no picture" for kind, count in others.items()),
+            ]
+        )
     counts = listing.counts()
     names = sorted({name for each in counts.values() for name in each})
     return "\n".join([format_counts(counts, names), *listing.notes, *listing.accounts()])
@@ -53,7 +63,7 @@ def describe_photographs(folder: Path) -> str:
 
 def _pictures(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in picture_suffixes() and path.is_file():
+        if path.is_file() and is_picture_file(path):
             yield path
 
 
@@ -73,13 +83,14 @@ def _crop_one(
     """Write the largest face of one picture; say what became of it."""
     row: dict[str, object] = {"file": _shown(path, source), "crop": "", "faces": 0}
     try:
-        frame = read_image(path)
+        picture = read_picture(path)
     except ImageError as error:
         return {**row, "outcome": printable(f"not a usable picture: {error}")}
+    frame, notes = picture.frame, "".join(f"; {note}" for note in picture.notes)
     faces = _detector(detector)(frame)
     row["faces"] = len(faces)
     if not len(faces):
-        return {**row, "outcome": "no face found"}
+        return {**row, "outcome": f"no face found{notes}"}
     largest = int(np.argmax(crop_side_px(faces.xyxy, 1.0)))
     only = faces[np.arange(len(faces)) == largest]
     if crop_side_px(only.xyxy, 1.0)[0] < _MIN_FACE_PX:
@@ -94,7 +105,7 @@ def _crop_one(
     return {
         **row,
         "crop": _shown(out, target),
-        "outcome": "kept" if len(faces) == 1 else "kept the largest face",
+        "outcome": ("kept" if len(faces) == 1 else "kept the largest face") + notes,
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fer.errors import InputError
+from fer.formats import UNREAD_SUFFIXES
 from fer.image import picture_suffixes
 from fer.text import printable
 from train.names import expression_of, map_classes, shown, split_of
@@ -201,6 +202,8 @@ def _no_picture(file: Path, folder: Path) -> str | None:
         return "links to nothing"
     if not file.is_file():
         return "neither files nor folders"
+    if file.suffix.lower() in UNREAD_SUFFIXES:
+        return f"pictures {file.suffix.lower()}, of a format that is not read"
     if file.suffix.lower() not in picture_suffixes():
         return f"files {file.suffix.lower() or 'without an ending'} that are no picture"
     return None

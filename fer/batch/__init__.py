@@ -26,9 +26,15 @@ from fer.table import face_schema, form_of
 __all__ = ["ENGINES", "FolderProgress", "FolderReport", "analyse_folder"]
 
 ENGINES = ("local", "ray")
-_COLUMNS = {"file": "string", "width": "int32", "height": "int32", "n_faces": "int32"}
+_COLUMNS = {
+    "file": "string",
+    "width": "int32",
+    "height": "int32",
+    "n_faces": "int32",
+    "note": "string",
+}
 _ERROR_COLUMNS = {"file": "string", "error": "string", "message": "string"}
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class FolderReport:
         n_faces: rows with a face.
         n_without_face: files without one.
         n_errors: files that could not be read.
+        n_noted: files with a note.
+        passed_over: how many files were no picture, by their ending.
         n_done_before: files that an earlier run had finished.
         seconds: that this run took.
     """
@@ -73,6 +81,8 @@ class FolderReport:
     n_faces: int
     n_without_face: int
     n_errors: int
+    n_noted: int
+    passed_over: dict[str, int]
     n_done_before: int
     seconds: float
 
@@ -97,12 +107,12 @@ def analyse_folder(
     r"""Analyse every picture of a folder or of a data set, in all cores or on many machines.
 
     One table has a row a face: `file` (its path inside `source`, with "/"; bytes that are no
-    UTF-8 escaped as in "\\udcff"), `width`, `height`, `n_faces`, then the columns of
-    `fer.table.face_schema`. A picture without a face is one row in which those are null. The
-    other table, `errors` between name and suffix (`out.errors.parquet`), has `file`, `error`
-    and `message` for each file that could not be read, or that crashed or stopped the process
-    that read it. Every file is in one of the two. The order of the rows is that in which files
-    were finished.
+    UTF-8 escaped as in "\\udcff"), `width`, `height`, `n_faces`, `note` (what
+    `fer.image.read_picture` notes, else null), then the columns of `fer.table.face_schema`. A
+    picture without a face is one row in which those are null. The other table, `errors` between
+    name and suffix (`out.errors.parquet`), has `file`, `error` and `message` for each file that
+    could not be read, or that crashed or stopped the process that read it. Every file is in one
+    of the two. The order of the rows is that in which files were finished.
 
     Both are written when all is done. Until then what is finished lies in the folder
     `<output>.parts`; after a crash, a kill or Ctrl-C the same call goes on from there.
@@ -111,8 +121,9 @@ def analyse_folder(
     `if __name__ == "__main__":`, as everything that starts processes must.
 
     Args:
-        source: a folder, searched with all folders inside it for the usual suffixes of
-            `fer.image.FORMATS`; what is hidden is left out. Or a data set:
+        source: a folder, searched with all folders inside it for the usual endings of
+            pictures (`fer.image.is_picture_file`), also of those that cannot be read; what is
+            hidden is left out. Or a data set:
             "hf://datasets/USER/NAME", with "@REVISION" if wanted, or "USER/NAME" where there
             is no such folder, or a folder that `datasets.load_dataset` reads, with `split`.
             A picture that a data set keeps in a table is called SPLIT/ROW.
@@ -208,6 +219,8 @@ def analyse_folder(
         n_faces=counts.n_faces,
         n_without_face=counts.n_without_face,
         n_errors=counts.n_errors,
+        n_noted=counts.n_noted,
+        passed_over=dict(pictures.passed_over),
         n_done_before=n_before,
         seconds=time.perf_counter() - start,
     )

@@ -1,6 +1,7 @@
 """Data sets of the Hub as source and as output, through `datasets`."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,7 @@ class DataSet:
         pictures = [key for key, kind in features.items() if isinstance(kind, datasets.Image)]
         if not pictures:
             raise InputError(f"{where} must have a column of pictures. Received: {list(features)}")
+        self.passed_over: Counter[str] = Counter()
         self._column, self._split = pictures[0], split
         # Not decoded, so that a broken picture is one row of the table of errors.
         self._rows = rows.decode(False).select_columns([self._column])

@@ -29,12 +29,13 @@ _LOCK = "lock"
 
 @dataclass(slots=True)
 class Counts:
-    """What the two tables have: `n_files` is the sum of the last two and those with faces."""
+    """What the two tables have: `n_files` is the sum of those with and without faces and errors."""
 
     n_files: int = 0
     n_faces: int = 0
     n_without_face: int = 0
     n_errors: int = 0
+    n_noted: int = 0
 
 
 class Parts:
@@ -148,6 +149,7 @@ class Parts:
                     first = row["face"] in (None, 1)
                     counts.n_files += first
                     counts.n_errors += failed
+                    counts.n_noted += first and row["note"] is not None
                     counts.n_without_face += not failed and row["face"] is None
                     counts.n_faces += row["face"] is not None
                     schema, writer = (

@@ -1,15 +1,19 @@
 """Where pictures come from: a folder, listed as it is walked, in the same order each time."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from fer.errors import InputError
-from fer.image import picture_suffixes
+from fer.image import is_picture_file
 from fer.text import printable
 
 __all__ = ["Folder", "Item", "Source"]
+
+
+_PICTURE = "picture"
 
 
 class Item(NamedTuple):
@@ -29,9 +33,11 @@ class Source(Protocol):
 
     Attributes:
         name: what a later run must name to go on.
+        passed_over: how many files were no picture, by their ending; known after `count`.
     """
 
     name: str
+    passed_over: Counter[str]
 
     def count(self) -> int | None:
         """How many pictures; None where that is not known beforehand."""
@@ -44,6 +50,9 @@ class Source(Protocol):
 
 class Folder:
     """The picture files of a folder and of all folders in it, but for hidden ones.
+
+    Files whose endings are those of pictures that cannot be read, as of JPEG XL, are among them:
+    reading says of each what it is. So are pictures whose names have no ending.
 
     Args:
         root: the folder.
@@ -58,32 +67,44 @@ class Folder:
             raise InputError(f"the source must be a folder. Received: {root}, {found}")
         self.root = root.resolve()
         self.name = printable(str(self.root))
+        self.passed_over: Counter[str] = Counter()
 
     def count(self) -> int:
         """How many pictures; walks the folder."""
-        return sum(1 for _ in self.items())
+        kinds = Counter(kind for _, kind in self._walk(str(self.root), frozenset()))
+        n_pictures = kinds.pop(_PICTURE, 0)
+        self.passed_over = kinds
+        return n_pictures
 
     def items(self) -> Iterator[Item]:
         """The pictures in the order of their names, folder by folder."""
         cut = len(str(self.root).rstrip(os.sep)) + 1
-        for path in self._walk(str(self.root), frozenset()):
-            yield Item(printable(path[cut:].replace(os.sep, "/")), path)
+        for path, kind in self._walk(str(self.root), frozenset()):
+            if kind == _PICTURE:
+                yield Item(printable(path[cut:].replace(os.sep, "/")), path)
 
-    def _walk(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+    def _walk(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, str]]:
+        """Every file, and whether it is a picture or what else."""
         try:
             place = Path(folder).stat()
             with os.scandir(folder) as found:
                 entries = sorted(found, key=lambda entry: entry.name)
         except OSError:
-            yield folder  # reading it as a picture says in the table of errors what is wrong
+            yield (
+                folder,
+                _PICTURE,
+            )  # reading it as a picture says in the table of errors what is wrong
             return
         here = (place.st_dev, place.st_ino)
         if here in above:
             return
         for entry in entries:
             if entry.name.startswith("."):
-                continue
-            if Path(entry.path).is_dir():
+                yield entry.path, "hidden"
+            elif Path(entry.path).is_dir():
                 yield from self._walk(entry.path, above | {here})
-            elif entry.name.lower().endswith(picture_suffixes()):
-                yield entry.path
+            elif is_picture_file(entry.path):
+                yield entry.path, _PICTURE
+            else:
+                suffix = Path(entry.name).suffix.lower()
+                yield entry.path, printable(suffix) or "without an ending"

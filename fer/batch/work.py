@@ -23,7 +23,7 @@ from fer.batch.data import need
 from fer.batch.sources import Item
 from fer.errors import DetectorError, FerError
 from fer.hub import load_classifier, load_detector
-from fer.image import read_image
+from fer.image import read_picture
 from fer.pipeline import Pipeline
 from fer.serialize import to_rows
 from fer.text import printable
@@ -112,13 +112,20 @@ def _identity(pipeline: Pipeline) -> tuple[str, str, tuple[str, ...]]:
 def analyse(pipeline: Pipeline, item: Item) -> Outcome:
     """The rows of one picture; whatever goes wrong is a row, too."""
     try:
-        frame = read_image(_content(item.content))
-        result = pipeline(frame)
+        picture = read_picture(_content(item.content))
+        result = pipeline(picture.frame)
         rows = to_rows(result)
     except Exception as error:
         return failure(item.name, type(error).__name__, str(error))
-    height, width = frame.shape[:2]
-    head = {"file": item.name, "width": width, "height": height, "n_faces": len(rows)}
+    height, width = picture.frame.shape[:2]
+    head: dict[str, Any] = {
+        "file": item.name,
+        "width": width,
+        "height": height,
+        "n_faces": len(rows),
+    }
+    if picture.notes:
+        head["note"] = "; ".join(picture.notes)
     return [head | row for row in rows] or [head]
 
 

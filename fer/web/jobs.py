@@ -19,7 +19,7 @@ from PIL import Image
 from fer.annotate import annotate
 from fer.crop import crop_faces
 from fer.gallery import Models
-from fer.image import FORMATS, measure_image, read_image
+from fer.image import FORMATS, Picture, measure_image, read_picture
 from fer.media import check_total, probe_video
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
@@ -71,7 +71,7 @@ def warm_up(pipeline: Pipeline) -> None:
 
 
 def measure_picture(_: Pipeline, path: str) -> tuple[int, int]:
-    """Return width and height of a picture by its header; raises as `fer.image.read_image`."""
+    """Return width and height of a picture by its header; raises as `fer.image.read_picture`."""
     return measure_image(path, formats=PAGE_FORMATS)
 
 
@@ -86,13 +86,14 @@ def show_picture(pipeline: Pipeline, path: str, folder: str) -> dict[str, Any]:
     Returns:
         `name` of the file without its ending; `shown`, the path of the picture at a size for the
         screen, and `annotated`, at its own size with boxes; `crops`, one data URL a face; `data`
-        as `fer.to_dict`; `csv`, its text.
+        as `fer.to_dict`, with `notes` on the picture where there are some; `csv`, its text.
 
     Raises:
-        ImageError: see `fer.image.read_image`.
+        ImageError: see `fer.image.read_picture`.
     """
     name = _stem(path)
-    frame = read_image(path, formats=PAGE_FORMATS)
+    picture = read_picture(path, formats=PAGE_FORMATS)
+    frame = picture.frame
     result = pipeline(frame)
     crops = crop_faces(frame, result.faces, pipeline.classifier.config)
     return {
@@ -100,7 +101,7 @@ def show_picture(pipeline: Pipeline, path: str, folder: str) -> dict[str, Any]:
         "shown": _write(shrink(frame, _SHOWN_LONG_SIDE_PX), folder, f"{name}.jpg"),
         "annotated": _write(annotate(frame, result), folder, f"{name}_expressions.jpg"),
         "crops": [data_url(shrink(crop, CROP_PX)) for crop in crops],
-        "data": to_dict(result),
+        "data": _with_notes(to_dict(result), picture),
         "csv": _csv(result),
     }
 
@@ -114,15 +115,17 @@ def annotate_picture(pipeline: Pipeline, path: str, folder: str) -> tuple[str, d
         folder: where the annotated picture goes.
 
     Returns:
-        The path of the picture at its own size with boxes, and `fer.to_dict` of the result.
+        The path of the picture at its own size with boxes, and `fer.to_dict` of the result, with
+        `notes` on the picture where there are some.
 
     Raises:
-        ImageError: see `fer.image.read_image`.
+        ImageError: see `fer.image.read_picture`.
     """
-    frame = read_image(path, formats=PAGE_FORMATS)
-    result = pipeline(frame)
+    picture = read_picture(path, formats=PAGE_FORMATS)
+    result = pipeline(picture.frame)
     name = f"{_stem(path)}_expressions.jpg"
-    return _write(annotate(frame, result), folder, name), to_dict(result)
+    annotated = _write(annotate(picture.frame, result), folder, name)
+    return annotated, _with_notes(to_dict(result), picture)
 
 
 def compare_picture(pipeline: Pipeline, models: Models, path: str, caption: str) -> str:
@@ -138,9 +141,9 @@ def compare_picture(pipeline: Pipeline, models: Models, path: str, caption: str)
         A table for each face, of which all but the first are hidden; "" without a face.
 
     Raises:
-        ImageError: see `fer.image.read_image`.
+        ImageError: see `fer.image.read_picture`.
     """
-    frame = read_image(path, formats=PAGE_FORMATS)
+    frame = read_picture(path, formats=PAGE_FORMATS).frame
     found = pipeline(frame)
     crops = crop_faces(frame, found.faces[:_MAX_COMPARED], pipeline.classifier.config)
     return compare_faces(found, crops, models, caption)
@@ -228,6 +231,10 @@ def shrink(image: NDArray[np.uint8], long_side_px: int) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     scale = min(1.0, long_side_px / max(height, width))
     return resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _with_notes(data: dict[str, Any], picture: Picture) -> dict[str, Any]:
+    return data | ({"notes": list(picture.notes)} if picture.notes else {})
 
 
 def _stem(path: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import FerError, InputError
-from fer.image import read_image
+from fer.image import read_picture
 from fer.web.admission import Refused
 from fer.web.calls import NAME
 from fer.web.jobs import JPEG_URL
@@ -57,7 +57,8 @@ def decode_frame(url: object) -> NDArray[np.uint8]:
     except ValueError as error:
         raise InputError(f"`image` must be base64: {error}") from error
     content = _without_metadata(content)
-    return read_image(content, max_pixels=MAX_PIXELS, formats=("JPEG",), max_scans=_MAX_SCANS)
+    formats, n_scans = ("JPEG",), _MAX_SCANS
+    return read_picture(content, MAX_PIXELS, formats, n_scans, strict=True).frame
 
 
 def _without_metadata(content: bytes) -> bytes:

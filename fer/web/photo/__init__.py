@@ -14,6 +14,7 @@ import gradio as gr
 from fer.errors import InputError
 from fer.explain import explain, overlay
 from fer.gallery import Models
+from fer.image import picture_suffixes
 from fer.pipeline import Pipeline
 from fer.web import jobs
 from fer.web.admission import Admission, RateLimit, Refused, max_per_minute
@@ -47,6 +48,8 @@ __all__ = [
 _HERE = Path(__file__).parent
 # One scope in the browser, after face.js and in this order.
 _SCRIPTS = ("zoom.js", "photo.js")
+# PPM: see `fer.web.jobs.PAGE_FORMATS`.
+_UNTAKEN = (".pbm", ".pgm", ".ppm", ".pnm", ".pfm")
 _MAX_PICTURES_WAITING = 64
 _MAX_LARGE_WAITING = 16
 _PICTURE_PATIENCE_S = 60.0
@@ -264,6 +267,7 @@ def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> 
         elem_id=elem_id,
         **class_props(names),
         input_id=input_id,
+        endings=[ending for ending in picture_suffixes() if ending not in _UNTAKEN],
     )
 
 
@@ -272,11 +276,13 @@ def _build_endpoint(pictures: Pictures) -> None:
         """Find every face of a picture and the probabilities of its apparent expression.
 
         Each face has `box_xyxy` in pixels of the picture, `score`, `landmarks`, `label`,
-        `uncertain` and `probs`. The code of an error is "bad_image", "busy" (wait
-        `retry_after_ms`), "stale" or "internal".
+        `uncertain` and `probs`. `notes` says where a file breaks off, holds several pictures, was
+        decoded smaller, or has values of another range. The code of an error is "bad_image",
+        "busy" (wait `retry_after_ms`), "stale" or "internal".
 
         Args:
-            image: a JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF file of at most 64 megapixels.
+            image: a JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, HEIC or JPEG 2000 file of at most 64
+                megapixels; JPEG and JPEG 2000 of 256, which are decoded smaller.
             request: filled in by Gradio.
 
         Returns:
