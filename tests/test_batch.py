@@ -58,7 +58,7 @@ def break_files(paths):
     """Damage files in five ways, one after the other."""
     for number, path in enumerate(paths):
         whole = path.read_bytes()
-        damaged = (b"", whole[: len(whole) // 2], b"no picture", bomb(), whole[:8] + b"\0" * 99)
+        damaged = (b"", whole[:20], b"no picture", bomb(), whole[:8] + b"\0" * 99)
         path.write_bytes(damaged[number % 5])
 
 

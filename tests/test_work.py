@@ -5,6 +5,7 @@ import contextlib
 import io
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -263,17 +264,31 @@ class Watched(InProcess):
         return path, {"faces": []}
 
 
+def rush(pictures, n_hosts):
+    """What six large pictures and six small ones are answered that come from so many hosts."""
+
+    async def all_at_once():
+        names = [f"{kind}-{i}" for i in range(6) for kind in ("large", "small")]
+        hosts = [SimpleNamespace(host=f"192.0.2.{i % n_hosts}") for i in range(len(names))]
+        calls = (
+            pictures.annotate(SimpleNamespace(client=host, session_hash=name), name)
+            for host, name in zip(hosts, names, strict=True)
+        )
+        return [data for _, data in await asyncio.gather(*calls)]
+
+    return asyncio.run(all_at_once())
+
+
 def test_large_pictures_are_worked_on_one_at_a_time(folder):
     work = Watched()
-    pictures = Pictures(work)
-
-    async def rush():
-        names = [f"{kind}-{i}" for i in range(6) for kind in ("large", "small")]
-        return await asyncio.gather(*(pictures.annotate(None, name) for name in names))
-
-    answers = asyncio.run(rush())
-    assert [data for _, data in answers] == [{"faces": []}] * 12
+    assert rush(Pictures(work), 12) == [{"faces": []}] * 12
     assert work.most == {True: 1, False: limits.N_PICTURES_AT_WORK}
+
+
+def test_one_host_leaves_others_a_place_for_their_pictures(folder):
+    work = Watched()
+    assert rush(Pictures(work), 1) == [{"faces": []}] * 12
+    assert work.most[False] == limits.N_PICTURES_AT_WORK - 1
 
 
 @pytest.mark.slow
