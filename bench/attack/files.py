@@ -11,7 +11,7 @@ import av
 import numpy as np
 from PIL import Image
 
-__all__ = ["PICTURES", "VIDEOS", "face_jpeg", "many_scans"]
+__all__ = ["PICTURES", "VIDEOS", "face_jpeg", "hidden_scans", "many_scans"]
 
 _ROOT = Path(__file__).parents[2]
 _BOMB_SIDE_PX = 8000  # 64 megapixels, the most that the page takes
@@ -35,6 +35,22 @@ def many_scans(n_more: int, side_px: int = 48) -> bytes:
     content = _encoded(Image.fromarray(pixels), "JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")
     return content[:last] + content[last:-2] * (n_more + 1) + content[-2:]
+
+
+def hidden_scans(n_more: int, side_px: int = 48) -> bytes:
+    """Return such a JPEG whose last scans stand behind a comment of a length that cannot be."""
+    content = many_scans(n_more, side_px)
+    first = content.index(b"\xff\xda")
+    return content[:first] + b"\xff\xfe\x00\x00" + content[first:]
+
+
+def overlapping_tags(n_tags: int) -> bytes:
+    """Return a JPEG with an Exif segment whose tags all are the same 60,000 bytes."""
+    n_bytes = 60_000
+    tags = b"".join(struct.pack(">HHII", 0x9000 + i, 7, n_bytes, 8) for i in range(n_tags))
+    ifd = struct.pack(">H", n_tags) + tags + bytes(4)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">I", 8) + ifd
+    return _jpeg_with(b"\xe1", exif.ljust(n_bytes, b"\0"), 1)
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
@@ -88,6 +104,8 @@ PICTURES: Mapping[str, Callable[[], bytes]] = {
     "ascii.ppm": lambda: b"P3\n2000 2000\n255\n" + b"7 " * 12_000_000,
     "plain.pgm": lambda: b"P2\n3000 3000\n255\n" + b"7 " * 9_000_000,
     "scans.jpg": lambda: many_scans(400_000, 8),
+    "hidden_scans.jpg": lambda: hidden_scans(100_000, 8),
+    "tags.jpg": lambda: overlapping_tags(4000),
     "few_scans.jpg": lambda: many_scans(60, 2000),
     "bomb.webp": _bomb("WEBP", lossless=True, method=0),
     "bomb.tif": _bomb("TIFF", compression="tiff_adobe_deflate"),

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 from PIL import Image
 
-from bench.attack.files import PICTURES, VIDEOS, face_jpeg, many_scans
+from bench.attack.files import PICTURES, VIDEOS, face_jpeg, hidden_scans, many_scans
 from bench.attack.page import Page, Visit
 
 __all__ = ["ATTACKS", "Attack", "Broken"]
@@ -233,6 +233,7 @@ async def _bad_frames(page: Page) -> str:
         *(None, 7, "", "data:image/jpeg;base64,", "data:image/png;base64,AAAA"),
         "data:image/jpeg;base64," + "A" * 600_000,
         "data:image/jpeg;base64," + base64.b64encode(many_scans(3000, 16)).decode(),
+        "data:image/jpeg;base64," + base64.b64encode(hidden_scans(3000, 16)).decode(),
         "data:image/jpeg;base64," + base64.b64encode(face_jpeg()[:4000]).decode(),
         {"path": "/etc/passwd", "meta": _FILE_DATA},
     ]
@@ -484,6 +485,17 @@ async def _slow_heads(page: Page) -> str:
     return f"{len(opened)} open"
 
 
+async def _tiny_chunks(page: Page) -> str:
+    """Send a body in chunks of a byte; the connection ends, and others are still served."""
+    head = f"POST {_API}/upload HTTP/1.1\r\nHost: {urlsplit(page.url).netloc}\r\n"
+    start = f"{head}Transfer-Encoding: chunked\r\n\r\n".encode() + b"1\r\nx\r\n" * 50_000
+    async with _connections(page, 3, start) as opened:
+        async with page.visit(next(_ADDRESSES)) as visit:
+            answer = await visit.client.get("/health")
+        _expect(answer.status_code == 200, f"/health gives {answer.status_code}")
+    return f"{len(opened)} open"
+
+
 async def _many_streams(page: Page) -> str:
     """Open more streams of events than anybody needs from one address."""
     statuses: list[int] = []
@@ -679,6 +691,7 @@ ATTACKS: tuple[Attack, ...] = (
     Attack("odd numbers", _odd_numbers),
     Attack("an assistant's picture", _assistant, heavy=True),
     Attack("slow headers", _slow_heads),
+    Attack("chunks of a byte", _tiny_chunks),
     Attack("many streams", _many_streams),
     Attack("a frame that stays", _marked_frame, heavy=True),
     Attack("many sessions", _many_sessions),
