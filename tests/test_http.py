@@ -24,8 +24,8 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"%d bytes" % n_bytes})
 
 
-def ask(body):
-    """What a server answers to a chunked body."""
+def ask(body, more=b""):
+    """What a server answers to a chunked body, with more headers before it."""
 
     async def story():
         with socket.socket() as listener:
@@ -36,7 +36,7 @@ def ask(body):
                 await asyncio.sleep(0.01)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
-            writer.write(head + b"Connection: close\r\n\r\n" + body)
+            writer.write(head + more + b"Connection: close\r\n\r\n" + body)
             answer = await asyncio.wait_for(reader.read(), 30)
             writer.close()
             server.should_exit = True
@@ -67,3 +67,9 @@ def test_some_small_chunks_come_in():
 def test_many_small_chunks_are_refused():
     answer = ask(chunks(20_000, 1))
     assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(("n", "status"), [(60, b"200"), (200, b"400")])
+def test_many_headers_are_refused(n, status):
+    more = b"".join(b"X-%d: 1\r\n" % i for i in range(n))
+    assert ask(chunks(1, 9), more).startswith(b"HTTP/1.1 " + status)

@@ -8,8 +8,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 __all__ = ["use_bounded_http"]
 
-# What h11 has for heads by default.
-_MAX_HEAD_BYTES = 16 << 10
+# Browsers send twenty headers, proxies add ten; each costs all who handle the request.
+_MAX_HEADERS = 100
+# What nginx and Apache take of one line, by default; here of all that has not ended yet.
+_MAX_HEAD_BYTES = 8 << 10
 # A body comes in parts of a kilobyte and more; each part takes 20 us, whatever its size. Chunks of
 # a byte, a megabyte a second, would take all the time there is.
 _FREE_PARTS = 1000
@@ -17,7 +19,7 @@ _BYTES_A_PART = 128
 
 
 class _Connection(h11.Connection):
-    """A connection that ends where a body comes in too many parts."""
+    """A connection that ends where a head or a body has too many parts."""
 
     def __init__(self, our_role: Any, max_incomplete_event_size: int) -> None:
         super().__init__(our_role, max_incomplete_event_size)
@@ -29,6 +31,8 @@ class _Connection(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             self._n_parts = self._n_bytes = 0
+            if len(event.headers) > _MAX_HEADERS:
+                raise h11.RemoteProtocolError("too many headers")
         elif isinstance(event, h11.Data):
             self._n_parts += 1
             self._n_bytes += len(event.data)
