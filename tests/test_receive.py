@@ -58,6 +58,12 @@ def test_a_file_comes_in(folder):
     assert folder.n_bytes() == 10_000
 
 
+def test_a_form_without_a_file_is_refused(folder):
+    assert send([b"--b--\r\n"]).status_code == 400
+    assert files_in(folder) == []
+    assert folder.n_bytes() == 0
+
+
 def test_a_file_for_which_room_runs_out_is_refused_and_gone(folder, monkeypatch):
     monkeypatch.setattr(uploads_module, "_LEAST_BYTES", 0)
     monkeypatch.setenv("FER_MAX_TEMP_GB", "1e-5")

@@ -111,6 +111,8 @@ async def _receive(request: Request, host: str, call: Call) -> Response:
             paths, *_ = await upload_fn(
                 _into(room, request), str(room.path), MAX_FILE_BYTES, upload_id, True, progress
             )
+            if not paths:
+                raise ValueError("a form without a file")
             paths = [_rename(Path(path)) for path in paths]
     except Full:
         call.outcome = "full"
