@@ -9,8 +9,6 @@ its size is known, and is under the GPL.
 import contextlib
 import io
 import logging
-import mmap
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from PIL.JpegImagePlugin import JpegImageFile, jpeg_factory
 
 from fer.errors import ImageError, InputError
 from fer.formats import RAW, is_picture, name_format
+from fer.jpeg import close_jpeg, has_more_scans
 from fer.types import check_frame
 
 __all__ = [
@@ -66,12 +65,6 @@ _MAX_JPEG_2000_PIXELS = 12_000_000
 # encoders that search for the smallest file about 20; a hostile file has hundreds of thousands.
 MAX_SCANS = 100
 
-_SCAN = b"\xff\xda"
-# A marker: 0xFF, repeated at will, and its code. 0xFF00 is a stuffed byte of the data of a scan;
-# 0xFF01 and 0xFFD0 to 0xFFD8 have no length. Source: ITU-T T.81, B.1.1.
-_MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
-_END = 0xD9
-_FIRST_KNOWN = 0xC0
 _JPEG_FORMATS = ("JPEG", "MPO")
 _JPEG_2000_STARTS = (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a")
 _HEAD_BYTES = 512
@@ -194,7 +187,7 @@ def read_picture(
         with _open(source, name, max_pixels, formats, max_scans, strict) as image:
             return _decode(image, max_pixels, strict, name, source)
     except _CutJpegError:
-        content = _end_jpeg(_read_bytes(source))
+        content = close_jpeg(_read_bytes(source))
         with _open(content, name, max_pixels, formats, max_scans, strict) as image:
             return _note_cut(_decode(image, max_pixels, True, name, content), name)
 
@@ -324,7 +317,7 @@ def _open(
             ) from error
         with opened as image:
             _check_size(image, name, max_pixels, strict)
-            if image.format in _JPEG_FORMATS and _has_more_scans(source, max_scans):
+            if image.format in _JPEG_FORMATS and has_more_scans(source, max_scans):
                 raise ImageError(f"{name} must have at most {max_scans} scans. Received: more")
             _check_raw(image, name)
             yield image
@@ -370,52 +363,6 @@ def _check_raw(image: Image.Image, name: str) -> None:
             f"{name} must be a picture. Received: {RAW}, of which only a small copy can be read; "
             "export it as JPEG"
         )
-
-
-def _has_more_scans(source: Path | bytes, limit: int) -> bool:
-    """Whether a JPEG has more than `limit` scans."""
-    if isinstance(source, bytes):
-        return _count_scans(source, limit) > limit
-    with (
-        source.open("rb") as file,
-        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-    ):
-        return _count_scans(content, limit) > limit
-
-
-def _end_jpeg(content: bytes) -> bytes:
-    """Put the mark of the end where a JPEG breaks off; its decoder then gives what it has."""
-    at = 0
-    while marker := _MARKER.search(content, at):
-        at = marker.end() + max(2, int.from_bytes(content[marker.end() : marker.end() + 2], "big"))
-        if at > len(content):  # not even this segment is whole
-            content = content[: marker.start()]
-    return content + bytes([0xFF, _END])
-
-
-def _count_scans(content: bytes | mmap.mmap, limit: int) -> int:
-    """Return the number of scans of a JPEG, or `limit` + 1 where there are more.
-
-    Only markers count: segments, such as a thumbnail in EXIF, are skipped by their length, and
-    the data of a scan has no 0xFFDA. Damaged files are followed as libjpeg follows them; markers
-    that it either stops at or steps over, depending on the place, count as too many.
-    """
-    # Mostly there are few such bytes anywhere, which is known at once.
-    at, n_bytes = -1, 0
-    while n_bytes <= limit and (at := content.find(_SCAN, at + 1)) >= 0:
-        n_bytes += 1
-    if n_bytes <= limit:
-        return n_bytes
-    at, n_scans = 0, 0
-    while n_scans <= limit and (marker := _MARKER.search(content, at)):
-        code, at = marker[1][0], marker.end()
-        if code == _END:
-            break
-        n_scans += code == _SCAN[1]
-        if code < _FIRST_KNOWN:
-            return limit + 1
-        at += max(2, int.from_bytes(content[at : at + 2], "big"))
-    return n_scans
 
 
 def _decode(

@@ -3,7 +3,6 @@
 import base64
 import logging
 import math
-import re
 from typing import Any
 
 import gradio as gr
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from fer.errors import FerError, InputError
 from fer.image import read_picture
+from fer.jpeg import drop_metadata
 from fer.web.admission import Refused
 from fer.web.calls import NAME
 from fer.web.jobs import JPEG_URL
@@ -34,12 +34,6 @@ MAX_CHARS = 700_000
 MAX_PIXELS = 1280 * 1280
 # A frame is decoded in the page's own process, so its limit is lower than that of files.
 _MAX_SCANS = 20
-# Of an application, as Exif.
-_MAX_SEGMENT_BYTES = 4096
-_MARKER = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])")
-_COMMENT = 0xFE
-# A scan, or the end.
-_DATA = (0xDA, 0xD9)
 
 
 def decode_frame(url: object) -> NDArray[np.uint8]:
@@ -56,30 +50,10 @@ def decode_frame(url: object) -> NDArray[np.uint8]:
         content = base64.b64decode(url[len(JPEG_URL) :], validate=True)
     except ValueError as error:
         raise InputError(f"`image` must be base64: {error}") from error
-    content = _without_metadata(content)
-    formats, n_scans = ("JPEG",), _MAX_SCANS
-    return read_picture(content, MAX_PIXELS, formats, n_scans, strict=True).frame
-
-
-def _without_metadata(content: bytes) -> bytes:
-    """Return a JPEG without comments, and with no more than one short segment of each application.
-
-    Pillow reads those segments in this process, and a few kilobytes of tags that all point at the
-    same bytes may make gigabytes of them. A short one may say how a phone was held.
-    """
-    kept, seen, at = [content[:2]], set(), 2
-    while found := _MARKER.search(content, at):
-        code, end = found[1][0], found.end()
-        if code in _DATA:
-            return b"".join(kept) + content[found.start() :]
-        at = end + max(2, int.from_bytes(content[end : end + 2], "big"))
-        segment = content[found.start() : at]
-        application = 0xE0 <= code <= 0xEF
-        short = application and len(segment) <= _MAX_SEGMENT_BYTES and code not in seen
-        if short or not (application or code == _COMMENT):
-            kept.append(segment)
-        seen.add(code)
-    return content
+    picture = read_picture(
+        drop_metadata(content), MAX_PIXELS, ("JPEG",), max_scans=_MAX_SCANS, strict=True
+    )
+    return picture.frame
 
 
 def find_host(request: gr.Request | None) -> str:
