@@ -18,6 +18,7 @@ from fer.media import read_frames
 from fer.preprocess import resize
 from fer.serialize import to_dict
 from fer.track import TrackState
+from fer.types import ModelConfig
 from tests.conftest import YUNET, shared
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -140,6 +141,8 @@ def assert_near(found, wanted):
         gaps.append(max(abs(ours["probs"][name] - p) for name, p in probs.items()))
         best = sorted(probs.values())[-2:]
         assert ours["label"] == theirs["label"] or best[1] - best[0] < CLOSE
+        near = abs(max(probs.values()) - ModelConfig.read(WEIGHTS_FOLDER).uncertain_below) < CLOSE
+        assert ours["uncertain"] == theirs["uncertain"] or near
     return gaps
 
 

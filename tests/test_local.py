@@ -17,8 +17,9 @@ from fer.classify import decide
 from fer.crop import crop_faces
 from fer.geometry import roll_degrees
 from fer.preprocess import _stretch, resize, to_model_input
+from fer.serialize import to_dict
 from fer.track import TrackState, step
-from fer.types import Decision, Faces, Head, ModelConfig
+from fer.types import Decision, Faces, FrameResult, Head, ModelConfig
 from tests.conftest import make_config
 
 ROOT = Path(__file__).parents[1]
@@ -230,6 +231,33 @@ def rounded():
             yield [value, digits, round(value, digits)]
 
 
+def answered():
+    """Faces of many rolls, certain and uncertain, and the JSON that Python makes of them."""
+    upright = np.array([[-10, -10], [10, -10], [0, 0], [-8, 10], [8, 10]])
+    turns = np.radians([0, 60, 89, 91, -91, 120, 180, -170])
+    points = [upright @ [[np.cos(t), np.sin(t)], [-np.sin(t), np.cos(t)]] + 50 for t in turns]
+    n = len(turns)
+    probs = np.tile(np.array([[0.9, 0.1], [0.55, 0.45]], np.float32), (n, 1))
+    faces = Faces(
+        xyxy=np.tile(np.array([30, 30, 70, 70], np.float32), (2 * n, 1)),
+        score=np.full(2 * n, 0.8, np.float32),
+        landmarks=np.repeat(np.array(points, np.float32), 2, axis=0),
+        probs=probs,
+    )
+    result = FrameResult(faces, ("calm", "wild"), (100, 90), uncertain_below=0.6)
+    assert {True, False} == set(result.uncertain[::2])
+    given = [
+        {"box": box, "score": score, "landmarks": marks, "probs": row}
+        for box, score, marks, row in zip(
+            *(getattr(faces, name).tolist() for name in ("xyxy", "score", "landmarks", "probs")),
+            strict=True,
+        )
+    ]
+    config = {"class_names": result.class_names, "uncertain_below": result.uncertain_below}
+    wanted = {key: to_dict(result)[key] for key in ("frame", "class_names", "faces")}
+    return {"faces": given, "config": config, "answer": wanted}
+
+
 def test_the_modules_do_what_python_does(node, tmp_path):
     golden = Golden(tmp_path)
     color, gray = soft_noise(50, 71, 3), [soft_noise(48, 48, 1), np.full((9, 9), 77, np.uint8)]
@@ -256,6 +284,7 @@ def test_the_modules_do_what_python_does(node, tmp_path):
         "yunet_sha256": hub._YUNET_SHA256,
         "decide": list(decisions()),
         "round": list(rounded()),
+        "answer": answered(),
         "track": list(walks()),
         "config": list(configs()),
     }
@@ -269,4 +298,4 @@ def test_the_modules_do_what_python_does(node, tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert "# pass 11\n" in done.stdout
+    assert "# pass 12\n" in done.stdout

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 
-import { roundTo } from "../../fer/web/local/answer.js";
+import { roundTo, toAnswer } from "../../fer/web/local/answer.js";
 import { decide } from "../../fer/web/local/classify.js";
 import { readConfig } from "../../fer/web/local/config.js";
 import { cropFace, toModelInput } from "../../fer/web/local/crop.js";
@@ -109,6 +109,11 @@ test("tracks and their JSON are those of Python, frame after frame", () => {
   }
   const cases = [{}, { tracks: [{ id: 1 }] }, 3, { tracks: new Array(33) }];
   for (const state of cases) assert.throws(() => readState(state), { code: "bad_state" });
+});
+
+test("faces become the JSON that Python makes of them, uncertain ones marked", () => {
+  const { faces, config, answer } = golden.answer;
+  assert.deepEqual(toAnswer(answer.frame, faces, config), answer);
 });
 
 test("fer.json of both versions is read, and others are told", () => {

@@ -1,5 +1,10 @@
 /* Faces as the JSON that the server gives: fer/serialize.py. */
 
+import { rollOf } from "./geometry.js";
+
+// A face that is rolled by more counts as uncertain: fer/types.py.
+const MAX_ROLL_DEGREES = 90;
+
 /** Rounds to `digits` decimals as Python does: exact halves go to the even neighbour. */
 export function roundTo(value, digits) {
   const scaled = value * 10 ** digits;
@@ -31,7 +36,8 @@ export function toAnswer(frame, faces, config) {
         score: roundTo(score, 4),
         landmarks: landmarks.map((point) => point.map((value) => roundTo(value, 1))),
         label: config.class_names[best],
-        uncertain: probs[best] < config.uncertain_below,
+        uncertain:
+          probs[best] < config.uncertain_below || Math.abs(rollOf(landmarks, box)) > MAX_ROLL_DEGREES,
         probs: Object.fromEntries(config.class_names.map((name, i) => [name, roundTo(probs[i], 4)])),
       };
     }),
