@@ -33,14 +33,7 @@ from fer import errors
 from fer.errors import FerError, InputError
 from fer.memory import give_memory_back
 
-__all__ = [
-    "AVAILABLE",
-    "Bound",
-    "OutOfBounds",
-    "Worker",
-    "WorkerError",
-    "is_worker",
-]
+__all__ = ["AVAILABLE", "Bound", "OutOfBounds", "Worker", "WorkerError", "is_worker"]
 
 log = logging.getLogger(__name__)
 
@@ -355,23 +348,24 @@ def _send(line: Connection, kind: str, value: Any) -> None:
     line.send_bytes(json.dumps((kind, value)).encode())
 
 
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and, one after the other, those that it comes from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def _is_memory(error: BaseException | None) -> bool:
     """Whether an error comes from memory that there was not."""
-    while error is not None:
-        # OpenCV has a number of its own for it, cv::Error::StsNoMem.
-        if isinstance(error, MemoryError) or getattr(error, "code", None) == -4:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    # OpenCV has a number of its own for it, cv::Error::StsNoMem.
+    return any(
+        isinstance(one, MemoryError) or getattr(one, "code", None) == -4 for one in _causes(error)
+    )
 
 
 def _is_too_large(error: BaseException | None) -> bool:
     """Whether an error comes from a file that grew beyond the limit."""
-    while error is not None:
-        if getattr(error, "errno", None) == errno.EFBIG:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
+    return any(getattr(one, "errno", None) == errno.EFBIG for one in _causes(error))
 
 
 def _end_with_parent() -> None:
