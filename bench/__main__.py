@@ -17,12 +17,11 @@ from fer import (
     Pipeline,
     annotate,
     load_classifier,
-    load_detector,
     read_image,
     to_dict,
 )
 from fer.crop import crop_faces
-from fer.hub import DETECTORS, WEIGHTS_FOLDER
+from fer.hub import WEIGHTS_FOLDER, load_detectors
 from fer.preprocess import to_model_input
 from train.export import FORMATS, format_file, load_network
 
@@ -72,12 +71,8 @@ def _stages() -> None:
     frame = np.pad(face, ((0, 0), (80, 80), (0, 0)), mode="edge")
     classifier = load_classifier()
     rows = []
-    for name in DETECTORS:
-        try:
-            pipeline = Pipeline(load_detector(name), classifier)
-        except FerError as error:
-            print(f"left out: {error}")
-            continue
+    for name, detector in load_detectors(print):
+        pipeline = Pipeline(detector, classifier)
         results = [pipeline(frame) for _ in range(_N_RUNS)]
         row: dict[str, float | str] = {"detector": name, "faces": len(results[-1].faces)}
         for stage in results[-1].timing_ms:

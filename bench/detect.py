@@ -16,8 +16,7 @@ import typer
 from numpy.typing import NDArray
 
 from bench.apps import ROOT
-from fer.errors import FerError
-from fer.hub import DETECTORS, load_detector
+from fer.hub import load_detectors
 from fer.image import read_image
 from fer.preprocess import resize
 from fer.types import Faces
@@ -100,12 +99,7 @@ def main(
 ) -> None:
     """Faces and seconds at one look and in full, for each detector."""
     rows = []
-    for name in DETECTORS:
-        try:
-            detector = load_detector(name)
-        except FerError as error:
-            print(f"left out: {error}")
-            continue
+    for _, detector in load_detectors(print):
         quick = getattr(detector, "glance", detector)
         for title, n_faces, frame in _pictures(group, pictures or []):
             row: dict[str, object] = {"detector": detector.title, "picture": title}

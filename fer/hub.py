@@ -8,18 +8,25 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fer.classify import Classifier, litert_network
 from fer.detect import Detector, HaarDetector, SlimFaceDetector, YuNetDetector
-from fer.errors import ConfigError, DetectorError, HubError, InputError
+from fer.errors import ConfigError, DetectorError, FerError, HubError, InputError
 from fer.search import check_min_face
 from fer.types import CONFIG_NAME, ModelConfig
 
-__all__ = ["DETECTORS", "fetch", "load_classifier", "load_detector", "load_folder"]
+__all__ = [
+    "DETECTORS",
+    "fetch",
+    "load_classifier",
+    "load_detector",
+    "load_detectors",
+    "load_folder",
+]
 
 log = logging.getLogger(__name__)
 
@@ -273,6 +280,21 @@ def _load_yunet(min_face_px: float | None) -> Detector:
     if not path:
         path = fetch(_YUNET_REPO, _YUNET_FILE, _YUNET_REVISION, _YUNET_SHA256)
     return YuNetDetector(path, min_face_px=min_face_px)
+
+
+def load_detectors(on_missing: Callable[[str], None]) -> Iterator[tuple[str, Detector]]:
+    """Yield name and detector of each of `DETECTORS` that can be had here.
+
+    Args:
+        on_missing: told of each other, and why not.
+    """
+    for name in DETECTORS:
+        try:
+            detector = load_detector(name)
+        except FerError as error:
+            on_missing(f"left out: {error}")
+        else:
+            yield name, detector
 
 
 def load_detector(

@@ -17,9 +17,8 @@ from tqdm import tqdm
 from fer.classify import Classifier
 from fer.crop import crop_faces
 from fer.detect import Detector
-from fer.errors import FerError
 from fer.geometry import center_xy, crop_side_px, roll_degrees
-from fer.hub import DETECTORS, load_classifier, load_detector
+from fer.hub import load_classifier, load_detectors
 from fer.image import image_to_frame
 from fer.preprocess import resize
 from train.data import load_fresh_rows
@@ -120,12 +119,7 @@ def measure_framing(dataset: str, results: Path, n_images: int = 1500) -> pd.Dat
     """
     classifier = load_classifier()
     rows: list[dict[str, float | str]] = []
-    for name in DETECTORS:
-        try:
-            detector = load_detector(name)
-        except FerError as error:
-            print(f"left out: {error}")
-            continue
+    for name, detector in load_detectors(print):
         rows += _try_detector(name, detector, classifier, _scenes(dataset, n_images))
     table = pd.DataFrame(rows)
     results.mkdir(parents=True, exist_ok=True)
