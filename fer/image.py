@@ -40,6 +40,7 @@ __all__ = [
     "image_to_frame",
     "is_picture_file",
     "measure_image",
+    "name_excess",
     "picture_suffixes",
     "read_image",
     "read_picture",
@@ -344,15 +345,27 @@ def _check_size(image: Image.Image, name: str, max_pixels: int, strict: bool) ->
     width, height = image.size
     shrinks = not strict and image.format in (*_JPEG_FORMATS, "JPEG2000")
     limit = max(max_pixels, MAX_FILE_PIXELS) if shrinks else max_pixels
-    if width * height > limit:
-        raise ImageError(
-            f"{name} must have at most {limit / 1e6:.3g} megapixels. "
+    if excess := name_excess(width, height, limit):
+        raise ImageError(f"{name} {excess}")
+
+
+def name_excess(width: int, height: int, max_pixels: int, each: str = "") -> str | None:
+    """Return what a size must be, and what came; None where it is not too large.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        max_pixels: width times height allowed; a side may have `MAX_SIDE_PX`.
+        each: what has the size, where that is not what the sentence is about.
+    """
+    if width * height > max_pixels:
+        return (
+            f"must have at most {max_pixels / 1e6:.3g} megapixels{each}. "
             f"Received: {width} x {height} ({width * height / 1e6:.3g} megapixels)"
         )
     if max(width, height) > MAX_SIDE_PX:
-        raise ImageError(
-            f"{name} must have sides of at most {MAX_SIDE_PX} pixels. Received: {width} x {height}"
-        )
+        return f"must have sides of at most {MAX_SIDE_PX} pixels. Received: {width} x {height}"
+    return None
 
 
 def _check_raw(image: Image.Image, name: str) -> None:

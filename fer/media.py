@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import InputError, VideoError
-from fer.image import MAX_SIDE_PX
+from fer.image import name_excess
 from fer.output import WholeFile
 from fer.preprocess import resize
 from fer.types import check_frame
@@ -522,15 +522,8 @@ def _find_sound(container: "InputContainer") -> "AudioStream | None":
 
 
 def _check_size(name: str, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise VideoError(
-            f"{name} must have at most {MAX_PIXELS / 1e6:.3g} megapixels a picture. "
-            f"Received: {width} x {height} ({width * height / 1e6:.3g} megapixels)"
-        )
-    if max(width, height) > MAX_SIDE_PX:
-        raise VideoError(
-            f"{name} must have sides of at most {MAX_SIDE_PX} pixels. Received: {width} x {height}"
-        )
+    if excess := name_excess(width, height, MAX_PIXELS, " a picture"):
+        raise VideoError(f"{name} {excess}")
 
 
 def _square_size(frame: "av.VideoFrame", stream: "VideoStream") -> tuple[int, int]:
