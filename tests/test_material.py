@@ -45,7 +45,7 @@ def test_extra_pictures_may_be_called_by_words_for_the_classes(tmp_path):
     (Path(folder) / "notes.txt").write_text("no picture")
     listing = list_extra(Path(folder), ("angry", "happy", "sad"))
     assert listing.counts() == {"train": {"angry": 3, "happy": 3}}
-    text = listing.describe("more pictures")
+    text = listing.describe()
     assert "happiness" in text
     assert "notes.txt" in text
 

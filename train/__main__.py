@@ -202,7 +202,8 @@ def fit(
     # What is wrong with it is said before TensorFlow has said what it finds.
     class_names = load_class_names(source, chosen.classes)
     if extra is not None:
-        typer.echo(list_extra(extra, class_names).describe(f"more pictures, {extra.name}") + "\n")
+        more = list_extra(extra, class_names)
+        typer.echo(f"more pictures, {extra.name}\n{more.describe()}\n")
     start = _start(init or chosen.init)
     teachers = [_teacher(name) for name in teacher or chosen.teachers]
     # Without the folders of this machine.

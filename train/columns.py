@@ -11,7 +11,7 @@ from PIL import Image
 
 from fer.errors import InputError
 from train.listing import Reading, map_splits
-from train.names import map_classes, shown
+from train.names import map_classes, renamed
 
 __all__ = ["CSV_CLASSES", "PIXEL_NAMES", "find_column", "picture_of_text", "read_columns"]
 
@@ -214,7 +214,7 @@ def read_columns(
     splits = map_splits(source, what, reading.exact)
     if "train" not in splits.values():
         raise InputError(f"{what} must have a split 'train'. Received: {sorted(source)}")
-    notes = _renamed("splits", splits)
+    notes = renamed(splits, "splits")
     if others := sorted(set(source) - set(splits)):
         notes.append(
             "not used: "
@@ -224,7 +224,7 @@ def read_columns(
     order = list(dict.fromkeys(("train", *found)))
     image = _image_column(found["train"], f"{what}[train]", reading.image_column)
     label = _label_column(found["train"], f"{what}[train]", reading.label_column)
-    notes += _renamed("columns", {image: "image", label: "label"})
+    notes += renamed({image: "image", label: "label"}, "columns")
     for split in order:
         if missing := {image, label} - set(found[split].column_names):
             raise InputError(
@@ -239,7 +239,7 @@ def read_columns(
     own = list(feature.names) if _is_label(feature) else sorted(set(names["train"]))
     spelled = [set(names["train"]) | set(own), *(set(names[split]) for split in order[1:])]
     mapping = map_classes(spelled, what, reading.exact)
-    notes += _renamed("classes", mapping)
+    notes += renamed(mapping, "classes")
     classes = list(dict.fromkeys(mapping[name] for name in own))
     if set(classes) <= {*CSV_CLASSES, "contempt"}:
         classes.sort()
@@ -258,11 +258,6 @@ def read_columns(
             rows = rows.remove_columns(dropped).add_column("label", numbers, feature=made)
         result[split] = rows
     return result, notes
-
-
-def _renamed(what: str, names: dict[str, str]) -> list[str]:
-    changed = {name: found for name, found in names.items() if name != found}
-    return [f"{what}: {shown(changed)}"] if changed else []
 
 
 def _with_pictures(rows: datasets.Dataset, what: str, image: str, label: str) -> datasets.Dataset:

@@ -22,7 +22,7 @@ from fer.hub import load_detector
 from fer.image import is_picture_file, picture_suffixes, read_picture
 from fer.text import printable
 from fer.types import ModelConfig
-from train.listing import format_counts, list_pictures
+from train.listing import list_pictures
 
 __all__ = ["REPORT_NAME", "crop_folder", "describe_photographs"]
 
@@ -56,9 +56,7 @@ def describe_photographs(folder: Path) -> str:
                 *(f"{count:6}  files {kind} that are no picture" for kind, count in others.items()),
             ]
         )
-    counts = listing.counts()
-    names = sorted({name for each in counts.values() for name in each})
-    return "\n".join([format_counts(counts, names), *listing.notes, *listing.accounts()])
+    return listing.describe()
 
 
 def _pictures(folder: Path) -> Iterator[Path]:

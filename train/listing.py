@@ -10,7 +10,7 @@ from fer.errors import InputError
 from fer.formats import UNREAD_SUFFIXES
 from fer.image import picture_suffixes
 from fer.text import printable
-from train.names import expression_of, map_classes, shown, split_of
+from train.names import check_exact, expression_of, map_classes, renamed, split_of
 
 __all__ = ["Listing", "Reading", "format_counts", "list_extra", "list_pictures", "walk"]
 
@@ -65,11 +65,11 @@ class Listing:
             for reason, files in self.unused.items()
         ]
 
-    def describe(self, title: str) -> str:
+    def describe(self) -> str:
         """Return a table of splits and classes, and what is not used, for people."""
         counts = self.counts()
         names = sorted({name for found in counts.values() for name in found})
-        return "\n".join([title, format_counts(counts, names), *self.notes, *self.accounts()])
+        return "\n".join([format_counts(counts, names), *self.notes, *self.accounts()])
 
 
 def walk(folder: Path) -> list[Path]:
@@ -164,11 +164,8 @@ def list_pictures(folder: Path, reading: Reading | None = None) -> Listing:
             beside = "beside the folders of " + (
                 "the classes" if file.parent.relative_to(folder).parts in inner else "the splits"
             )
-            unused.setdefault(f"{beside}", []).append(file)
-    changed = {name: found for name, found in mapping.items() if name != found}
-    notes = [f"classes: {shown(changed)}"] if changed else []
-    changed = {name: found for name, found in splits.items() if name != found}
-    notes += [f"splits: {shown(changed)}"] if changed else []
+            unused.setdefault(beside, []).append(file)
+    notes = renamed(mapping, "classes") + renamed(splits, "splits")
     if max(map(len, inner.values())) > 1:
         notes.append(f"classes are the folders {level} below {'a split' if splits else 'the top'}")
     return Listing(folder, pictures, unused, notes)
@@ -264,12 +261,8 @@ def map_splits(names: Iterable[str], what: str, exact: bool = False) -> dict[str
         raise InputError(
             f"{what} must have each split once. Received: {both}, which all mean {twice[0]!r}"
         )
-    changed = {name: split for name, split in splits.items() if name != split}
-    if exact and changed:
-        raise InputError(
-            f"with --exact, splits of {what} must be spelled as they are here. "
-            f"Received: {shown(changed)}"
-        )
+    if exact:
+        check_exact(splits, f"splits of {what}")
     return splits
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from fer.errors import InputError
 
-__all__ = ["SPLITS", "expression_of", "map_classes", "shown", "split_of"]
+__all__ = ["SPLITS", "check_exact", "expression_of", "map_classes", "renamed", "split_of"]
 
 SPLITS = ("train", "validation", "test")
 _SPLIT_WORDS = {
@@ -66,15 +66,32 @@ def map_classes(splits: Iterable[Iterable[str]], what: str, exact: bool = False)
                     f"each class of {what} must have one name. Received: {same}, which all mean "
                     f"{class_name!r}; rename all but one, or put their pictures together"
                 )
-    changed = {name: found for name, found in mapping.items() if name != found}
-    if exact and changed:
-        raise InputError(
-            f"with --exact, classes of {what} must be spelled as they are here. "
-            f"Received: {shown(changed)}"
-        )
+    if exact:
+        check_exact(mapping, f"classes of {what}")
     return mapping
 
 
-def shown(mapping: dict[str, str]) -> str:
-    """Return `mapping` for people: "anger -> angry, ..."."""
-    return ", ".join(f"{name} -> {found}" for name, found in mapping.items())
+def check_exact(mapping: dict[str, str], what: str) -> None:
+    """Raise where a name is spelled otherwise than here.
+
+    Args:
+        mapping: what each name is here.
+        what: what errors call the names.
+
+    Raises:
+        InputError: one is.
+    """
+    if changed := _shown(mapping):
+        raise InputError(
+            f"with --exact, {what} must be spelled as they are here. Received: {changed}"
+        )
+
+
+def renamed(mapping: dict[str, str], what: str) -> list[str]:
+    """Return a line on the names that are others here, for people; none where all are the same."""
+    changed = _shown(mapping)
+    return [f"{what}: {changed}"] if changed else []
+
+
+def _shown(mapping: dict[str, str]) -> str:
+    return ", ".join(f"{name} -> {found}" for name, found in mapping.items() if name != found)
