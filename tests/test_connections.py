@@ -7,10 +7,9 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
-import uvicorn
 
-from bench.apps import free_port
 from fer.web.connections import Connections, raise_file_limit
+from tests.servers import served
 
 
 async def app(scope, receive, send):
@@ -40,19 +39,12 @@ async def closed(reader, limit_s):
 @contextlib.asynccontextmanager
 async def watched(**limits):
     """Serve `app` with its connections watched; gives the port."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", port := free_port()))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
-        serving = asyncio.create_task(server.serve([listener]))
-        while not server.started:
-            await asyncio.sleep(0.01)
+    async with served(app) as (server, port):
         watching = asyncio.create_task(Connections(SimpleNamespace(server=server), **limits).run())
         try:
             yield port
         finally:
             watching.cancel()
-            server.should_exit = True
-            await serving
 
 
 @pytest.mark.parametrize("begin", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "])

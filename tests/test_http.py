@@ -1,14 +1,12 @@
 """Bodies in tiny parts do not hold up the server."""
 
 import asyncio
-import socket
 
 import pytest
-import uvicorn
 from uvicorn.protocols.http import auto
 
-from bench.apps import free_port
 from fer.web.http import use_bounded_http
+from tests.servers import served
 
 
 async def app(scope, receive, send):
@@ -28,19 +26,12 @@ def ask(body, more=b""):
     """What a server answers to a chunked body, with more headers before it."""
 
     async def story():
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", port := free_port()))
-            server = uvicorn.Server(uvicorn.Config(app, log_level="critical"))
-            serving = asyncio.create_task(server.serve([listener]))
-            while not server.started:
-                await asyncio.sleep(0.01)
+        async with served(app) as (_, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             head = b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
             writer.write(head + more + b"Connection: close\r\n\r\n" + body)
             answer = await asyncio.wait_for(reader.read(), 30)
             writer.close()
-            server.should_exit = True
-            await serving
             return answer
 
     return asyncio.run(story())

@@ -92,6 +92,17 @@ def stop(*arguments, **options):
     raise AssertionError("the work began")
 
 
+def assert_refused(main, arguments, monkeypatch, capsys):
+    """Hold that a command line ends with one line about its last argument, an output."""
+    monkeypatch.setattr(sys, "argv", ["command", *arguments])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: an output must ")
+    assert arguments[-1] in line
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -121,13 +132,7 @@ def test_every_output_is_tried_before_the_work(arguments, where, tmp_path, monke
         target = tmp_path / "missing" / target.name
     monkeypatch.setattr(cli, "_pipeline", stop)
     monkeypatch.setattr("fer.batch.Recipe.of", stop)
-    monkeypatch.setattr(sys, "argv", ["fer", *arguments, str(target)])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    assert end.value.code == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: an output must ")
-    assert str(target) in line
+    assert_refused(cli.main, [*arguments, str(target)], monkeypatch, capsys)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +165,5 @@ def test_every_output_of_training_is_tried_before_the_work(
     (tmp_path / "file").write_text("mine")
     monkeypatch.setattr(train, "_dataset", stop)
     target = tmp_path / "file" / "out.npz"
-    monkeypatch.setattr(sys, "argv", ["train", *arguments, str(target)])
-    with pytest.raises(SystemExit) as end:
-        train.main()
-    assert end.value.code == 1
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: an output must ")
-    assert str(target) in line
+    assert_refused(train.main, [*arguments, str(target)], monkeypatch, capsys)
     assert (tmp_path / "file").read_text() == "mine"
