@@ -313,13 +313,7 @@ def _write(opened: list[Any], content: bytes) -> None:
 
 async def _slow_uploads(page: Page) -> str:
     """Announce large uploads from two addresses, send a byte every two seconds, and wait."""
-    head = (
-        b"POST /gradio_api/upload HTTP/1.1\r\nHost: "
-        + urlsplit(page.url).netloc.encode()
-        + b"\r\nX-Forwarded-For: 192.0.2.%d\r\nContent-Type: multipart/form-data; boundary=b\r\n"
-        b"Content-Length: 199000000\r\n\r\n--b\r\n"
-    )
-    async with _connections(page, 60, head) as opened:
+    async with _connections(page, 60, _upload_head(page)) as opened:
         for _ in range(int(_SLOW_S / 2)):
             _write(opened, b"x")
             await asyncio.sleep(2)
@@ -493,7 +487,13 @@ async def _tiny_chunks(page: Page) -> str:
         async with page.visit(next(_ADDRESSES)) as visit:
             answer = await visit.client.get("/health")
         _expect(answer.status_code == 200, f"/health gives {answer.status_code}")
-    return f"{len(opened)} open"
+        for reader, _ in opened:
+            with suppress(ConnectionError):
+                async with asyncio.timeout(_SLOW_S):
+                    status = await reader.readline()
+                    _expect(b" 400 " in status, f"chunks of a byte give {status!r}")
+                    await reader.read()
+    return f"{len(opened)} ended"
 
 
 async def _many_streams(page: Page) -> str:
