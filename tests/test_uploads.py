@@ -463,3 +463,15 @@ def test_what_is_made_is_gone_where_that_fails(folder):
     with pytest.raises(ValueError, match="ours"):
         fail()
     assert [made.name for made in folder.folder.iterdir()] == [path.name]
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_being_made_takes_room_too(folder):
+    with folder.results() as path:
+        (path / "boxes.mp4").write_bytes(b"x" * 9 * KB)
+        assert folder.n_bytes() == 9 * KB
+        with pytest.raises(module.Full), folder.room("one", 2 * KB):
+            pass
+        folder.sweep()
+        assert folder.n_bytes() == 9 * KB
+    assert folder.n_bytes() == 9 * KB

@@ -161,6 +161,7 @@ class Uploads:
         self._lock = threading.Lock()
         self._uploads: dict[Path, _Upload] = {}
         self._results: dict[Path, _Result] = {}
+        self._making: set[Path] = set()
         self._n_other_bytes = 0  # of what Gradio put beside them, at the last sweep
         self._own: frozenset[Path] = frozenset()
 
@@ -194,7 +195,7 @@ class Uploads:
             with self._changes() as gone:
                 self._forget(path, gone)
             raise
-        size = sum(size for _, size, _ in _files(path))
+        size = _size(path)
         with self._lock:
             upload.n_bytes = size
             self._let_go(upload)
@@ -229,14 +230,19 @@ class Uploads:
         """A new folder for what is made of an upload; it is gone again where that fails."""
         path = self.folder / secrets.token_hex(16)
         path.mkdir(parents=True, mode=0o700)
+        with self._lock:
+            self._making.add(path)
         try:
             yield path
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
+            with self._lock:
+                self._making.discard(path)
             raise
-        size = sum(size for _, size, _ in _files(path))
+        result = _Result(_size(path))
         with self._lock:
-            self._results[path] = _Result(size)
+            self._making.discard(path)
+            self._results[path] = result
 
     def drop(self, path: str | Path) -> None:
         """Delete the upload that a file belongs to, unless a call works on it."""
@@ -286,7 +292,7 @@ class Uploads:
         """The size of all that visitors sent and that was made of it, as far as is known."""
         with self._lock:
             known: list[_Upload | _Result] = [*self._uploads.values(), *self._results.values()]
-            return sum(one.n_bytes for one in known) + self._n_other_bytes
+            return sum(one.n_bytes for one in known) + self._n_other()
 
     def _folder_of(self, path: str | Path) -> Path | None:
         full = Path(os.path.abspath(path))  # noqa: PTH100, which resolves no links
@@ -349,7 +355,11 @@ class Uploads:
         if 2 * (mine + n_bytes) > limit or coming + n_bytes > n_free:
             return math.inf
         known: list[_Upload | _Result] = [*others, *self._results.values()]
-        return sum(map(_counted, known)) + self._n_other_bytes + n_bytes - limit
+        return sum(map(_counted, known)) + self._n_other() + n_bytes - limit
+
+    def _n_other(self) -> int:
+        """The bytes that no upload and no result counts: what is being made, and Gradio's files."""
+        return self._n_other_bytes + sum(map(_size, self._making))
 
     def _excess(self, upload: _Upload, n_bytes: int) -> list[tuple[Path, int]]:
         """Uploads that nobody works on, of hosts with more than this one will have; oldest first.
@@ -384,7 +394,9 @@ class Uploads:
         """
         now = time.time()
         n_bytes = 0
-        for path, size, changed in _files(self.folder, {self._incoming, *self._results}):
+        for path, size, changed in _files(
+            self.folder, {self._incoming, *self._results, *self._making}
+        ):
             if path in self._own:
                 continue
             if now - changed <= RESULT_AGE_S:
@@ -399,6 +411,10 @@ class Uploads:
 
 def _counted(one: _Upload | _Result) -> int:
     return max(one.n_bytes, _LEAST_BYTES)
+
+
+def _size(folder: Path) -> int:
+    return sum(size for _, size, _ in _files(folder))
 
 
 def _files(folder: Path, without: Collection[Path] = frozenset()) -> list[tuple[Path, int, float]]:

@@ -128,6 +128,9 @@ class _Stopped(Exception):
     """The job was cancelled."""
 
 
+_CLOSED = "The server is restarting. Try again in a minute."
+
+
 class Closed(FerError):
     """The page is shutting down; no job can start."""
 
@@ -185,9 +188,10 @@ class WorkerPool:
         try:
             yield worker
         except OutOfBounds as error:
-            if not self._closed:
-                self._ended[error.what] += 1
-                log.info("a worker process was ended: %s", error.what)
+            if self._closed:
+                raise Closed(_CLOSED) from error
+            self._ended[error.what] += 1
+            log.info("a worker process was ended: %s", error.what)
             raise
         finally:
             self._give_back(worker, long)
@@ -210,7 +214,7 @@ class WorkerPool:
             try:
                 while True:
                     if self._closed:
-                        raise Closed("The page ends. Try again when it is back.")
+                        raise Closed(_CLOSED)
                     while self._idle:
                         worker = self._idle.pop()
                         if self._is_well(worker):
