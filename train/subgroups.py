@@ -16,12 +16,13 @@ from fer.hub import LITERT_NAME, WEIGHTS_FOLDER, load_detector, load_folder
 from fer.image import read_image
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
-from train.render import PICTURES_NAME
 from train.report import subgroup_files
 
-__all__ = ["ATTRIBUTES", "measure_subgroups", "summarize"]
+__all__ = ["ATTRIBUTES", "PICTURES_NAME", "measure_subgroups", "summarize"]
 
 ATTRIBUTES = ("skin", "sex", "age")
+# The table of the pictures, as `tools.render.people` writes it.
+PICTURES_NAME = "pictures.csv"
 
 _THUMB_PX, _GAP_PX, _TEXT_PX, _MARGIN_PX = 64, 2, 13, 62
 # The part of a picture that shows the face: left, upper, right, lower.
@@ -157,7 +158,7 @@ def _draw_sheet(answers: pd.DataFrame, pictures: Path) -> Image.Image:
 def measure_subgroups(
     results: Path, pictures: Path, detector: str | None, model: Path = WEIGHTS_FOLDER
 ) -> dict[str, Any]:
-    """Measure a model on the pictures of `train.render.render_people`.
+    """Measure a model on the pictures of `tools.render.people.render_people`.
 
     Args:
         results: folder to write `<recipe>_subgroups.json` and `<recipe>_subgroups.png` in.

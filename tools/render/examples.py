@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from train.render import Actor, Camera, Person, render_scene
+from tools.render.scene import Actor, Camera, Person, render_scene
 
 __all__ = ["CLIP_NAME", "GROUP_NAME", "SOURCES_NAME", "TRUTH_NAME", "render_examples"]
 
@@ -117,7 +117,7 @@ def _render_group(target: Path) -> dict[str, str]:
 
 
 def _strength(time_s: float) -> float:
-    """How far the expression of a cycle is there, in [0, 1]."""
+    """Return the strength of the expression at a time of its cycle, in [0, 1]."""
     rise = np.clip(np.interp(time_s, _RISE_S, (0, 1)), 0, 1)
     fall = np.interp(time_s, _FALL_S, (1, 0))
     part = float(min(rise, fall))
@@ -130,7 +130,7 @@ def _expression_at(time_s: float) -> tuple[str, float]:
 
 
 def _truth() -> list[dict[str, str]]:
-    """Rows of the clip's table; an expression lasts while it is more than half there."""
+    """Return the rows of the clip's table; an expression lasts while its strength is over 0.5."""
     changes = [0.0]
     for i in range(len(_CLIP_ORDER)):
         changes += [i * _CYCLE_S + sum(edge) / 2 for edge in (_RISE_S, _FALL_S)]
@@ -145,7 +145,7 @@ def _truth() -> list[dict[str, str]]:
 
 
 def _render_steps() -> dict[tuple[str, int], NDArray[np.float64]]:
-    """The person of the clip, (480, 640, 3), by expression and step from rest."""
+    """Render the person of the clip, (480, 640, 3), by expression and step from rest."""
     rest = np.asarray(render_scene([Actor(_CLIP_PERSON, "neutral")], _CLIP_CAMERA), float)
     steps = {(expression, 0): rest for expression in _CLIP_ORDER}
     todo = [(expression, step) for expression in _CLIP_ORDER for step in range(1, _STEPS + 1)]
@@ -156,7 +156,7 @@ def _render_steps() -> dict[tuple[str, int], NDArray[np.float64]]:
 
 
 def _sway(frame: Image.Image, time_s: float) -> Image.Image:
-    """The frame as a hand that holds the camera would move it."""
+    """Move a frame as a hand that holds the camera would."""
     turn = 2 * np.pi * time_s / _SWAY_S
     angle = np.radians(1.5) * np.sin(turn)
     zoom = 1.12 + 0.02 * np.sin(turn + 1)
@@ -181,7 +181,7 @@ def _frame_at(time_s: float, steps: dict[tuple[str, int], NDArray[np.float64]]) 
 
 
 def _tones() -> NDArray[np.float32]:
-    """The sound, (1, n) in [-1, 1]: a quiet bell as each expression begins."""
+    """Return the sound, (1, n) in [-1, 1]: a quiet bell as each expression begins."""
     length = _SOUND_HZ * int(_CYCLE_S)
     time_s = np.arange(length) / _SOUND_HZ - _RISE_S[0]
     envelope = np.clip(time_s / 0.02, 0, 1) * np.exp(-3 * np.clip(time_s, 0, None))

@@ -12,16 +12,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from fer.errors import InputError
-from train.render import (
-    EXPRESSIONS,
-    SEXES,
-    SKINS,
-    VIVID_EXPRESSIONS,
-    Actor,
-    Camera,
-    Person,
-    render_scene,
-)
+from tools.render.expressions import EXPRESSIONS, VIVID_EXPRESSIONS
+from tools.render.paint import SKINS
+from tools.render.people import SEXES
+from tools.render.scene import Actor, Camera, Person, render_scene
 
 __all__ = ["FACES_NAME", "draw_face", "render_faces"]
 

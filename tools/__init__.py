@@ -1,0 +1,1 @@
+"""Scripts for this repository that the product does not need."""
