@@ -16,6 +16,7 @@ import pytest
 from huggingface_hub import HfApi, ModelCard, SpaceCard, hf_hub_download
 from typer.testing import CliRunner
 
+from fer import hub as fer_hub
 from fer.errors import ConfigError, HubError, InputError
 from fer.gallery import bundled_sha256
 from fer.hub import WEIGHTS_FOLDER, load_classifier
@@ -64,7 +65,7 @@ def test_the_readme_of_a_space_names_nothing_that_is_not_there(space):
     text = re.sub(r"https?://\S+", "", space["README.md"].decode())
     for missing in (
         *("make ", ".venv", "python -m train", "pytest", "pip install .", "requirements-"),
-        *("train/", "tests/", "bench/", "results/", "pyproject", "model.keras", "unpublished"),
+        *("train/", "tests/", "bench/", "results/", "pyproject", "model.keras", "<you>"),
     ):
         lines = [line for line in text.splitlines() if missing in line]
         assert not lines, missing
@@ -120,59 +121,41 @@ def test_a_space_folder_answers_by_itself(space, tmp_path):
 
 
 def test_front_matter_of_a_space(space):
-    card = SpaceCard(space["README.md"].decode())
-    ours = SpaceCard((ROOT / "README.md").read_text(encoding="utf-8")).data.to_dict()
-    data = card.data.to_dict()
+    data = SpaceCard(space["README.md"].decode()).data.to_dict()
     lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
     assert f"gradio=={data['sdk_version']}\n" in lock
     assert data["sdk"] == "gradio"
     assert data["python_version"] == "3.12"
     assert data["app_file"] in space
     assert len(data["short_description"]) <= 60  # the Hub's limit
-    assert data.pop("models") == [REPO]
-    assert data["preload_from_hub"].pop() == f"{REPO} fer.json,model.tflite {COMMIT}"
-    assert data == ours
+    assert data["models"] == [REPO]
+    yunet = f"{fer_hub._YUNET_REPO} {fer_hub._YUNET_FILE} {fer_hub._YUNET_REVISION}"
+    assert data["preload_from_hub"] == [yunet, f"{REPO} fer.json,model.tflite {COMMIT}"]
     assert "datasets" not in data
     text = publish.space_files(ROOT, REPO, None, "someone/faces")["README.md"].decode()
     assert SpaceCard(text).data.datasets == ["someone/faces"]
     assert SpaceCard(text).data.get("preload_from_hub")[-1] == f"{REPO} fer.json,model.tflite"
-    assert str(SpaceCard(text)) == text
-    private = publish.space_files(ROOT, REPO, COMMIT, preload=False)["README.md"].decode()
-    assert SpaceCard(private).data.to_dict() == ours | {"models": [REPO]}
+    for options, models in (((REPO, COMMIT, None, None, False), [REPO]), ((None, None), None)):
+        text = publish.space_files(ROOT, *options)["README.md"].decode()
+        assert SpaceCard(text).data.get("models") == models
+        assert SpaceCard(text).data.get("preload_from_hub") == [yunet]
 
 
 def test_links_of_a_space_lead_into_it_or_to_the_model(space):
     for files in (space, publish.space_files(ROOT, None, None)):
         assert {link for link in relative_links(files) if link not in files} == set()
+    assert f"[model card]({HfApi().endpoint}/{REPO})" in space["README.md"].decode()
+
+
+def test_the_readme_of_a_space_names_its_classes_and_variables(space):
     text = space["README.md"].decode()
-    home = f"{HfApi().endpoint}/{REPO}"
-    config = ModelConfig.read(WEIGHTS_FOLDER)
-    assert f"[model card]({home})" in text
-    picture = f"results/{config.recipe}_confusion.png"
-    assert f"[confusion]({home}/blob/{COMMIT}/{picture})" in text
-    assert f"This Space runs the weights of [{REPO}]({home})" in text
-    assert "<you>/fer-mobilenetv2" not in text
-    assert "](train/README.md)" not in text
-    plain = publish.space_files(ROOT, None, None)["README.md"].decode()
-    assert "models" not in SpaceCard(plain).data.to_dict()
-    assert "](model_card.md)" not in plain
-
-
-def test_links_that_lead_nowhere_become_their_words():
-    text = (
-        "[a](b.md) and ![c](d/e.png) and [f](./g.md#h) and [i](https://j.k/l) and [m](#n)\n"
-        "```python\nx[a](b)\n```\n[a](b)\n"
-    )
-    mended = publish._mend_links(text, {"g.md": "there/g.md"}.get)
-    assert mended == (
-        "a and c and [f](there/g.md#h) and [i](https://j.k/l) and [m](#n)\n"
-        "```python\nx[a](b)\n```\na\n"
-    )
-
-
-def test_what_only_this_repository_has_is_left_out():
-    text = "a\n<!-- unpublished -->\nb\n\nc\n<!-- /unpublished -->\n\nd\n<!-- figures -->\n"
-    assert publish._without_marked(text) == "a\nd\n<!-- figures -->\n"
+    for name in ModelConfig.read(WEIGHTS_FOLDER).class_names:
+        assert name in text
+    code = "".join(content.decode() for name, content in space.items() if name.endswith(".py"))
+    variables = re.findall(r"`(FER_\w+)`", text)
+    assert len(variables) > 4
+    for name in variables:
+        assert name in code, name
 
 
 @pytest.fixture
@@ -202,8 +185,8 @@ def test_what_python_and_gradio_write_is_left_out(checkout, space):
 def test_a_space_runs_the_locked_gradio_or_is_not_made(checkout):
     lock = checkout / "requirements.lock"
     lock.write_text(re.sub(r"(?m)^gradio==.*$", "gradio==6.99.0", lock.read_text()))
-    with pytest.raises(ConfigError, match=r"sdk_version.*must be 6\.99\.0.*Received: 6\."):
-        publish.space_files(checkout, REPO, COMMIT)
+    readme = publish.space_files(checkout, REPO, COMMIT)["README.md"].decode()
+    assert SpaceCard(readme).data.to_dict()["sdk_version"] == "6.99.0"
     lock.write_text("numpy==2.0\n")
     with pytest.raises(ConfigError, match="must pin gradio once"):
         publish.space_files(checkout, REPO, COMMIT)
@@ -267,7 +250,7 @@ def make_weights(folder, recipe="own"):
     (folder.parent / "card.md").write_text(
         "---\nlicense: apache-2.0\ntags:\n- faces\n---\n\n# Faces\n\nOf "
         f"{hashes['model.tflite']}: ![confusion](results/{recipe}_confusion.png), "
-        '[code](train/README.md), `load("<you>/fer-mobilenetv2")`.\n',
+        '[code](https://example.org/code), `load("<you>/fer-mobilenetv2")`.\n',
         encoding="utf-8",
     )
     return folder
@@ -336,7 +319,6 @@ def test_what_a_model_repository_holds(own):
         "datasets": ["someone/faces"],
     }
     assert f'`load("{REPO}")`' in card.text
-    assert ", code, " in card.text
     assert {link for link in relative_links(files) if link not in files} == set()
 
 
@@ -541,9 +523,9 @@ def test_what_was_published_comes_back_byte_for_byte(hub, run, token, own, tmp_p
     readme = SpaceCard(of(hub, SPACE_KEY)["README.md"].decode())
     assert readme.data.get("preload_from_hub")[-1] == f"{REPO} fer.json,model.tflite {commit}"
     assert readme.data.datasets == ["someone/faces"]
-    # The page falls back on the same weights, and does not claim others' figures for them.
+    # The page falls back on the same weights.
     assert of(hub, SPACE_KEY)["fer/weights/fer.json"] == (own / "fer.json").read_bytes()
-    assert "They are not the weights that this text describes." in readme.text
+    assert "(a, b, c, d, e, f, g)" in readme.text
     classifier = load_classifier(REPO, commit)
     assert classifier.config.class_names == ("a", "b", "c", "d", "e", "f", "g")
     assert classifier.config.recipe == "own"
@@ -828,6 +810,14 @@ def test_a_card_about_other_weights_is_refused(tmp_path):
         publish.model_files(REPO, folder, results, card=tmp_path / "nothing.md")
 
 
+@pytest.mark.keras
+def test_a_card_that_links_to_what_is_not_published_is_refused(own):
+    card = own.parent / "card.md"
+    card.write_text(card.read_text() + "[code](./train/README.md#start), [top](#faces)\n")
+    with pytest.raises(InputError, match=r"card\.md must link.*links to train/README\.md$"):
+        publish.model_files(REPO, own, own.parent / "results", card=card)
+
+
 def test_the_written_card_is_not_used_for_other_data(tmp_path):
     """Its words are about FER-2013, whose figures these are not."""
     folder = make_weights(tmp_path / "own" / "export")
@@ -885,14 +875,13 @@ def repository(hub, model):
 @pytest.mark.keras
 @pytest.mark.slow
 def test_the_published_card_is_the_committed_one(model):
-    ours = ModelCard((ROOT / "model_card.md").read_text(encoding="utf-8"))
+    text = (ROOT / "model_card.md").read_text(encoding="utf-8")
+    ours = ModelCard(re.sub(r"(?m)^`python -m train publish .*\n\n", "", text))
     published = ModelCard(model["README.md"].decode())
     assert published.data.datasets == ["someone/fer2013"]
     assert published.data.to_dict() == ours.data.to_dict() | {"datasets": ["someone/fer2013"]}
     assert "<you>" not in published.text
-    assert published.text == publish._without_marked(ours.text).replace(
-        "<you>/fer-mobilenetv2", REPO
-    )
+    assert published.text == ours.text.replace("<you>/fer-mobilenetv2", REPO)
     links = relative_links(model)
     assert len(links) > 4
     assert set(links) <= set(model)
@@ -939,7 +928,7 @@ def test_a_run_on_fer2013_gets_a_card_of_its_own(tmp_path):
     config = replace(
         ModelConfig.read(WEIGHTS_FOLDER), recipe="mobilenetv2-96", files={"model.tflite": sha256}
     )
-    text = publish._read_card(config, report | {"sha256": sha256}, ROOT / "results", None)
+    text = publish._read_card(config, report | {"sha256": sha256}, ROOT / "results", None, REPO)
     assert ModelCard(text).data.model_name == "mobilenetv2-96"
     assert f"with sha256 `{sha256}`" in text
     names = publish._result_names(text, "mobilenetv2-96", ROOT / "results")

@@ -29,6 +29,7 @@ from train.report import (
 from train.robustness import CORRUPTIONS
 
 __all__ = [
+    "NO_NAME",
     "fill_figures",
     "format_card",
     "format_figures",
@@ -38,6 +39,8 @@ __all__ = [
     "write_cards",
 ]
 
+# Stands for the repository where its name is not known.
+NO_NAME = "<you>/fer-mobilenetv2"
 _TEMPLATES = Path(__file__).parent
 _TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 # Watts by a part of the device's name; the first that fits counts.
@@ -345,7 +348,7 @@ def render_template(name: str, **values: Any) -> str:
 
 def format_reuse(report: dict[str, Any]) -> str:
     """How a stranger uses the published files, as Markdown for README and card."""
-    return render_template("reuse_template.md", report=report).strip()
+    return render_template("reuse_template.md", report=report, repo_id=NO_NAME).strip()
 
 
 def _has_bias(report: dict[str, Any]) -> bool:
@@ -402,7 +405,9 @@ def _is_plain(report: dict[str, Any]) -> bool:
     )
 
 
-def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> str:
+def format_card(
+    report: dict[str, Any], config: ModelConfig, results: Path, repo_id: str = NO_NAME
+) -> str:
     """The whole model card.
 
     Args:
@@ -411,6 +416,7 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         results: folder of what was measured beside it: results.csv, contrast.csv,
             framing.csv, speed.csv, the probe with rendered persons, and the reports of a run
             with twins and one without, each of which may be missing.
+        repo_id: model repository that the card is published in.
 
     Raises:
         InputError: the report is one of `evaluate --no-robustness`, or about a network that
@@ -432,6 +438,8 @@ def format_card(report: dict[str, Any], config: ModelConfig, results: Path) -> s
         "card_template.md",
         report=report,
         config=config,
+        repo_id=repo_id,
+        is_published=repo_id != NO_NAME,
         titles=_TITLES,
         plots=_plots(report),
         overall_table=_overall_table(report),

@@ -25,7 +25,6 @@ from huggingface_hub import (
     CommitOperationDelete,
     HfApi,
     ModelCard,
-    SpaceCard,
     SpaceHardware,
     constants,
     get_token,
@@ -47,7 +46,7 @@ from fer.gallery import (
 )
 from fer.hub import KERAS_NAME, LITERT_NAME, WEIGHTS_FOLDER, load_folder
 from fer.types import CONFIG_NAME, ModelConfig
-from train.card import format_card, read_report
+from train.card import NO_NAME, format_card, read_report, render_template
 from train.recipes import TRAINING_NAME
 from train.report import MODELS_FOLDER, read_int8
 
@@ -56,13 +55,8 @@ __all__ = ["model_files", "publish", "space_files", "write_folder"]
 log = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).parents[1]
-_CARD_NAME = "model_card.md"
 _README_NAME = "README.md"
 _RESULTS = "results"
-# What README and card say of these files, for readers of this repository alone.
-_MARK = "unpublished"
-# Where README and card cannot know the name of a repository.
-_NO_NAME = "<you>/fer-mobilenetv2"
 # The tables that the figures of a card come from, beside the report of its recipe.
 _TABLES = ("results.csv", "contrast.csv", "framing.csv", "speed.csv")
 # Source: Goodfellow et al. 2013, arXiv:1307.0414, section 2.2: the private test set.
@@ -116,31 +110,11 @@ def _check_empty(target: Path) -> None:
 # Texts
 
 
-def _without_marked(text: str) -> str:
-    """`text` without what stands between the two comments that have the name `_MARK`."""
-    return re.sub(rf"<!-- {_MARK} -->.*?<!-- /{_MARK} -->\n*", "", text, flags=re.DOTALL)
-
-
-def _outside_code(text: str, change: Callable[[str], str]) -> str:
-    """`text`, changed but for its fenced blocks."""
-    parts = re.split(r"(^```.*?^```$)", text, flags=re.DOTALL | re.MULTILINE)
-    return "".join(part if part.startswith("```") else change(part) for part in parts)
-
-
-def _mend_links(text: str, url_of: Callable[[str], str | None]) -> str:
-    """`text` with every link to a file replaced by `url_of` its path, by its words where None."""
-
-    def mend(link: re.Match[str]) -> str:
-        target, hash_mark, section = link["target"].partition("#")
-        if not target or ":" in target:  # a section of this text, or an address
-            return link[0]
-        url = url_of(str(PurePosixPath(target)))
-        if url is None:
-            return link["words"]
-        return f"{link['bang']}[{link['words']}]({url}{hash_mark}{section})"
-
-    pattern = re.compile(r"(?P<bang>!?)\[(?P<words>[^\]\[]*)\]\((?P<target>[^)\s]+)\)")
-    return _outside_code(text, lambda part: pattern.sub(mend, part))
+def _local_links(text: str) -> list[str]:
+    """List the files that a Markdown text links to, without its code blocks and sections."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    targets = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    return [str(PurePosixPath(target)) for target in targets if target and ":" not in target]
 
 
 def _read(path: Path) -> bytes:
@@ -158,18 +132,18 @@ def _version() -> str:
 
 
 def _read_card(
-    config: ModelConfig, report: dict[str, Any], results: Path, card: Path | None
+    config: ModelConfig, report: dict[str, Any], results: Path, card: Path | None, repo_id: str
 ) -> str:
-    """The card of these very weights: `card`, or the project's, or one from the figures."""
+    """Return the card of exactly these weights: `card`, or one written from the figures."""
     sha256 = config.files[LITERT_NAME]
-    text = _read(card or _ROOT / _CARD_NAME).decode()
-    if sha256 in text:
-        return text
     if card is not None:
-        raise InputError(
-            f"{card} must be the card of these weights and name the sha256 of {LITERT_NAME}, "
-            f"{sha256}. Received: a text without it"
-        )
+        text = _read(card).decode()
+        if sha256 not in text:
+            raise InputError(
+                f"{card} must be the card of these weights and name the sha256 of {LITERT_NAME}, "
+                f"{sha256}. Received: a text without it"
+            )
+        return text.replace(NO_NAME, repo_id)
     of_fer2013 = set(ModelConfig.read(WEIGHTS_FOLDER).class_names)
     n_images = report["full"]["n_images"]
     if set(report["class_names"]) != of_fer2013 or n_images != _N_FER2013_TEST:
@@ -178,12 +152,13 @@ def _read_card(
             f"of your own that names the sha256 of {LITERT_NAME}, {sha256}, and give it with "
             f"--card. Received: {n_images} test images of {report['class_names']}"
         )
-    return format_card(report, config, results)
+    return format_card(report, config, results, repo_id)
 
 
 def _result_names(card: str, recipe: str, results: Path) -> list[str]:
     """The files of `results` that a card is made of or links to."""
-    linked = re.findall(rf"\]\({_RESULTS}/([^)\s#/]+)\)", card)
+    folder = f"{_RESULTS}/"
+    linked = [link.removeprefix(folder) for link in _local_links(card) if link.startswith(folder)]
     # A picture is drawn from the JSON file beside it.
     drawn_from = [PurePosixPath(name).with_suffix(".json").name for name in linked]
     names = dict.fromkeys([f"{recipe}.json", *linked, *drawn_from, *_TABLES])
@@ -294,18 +269,19 @@ def model_files(
         results: folder where `train.evaluate.evaluate` wrote the figures of these weights,
             and in `models` what `fer.gallery` shows beside them, where there is such.
         dataset_id: data set of the Hub that they were trained on, for the metadata.
-        card: the model card, which must name the sha256 of model.tflite. When None,
-            model_card.md, or, where that is about other weights, one from `results`.
+        card: the model card, which must name the sha256 of model.tflite. Written from
+            `results` when None.
         tell: told what takes long.
 
     Raises:
         ConfigError: the weights are not usable, or a format, or a model to show beside
             them, is not the one that was measured.
-        InputError: figures or card are missing or about other weights.
+        InputError: figures or card are missing or about other weights, or the card links to
+            a file that is not published.
     """
     config = load_folder(weights).config
     report = read_report(config, weights, results)
-    text = _read_card(config, report, results, card)
+    text = _read_card(config, report, results, card, repo_id)
     shown = _result_names(text, config.recipe, results)
     contents = _format_contents(weights, config, report, tell)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -320,8 +296,11 @@ def model_files(
     for path in (_ROOT / _CITATION, weights / TRAINING_NAME):
         if path.is_file():
             files[path.name] = _read(path)
-    text = _without_marked(text).replace(_NO_NAME, repo_id)
-    text = _mend_links(text, lambda path: path if path in files else None)
+    if dead := sorted(set(_local_links(text)) - set(files)):
+        raise InputError(
+            f"{card or 'the card'} must link to addresses and to published files only. Received: "
+            f"links to {', '.join(dead)}"
+        )
     if dataset_id is not None:
         try:
             model_card = ModelCard(text)
@@ -360,45 +339,26 @@ def _locked_gradio(root: Path) -> str:
     return str(found[0])
 
 
-def _space_card(root: Path) -> SpaceCard:
-    """README.md of `root`, whose metadata is the Space's."""
-    card = SpaceCard(_read(root / _README_NAME).decode())
-    sdk_version, locked = str(card.data.get("sdk_version")), _locked_gradio(root)
-    if sdk_version != locked:
-        raise ConfigError(
-            f"sdk_version in {root / _README_NAME} must be {locked}, as requirements.lock says. "
-            f"Received: {sdk_version}"
-        )
-    return card
-
-
-def _introduce(text: str, home: str, model_repo: str, is_described: bool) -> str:
-    """`text` with a paragraph below its title on the weights that the Space runs."""
-    note = (
-        f"This Space runs the weights of [{model_repo}]({home}). Their card has all figures and "
-        "says what they must not be used for."
+def _space_readme(
+    root: Path,
+    config: ModelConfig,
+    model_repo: str | None,
+    revision: str | None,
+    dataset_id: str | None,
+    preload: bool,
+) -> str:
+    """Fill in space_template.md. For the arguments see `space_files`."""
+    return render_template(
+        "space_template.md",
+        gradio=_locked_gradio(root),
+        class_names=config.class_names,
+        model_files=(CONFIG_NAME, LITERT_NAME),
+        model_repo=model_repo,
+        home=f"{constants.ENDPOINT}/{model_repo}",
+        revision=revision,
+        dataset_id=dataset_id,
+        preload=preload,
     )
-    if not is_described:
-        note += " They are not the weights that this text describes."
-    note += (
-        "\n\nTo run it elsewhere: `pip install -r requirements.txt`, then `python app.py` in this "
-        "folder."
-    )
-    return re.sub(r"^# .*\n", lambda title: f"{title[0]}\n{note}\n", text, count=1, flags=re.M)
-
-
-def _published(root: Path, home: str, revision: str | None, is_described: bool) -> dict[str, str]:
-    """Where on the Hub the files of `root` are that README links to and the Space lacks."""
-    if not is_described:
-        return {_CARD_NAME: home}
-    # Those that `model_files` takes, where this is the card.
-    names = _result_names(
-        _read(root / _CARD_NAME).decode(),
-        ModelConfig.read(root / "fer" / "weights").recipe,
-        root / _RESULTS,
-    )
-    folder = f"{home}/blob/{revision or 'main'}/{_RESULTS}"
-    return {_CARD_NAME: home, **{f"{_RESULTS}/{name}": f"{folder}/{name}" for name in names}}
 
 
 def space_files(
@@ -424,13 +384,11 @@ def space_files(
 
     Raises:
         InputError: a file is missing.
-        ConfigError: README's sdk_version is not the Gradio of requirements.lock, or the
-            weights are not usable.
+        ConfigError: requirements.lock does not pin Gradio, or the weights are not usable.
     """
     from fer.web.examples import SOURCES_NAME, list_folder
 
-    bundled = root / "fer" / "weights"
-    ours = weights or bundled
+    ours = weights or root / "fer" / "weights"
     config = load_folder(ours).config
     shown = {example.path.name for example in list_folder(root / "examples")} | {SOURCES_NAME}
     files = {
@@ -440,24 +398,8 @@ def space_files(
         or name.removeprefix("examples/") in shown
     }
     files |= {f"fer/weights/{name}": _read(ours / name) for name in (CONFIG_NAME, LITERT_NAME)}
-    card = _space_card(root)
-    text = _without_marked(card.text)
-    elsewhere = {}
-    if dataset_id is not None:
-        card.data["datasets"] = [dataset_id]
-    if model_repo is not None:
-        card.data["models"] = [model_repo]
-        if preload:
-            line = f"{model_repo} {CONFIG_NAME},{LITERT_NAME}"
-            line += f" {revision}" if revision else ""
-            card.data["preload_from_hub"] = [*card.data.get("preload_from_hub", []), line]
-        described = ModelConfig.read(bundled).files[LITERT_NAME]
-        is_described = config.files[LITERT_NAME] == described
-        home = f"{constants.ENDPOINT}/{model_repo}"
-        text = _introduce(text.replace(_NO_NAME, model_repo), home, model_repo, is_described)
-        elsewhere = _published(root, home, revision, is_described)
-    card.text = _mend_links(text, lambda path: path if path in files else elsewhere.get(path))
-    files[_README_NAME] = str(card).encode()
+    readme = _space_readme(root, config, model_repo, revision, dataset_id, preload)
+    files[_README_NAME] = readme.encode()
     return dict(sorted(files.items()))
 
 
@@ -783,7 +725,7 @@ def publish(
 
     Raises:
         InputError: a name, folder, figure or card cannot be used.
-        ConfigError: weights or README cannot be used.
+        ConfigError: the weights cannot be used.
         HubError: the Hub says no; the message says what stands.
     """
     for option, value in (("--repo", repo_id), ("--space", space_id), ("--dataset", dataset_id)):
