@@ -19,6 +19,7 @@ from fer.preprocess import resize
 from fer.serialize import to_dict
 from fer.track import TrackState
 from fer.types import ModelConfig
+from fer.web.self_test import drawing_logits
 from tests.conftest import YUNET, shared
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -256,6 +257,17 @@ def test_damaged_files_are_told_in_one_sentence(page, site, name, damage, code, 
     told = page.evaluate("base => fer.refused(base)", f"../{folder.name}/")
     assert told["code"] == code
     assert said in told["message"]
+
+
+def test_a_device_that_computes_otherwise_is_refused(page):
+    logits = drawing_logits(load_classifier())
+    assert page.evaluate("logits => fer.refused('../model/', {logits})", logits) is None
+    logits[0] += 0.5
+    told = page.evaluate("logits => fer.refused('../model/', {logits})", logits)
+    assert told == {
+        "code": "self_test",
+        "message": "The recogniser gives wrong results on this device.",
+    }
 
 
 def test_a_missing_file_and_a_frame_that_is_none(page):

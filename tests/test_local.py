@@ -20,6 +20,7 @@ from fer.preprocess import _stretch, resize, to_model_input
 from fer.serialize import to_dict
 from fer.track import TrackState, step
 from fer.types import Decision, Faces, FrameResult, Head, ModelConfig
+from fer.web.self_test import draw_test
 from tests.conftest import make_config
 
 ROOT = Path(__file__).parents[1]
@@ -258,6 +259,18 @@ def answered():
     return {"faces": given, "config": config, "answer": wanted}
 
 
+def run_tests(node, name, **environment):
+    done = subprocess.run(
+        [node, "--test", str(ROOT / "tests" / "local" / f"{name}.test.mjs")],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    return done.stdout
+
+
 def test_the_modules_do_what_python_does(node, tmp_path):
     golden = Golden(tmp_path)
     color, gray = soft_noise(50, 71, 3), [soft_noise(48, 48, 1), np.full((9, 9), 77, np.uint8)]
@@ -287,15 +300,12 @@ def test_the_modules_do_what_python_does(node, tmp_path):
         "answer": answered(),
         "track": list(walks()),
         "config": list(configs()),
+        "drawing": golden.picture(draw_test(96)),
     }
     (tmp_path / "golden.json").write_text(json.dumps(values))
     (tmp_path / "packed.gz").write_bytes(gzip.compress(RNG.integers(32, 99, 5000, np.uint8)))
-    done = subprocess.run(
-        [node, "--test", str(ROOT / "tests" / "local" / "modules.test.mjs")],
-        env={**os.environ, "GOLDEN": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    assert "# pass 12\n" in done.stdout
+    assert "# pass 13\n" in run_tests(node, "modules", GOLDEN=str(tmp_path))
+
+
+def test_which_engine_answers(node):
+    assert "# pass 9\n" in run_tests(node, "engines")

@@ -13,6 +13,7 @@ import { rollOf } from "../../fer/web/local/geometry.js";
 import { resize, stretch, toGray, warpAffine } from "../../fer/web/local/image.js";
 import { asLocalError } from "../../fer/web/local/errors.js";
 import { checkBrowser, checkHash, unpack, YUNET_SHA256 } from "../../fer/web/local/load.js";
+import { checkLogits, drawTest } from "../../fer/web/local/self_test.js";
 import { readState, step, writeState } from "../../fer/web/local/track.js";
 import { decode, freeSizes } from "../../fer/web/local/yunet.js";
 
@@ -155,4 +156,12 @@ test("a browser without WebAssembly or SIMD, and damaged files are told in one s
   const whole = bytes("packed.gz");
   assert.equal(new TextDecoder().decode(await unpack(whole, "x.gz")).length, 5000);
   await assert.rejects(unpack(whole.slice(0, 20), "x.gz"), { code: "cut_off", message: /x\.gz is cut off/ });
+});
+
+test("the drawing of the self-test is Python's", () => {
+  assertSame(drawTest(96), picture(golden.drawing));
+  checkLogits([1, 2], [1.1, 2]);
+  for (const found of [[1, 3], [1], [1, NaN]]) {
+    assert.throws(() => checkLogits(found, [1, 2]), { code: "self_test" });
+  }
 });

@@ -8,6 +8,7 @@ import { decide } from "./classify.js";
 import { cropFace, toModelInput } from "./crop.js";
 import { detect } from "./detect.js";
 import { LocalError, asLocalError } from "./errors.js";
+import { checkLogits, drawTest } from "./self_test.js";
 import { MAX_TRACKS, readState, step, writeState } from "./track.js";
 import { decode, freeSizes, toPlanes } from "./yunet.js";
 
@@ -64,6 +65,12 @@ class Engine {
       for (let i = 0; i < dims[0]; i += 1) rows.push(data.slice(i * dims[1], (i + 1) * dims[1]));
     }
     return rows;
+  }
+
+  /** Throws "self_test" unless the network gives these logits for the drawing of self_test.js. */
+  async check(expected) {
+    const [found] = await this.logits([drawTest(this.config.input_size)]);
+    checkLogits(found, expected);
   }
 
   /** Returns `faces` with `probs`, and the milliseconds that crop and network took. */

@@ -2,7 +2,7 @@
 
 /**
  * An error with a `code`: "no_wasm", "no_simd", "fetch", "cut_off", "hash", "newer", "config",
- * "memory", "model", "bad_frame" or "bad_state".
+ * "memory", "model", "self_test", "bad_frame" or "bad_state".
  */
 export class LocalError extends Error {
   constructor(code, message) {

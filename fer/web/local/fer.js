@@ -82,7 +82,7 @@ class Recogniser {
  * Opens the recogniser in a worker.
  *
  * @param {string} base URL of the folder with fer.json, model_web.onnx and YuNet's file
- * @param {Object} [options] `decision` and `yunet` as for `openLocal`; `onProgress(bytes)`
+ * @param {Object} [options] `decision`, `yunet` and `logits` as for `openLocal`; `onProgress(bytes)`
  * @throws {LocalError} with a `code` and one sentence for the visitor
  */
 export async function open(base, { onProgress, ...options } = {}) {

@@ -101,11 +101,12 @@ export async function openRuntime(packed) {
  * @param {Object} [options]
  * @param {string} [options.decision] see `readConfig`
  * @param {string} [options.yunet] URL of YuNet's file, where it is elsewhere
+ * @param {number[]} [options.logits] of the drawing of self_test.js: others are refused
  * @param {(bytes: number) => void} [options.onProgress] told the bytes that came so far
  * @returns the engine
  * @throws {LocalError}
  */
-export async function openLocal(base, { decision, yunet, onProgress = () => {} } = {}) {
+export async function openLocal(base, { decision, yunet, logits, onProgress = () => {} } = {}) {
   checkBrowser();
   if (!globalThis.crypto || !crypto.subtle) {
     throw new LocalError("insecure", "The recogniser runs on pages with https, or on localhost, alone.");
@@ -122,5 +123,7 @@ export async function openLocal(base, { decision, yunet, onProgress = () => {} }
   ]);
   await checkHash(detector, YUNET_SHA256, YUNET_NAME);
   await checkHash(classifier, config.files[WEB_NAME], WEB_NAME);
-  return openEngine(await openRuntime(packed), { config, detector, classifier });
+  const engine = await openEngine(await openRuntime(packed), { config, detector, classifier });
+  if (logits) await engine.check(logits);
+  return engine;
 }
