@@ -81,7 +81,7 @@ def make_training(**changes):
 
 
 def make_report(**changes):
-    """All that `train.evaluate.evaluate` writes; every percentage is another one."""
+    """All that `train.measure.evaluate.evaluate` writes; every percentage is another one."""
     percent = (round(20.11 + 0.13 * i, 2) for i in count())
     report = {
         "recipe": "toy",

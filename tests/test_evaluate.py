@@ -56,7 +56,7 @@ def make_voted(folder, votes, classes, n=14):
 
 
 def test_bins_hold_every_answer_once_and_the_error_is_made_of_them():
-    from train.evaluate import expected_calibration_error, reliability_bins
+    from train.measure.figures import expected_calibration_error, reliability_bins
 
     logits, labels = make_answers()
     probs = softmax(logits)
@@ -75,7 +75,7 @@ def test_bins_hold_every_answer_once_and_the_error_is_made_of_them():
 
 
 def test_calibration_error_of_known_cases():
-    from train.evaluate import expected_calibration_error
+    from train.measure.figures import expected_calibration_error
 
     probs = np.array([[0.8, 0.2]] * 10, np.float32)
     labels = np.array([0] * 8 + [1] * 2)
@@ -83,25 +83,28 @@ def test_calibration_error_of_known_cases():
     assert expected_calibration_error(probs, 1 - labels) == pytest.approx(0.6, abs=1e-6)
 
 
-def test_brier_scores_of_known_cases():
-    from sklearn.metrics import brier_score_loss
+def test_log_loss_and_brier_score_of_known_cases():
+    from train.measure.figures import measure_logits
 
-    from train.evaluate import brier_score
+    def measured(probs, labels):
+        config = make_config(class_names=("a", "b", "c"))
+        logits = np.log(np.array(probs, np.float32))
+        return measure_logits(logits, np.array(labels), config.class_names, config.served, 0.5)
 
-    labels = np.array([0, 1, 2])
-    assert brier_score(np.eye(3, dtype=np.float32), labels) == 0
-    assert brier_score(np.eye(3, dtype=np.float32)[[1, 2, 0]], labels) == 2
-    assert brier_score(np.full((3, 3), 1 / 3, np.float32), labels) == pytest.approx(2 / 3)
-    logits, labels = make_answers()
-    probs = softmax(logits).astype(np.float64)
-    probs /= probs.sum(axis=1, keepdims=True)
-    assert brier_score(probs, labels) == pytest.approx(
-        brier_score_loss(labels, probs, labels=np.arange(7), scale_by_half=False)
-    )
+    even = measured([[1 / 3] * 3] * 3, [0, 1, 2])
+    assert even["brier"] == even["brier_uncalibrated"] == pytest.approx(2 / 3, abs=1e-4)
+    assert even["nll"] == even["nll_uncalibrated"] == pytest.approx(np.log(3), abs=1e-4)
+    certain = [[0.98, 0.01, 0.01], [0.01, 0.98, 0.01]]
+    assert measured(certain, [0, 1])["brier_uncalibrated"] == pytest.approx(0.0006, abs=1e-4)
+    assert measured(certain, [1, 0])["brier_uncalibrated"] == pytest.approx(1.9406, abs=1e-4)
+    assert measured(certain, [1, 0])["nll_uncalibrated"] == pytest.approx(-np.log(0.01), abs=1e-4)
+    assert [key for key in even if key.startswith(("nll", "brier", "ece"))] == [
+        *("nll", "nll_uncalibrated", "brier", "brier_uncalibrated", "ece", "ece_uncalibrated")
+    ]
 
 
 def test_the_most_certain_images_are_answered_first():
-    from train.evaluate import coverage_curve
+    from train.measure.figures import coverage_curve
 
     top = np.linspace(0.99, 0.6, 20)
     probs = np.stack([top, 1 - top], axis=1).astype(np.float32)[::-1]
@@ -135,8 +138,8 @@ def test_the_majority_of_the_votes_is_one_class_of_ours_or_none(tmp_path):
 
 def make_report(recipe="toy"):
     """Invented figures under all keys that a picture is drawn from."""
-    from train.evaluate import coverage_curve, expected_calibration_error, reliability_bins
-    from train.robustness import CORRUPTIONS
+    from train.measure.figures import coverage_curve, expected_calibration_error, reliability_bins
+    from train.measure.robustness import CORRUPTIONS
 
     logits, labels = make_answers()
     probs, raw = softmax(logits, 1.5), softmax(logits)
@@ -188,7 +191,7 @@ def make_report(recipe="toy"):
 
 
 def test_pictures_are_the_same_from_the_same_figures(tmp_path):
-    from train.plots import write_plots
+    from train.measure.plots import write_plots
 
     report = make_report()
     written = {}
@@ -208,7 +211,7 @@ def test_pictures_are_the_same_from_the_same_figures(tmp_path):
 
 
 def test_weights_without_a_log_have_no_training_curves(tmp_path):
-    from train.plots import write_plots
+    from train.measure.plots import write_plots
 
     write_plots(make_report() | {"training": None}, tmp_path)
     assert len(list(tmp_path.glob("toy_*.png"))) == 4
@@ -223,7 +226,7 @@ def make_split(labels, twin, names):
 
 
 def test_asked_for_some_classes_a_model_may_not_give_the_others():
-    from train.evaluate import _on_classes
+    from train.measure.evaluate import _on_classes
 
     names = ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
     split = make_split([0, 2, 3, 5, 6], [False, False, True, False, False], names)
@@ -239,7 +242,7 @@ def test_asked_for_some_classes_a_model_may_not_give_the_others():
 
 
 def test_shares_of_labels_probabilities_and_answers():
-    from train.evaluate import _shares
+    from train.measure.evaluate import _shares
 
     split = make_split([0, 0, 1, 1], [False] * 4, ["dark", "bright"])
     classifier = make_classifier()
@@ -295,7 +298,8 @@ def bright_split(levels, labels, twin, winners, shares, names):
 
 
 def test_both_decisions_and_the_votes_are_measured():
-    from train.evaluate import format_measure, measure
+    from train.measure.evaluate import measure
+    from train.measure.summary import format_measure
 
     # Levels 10, 8, 6, 2 against 5: the balanced decision adds 4 to the second class.
     split = bright_split(
@@ -344,7 +348,8 @@ def test_both_decisions_and_the_votes_are_measured():
 
 
 def test_one_head_has_no_other_decision():
-    from train.evaluate import format_measure, measure
+    from train.measure.evaluate import measure
+    from train.measure.summary import format_measure
 
     split = replace(
         make_split([0, 1], [False, False], ("dark", "bright")),
@@ -361,17 +366,17 @@ def test_one_head_has_no_other_decision():
     [([[8, 2], [1, 1]], 0.65), ([[4, 0], [0, 0]], 1.0), ([[0, 4], [0, 4]], 0.5)],
 )
 def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_have_images(table, expected):
-    from train.evaluate import mean_recall
+    from train.measure.figures import mean_recall
 
     assert mean_recall(np.array(table)) == pytest.approx(expected)
 
 
 def test_what_is_kept_for_the_page_names_itself_alone(tmp_path):
     from fer.gallery import Entry, check_config
-    from train.evaluate import _keep
+    from train.measure.formats import write_alone
 
     config = make_config(recipe="x", files={"model.tflite": "00"})
-    _keep(tmp_path / "x", config, "model_int8.tflite", b"network")
+    write_alone(tmp_path / "x", config, "model_int8.tflite", b"network")
     sha256 = hashlib.sha256(b"network").hexdigest()
     entry = Entry("x", "X", "An idea.", 70.0, len(config.class_names), sha256)
     kept = ModelConfig.read(tmp_path / "x")
@@ -384,7 +389,7 @@ def measured(tmp_path_factory):
     """The bundled weights on a few pictures of noise, measured twice."""
     pytest.importorskip("tensorflow")
     pytest.importorskip("onnxruntime")
-    from train.evaluate import evaluate
+    from train.measure.evaluate import evaluate
 
     folder = tmp_path_factory.mktemp("evaluate")
     weights = shutil.copytree(WEIGHTS_FOLDER, folder / "weights")
@@ -420,9 +425,9 @@ def test_a_measurement_gives_the_same_files_again(measured):
 @pytest.mark.keras
 @pytest.mark.slow
 def test_a_measurement_holds_what_the_card_is_made_of(measured):
-    from train.evaluate import format_report
     from train.export import FORMATS
-    from train.robustness import CORRUPTIONS
+    from train.measure.robustness import CORRUPTIONS
+    from train.measure.summary import format_report
 
     report, _ = measured
     for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
@@ -461,7 +466,8 @@ def test_a_measurement_holds_what_the_card_is_made_of(measured):
 @pytest.mark.keras
 @pytest.mark.slow
 def test_a_folder_with_the_served_file_alone_is_measured(tmp_path, caplog):
-    from train.evaluate import evaluate, format_report
+    from train.measure.evaluate import evaluate
+    from train.measure.summary import format_report
 
     weights = tmp_path / "weights"
     weights.mkdir()
@@ -483,8 +489,9 @@ def test_a_network_of_two_heads_is_measured_whole(tmp_path):
     pytest.importorskip("tensorflow")
     pytest.importorskip("onnxruntime")
     from tests.toy_data import save_two_heads
-    from train.evaluate import evaluate, format_report
     from train.export import export
+    from train.measure.evaluate import evaluate
+    from train.measure.summary import format_report
 
     names = ("dark", "bright")
     votes = [{"happy": 9}, {"unknown": 9}, {"sad": 6, "happy": 4}]
@@ -511,13 +518,14 @@ def test_a_network_of_two_heads_is_measured_whole(tmp_path):
 
 
 def test_a_class_without_images_does_not_count():
-    from train.evaluate import _decision_lines, _measure, macro_f1
+    from train.measure.figures import macro_f1, measure_logits
+    from train.measure.summary import decision_lines
     from train.report import missing_classes
 
     logits, labels = make_answers(k=3)
     labels[labels == 2] = 1  # some answers are still "c"
     decision = make_config(class_names=("a", "b", "c")).served
-    found = _measure(logits, labels, ("a", "b", "c"), decision, 0.5)
+    found = measure_logits(logits, labels, ("a", "b", "c"), decision, 0.5)
     present = [found["classes"][name]["f1"] for name in "ab"]
     assert found["classes"]["c"]["n_images"] == 0
     assert found["macro_f1"] == pytest.approx(np.mean(present), abs=0.01)
@@ -527,6 +535,6 @@ def test_a_class_without_images_does_not_count():
     report = {"full": found, "twin_free": found}
     (said,) = missing_classes(report)
     assert said.startswith("c without images (all test images): left out of macro F1")
-    text = "\n".join(_decision_lines(report))
+    text = "\n".join(decision_lines(report))
     assert said in text
     assert "  c 0.00" not in text

@@ -552,9 +552,10 @@ def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, monkeypatch):
     from fer.hub import load_folder
     from fer.pipeline import Pipeline
     from tests.conftest import FakeDetector, make_faces
-    from train.evaluate import evaluate, format_report
     from train.export import export
     from train.fit import fit
+    from train.measure.evaluate import evaluate
+    from train.measure.summary import format_report
     from train.recipes import get_recipe
 
     source = make_dataset(tmp_path / "toy")

@@ -18,8 +18,8 @@ pytest.importorskip("datasets")
 
 from typer.testing import CliRunner
 
-from train import folders
 from train.__main__ import app
+from train.measure import folders
 
 NAMES = ("angry", "happy", "sad", "neutral")
 

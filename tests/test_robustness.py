@@ -12,7 +12,7 @@ from tests.conftest import make_config, noise
 
 pytest.importorskip("scipy")
 
-from train.robustness import CORRUPTIONS, corrupt
+from train.measure.robustness import CORRUPTIONS, corrupt
 
 
 def smooth(side=48, low=40, high=200):

@@ -437,9 +437,10 @@ def evaluate(
     ] = False,
 ) -> None:
     """Measure MODEL on the test split, full and twin-free, and write results/."""
-    from train.evaluate import evaluate as measure_test
-    from train.evaluate import format_measure, format_report, measure
-    from train.folders import format_folder, measure_folder, parse_folder
+    from train.measure.evaluate import evaluate as measure_test
+    from train.measure.evaluate import measure
+    from train.measure.folders import format_folder, measure_folder, parse_folder
+    from train.measure.summary import format_measure, format_report
 
     if not validation:
         check_folder(results)
@@ -467,7 +468,7 @@ def framing(
     images: Annotated[int, typer.Option(help="How many validation images to paste.")] = 1500,
 ) -> None:
     """Measure how each detector frames FER-2013 faces, and top-1 against crop margin."""
-    from train.framing import measure_framing
+    from train.measure.framing import measure_framing
 
     check_folder(results)
     typer.echo(measure_framing(_dataset(dataset), results, images).to_string(index=False))
@@ -477,7 +478,7 @@ def framing(
 @_read_dataset
 def contrast(dataset: Dataset = None, results: Results = Path("results")) -> None:
     """Measure top-1 against how far the contrast of a crop is stretched."""
-    from train.contrast import measure_contrast
+    from train.measure.contrast import measure_contrast
 
     check_folder(results)
     typer.echo(measure_contrast(_dataset(dataset), results).to_string(index=False))
@@ -515,7 +516,7 @@ def subgroups(
     ] = WEIGHTS_FOLDER,
 ) -> None:
     """Measure how often the answer changes when only the person does."""
-    from train.subgroups import measure_subgroups
+    from train.measure.subgroups import measure_subgroups
 
     check_folder(results)
     report = measure_subgroups(results, pictures, detector, model)

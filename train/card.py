@@ -16,6 +16,7 @@ from fer.errors import InputError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER
 from fer.types import ModelConfig
 from train.calibrate import BALANCE_STRENGTH
+from train.measure.robustness import CORRUPTIONS
 from train.recipes import FAMILY, NO_TWINS
 from train.report import (
     MODELS_FOLDER,
@@ -26,7 +27,6 @@ from train.report import (
     plot_names,
     subgroup_files,
 )
-from train.robustness import CORRUPTIONS
 
 __all__ = [
     "NO_NAME",
@@ -99,7 +99,7 @@ def _plots(report: dict[str, Any]) -> dict[str, str]:
 
 
 def format_figures(report: dict[str, Any]) -> str:
-    """README's figures from what `train.evaluate.evaluate` wrote, as Markdown."""
+    """README's figures from what `train.measure.evaluate.evaluate` wrote, as Markdown."""
     pictures = ", ".join(f"[{name}]({path})" for name, path in _plots(report).items())
     full = report["full"]
     return "\n\n".join(
@@ -411,7 +411,7 @@ def format_card(
     """The whole model card.
 
     Args:
-        report: what `train.evaluate.evaluate` wrote.
+        report: what `train.measure.evaluate.evaluate` wrote.
         config: of the weights that the report is about.
         results: folder of what was measured beside it: results.csv, contrast.csv,
             framing.csv, speed.csv, the probe with rendered persons, and the reports of a run
@@ -464,7 +464,7 @@ def format_card(
 
 
 def read_report(config: ModelConfig, weights: Path, results: Path) -> dict[str, Any]:
-    """What `train.evaluate.evaluate` wrote of these very weights.
+    """What `train.measure.evaluate.evaluate` wrote of these very weights.
 
     Args:
         config: of the weights.

@@ -266,7 +266,7 @@ def model_files(
         repo_id: its name, which the card's examples get.
         weights: folder with fer.json, model.tflite and model.keras; formats that it lacks
             are converted from the last.
-        results: folder where `train.evaluate.evaluate` wrote the figures of these weights,
+        results: folder where `train.measure.evaluate.evaluate` wrote the figures of these weights,
             and in `models` what `fer.gallery` shows beside them, where there is such.
         dataset_id: data set of the Hub that they were trained on, for the metadata.
         card: the model card, which must name the sha256 of model.tflite. Written from

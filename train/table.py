@@ -163,7 +163,7 @@ def collect_rows(results: Path, flagship: dict[str, Any]) -> list[dict[str, Any]
     """One row a recipe of the family, in its order.
 
     Args:
-        results: with the reports of `train.evaluate.evaluate`.
+        results: with the reports of `train.measure.evaluate.evaluate`.
         flagship: the report of the bundled weights.
 
     Returns:
@@ -254,8 +254,8 @@ def sad_bias(report: dict[str, Any], probe: dict[str, Any] | None) -> dict[str, 
     """How often a model says "sad", against how often it is.
 
     Args:
-        report: of `train.evaluate.evaluate`.
-        probe: of `train.subgroups.measure_subgroups`, for the same weights.
+        report: of `train.measure.evaluate.evaluate`.
+        probe: of `train.measure.subgroups.measure_subgroups`, for the same weights.
 
     Returns:
         `shares` of the report; `excess`, by how many points "sad" is answered more often than

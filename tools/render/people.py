@@ -12,7 +12,7 @@ from tools.render.expressions import EXPRESSIONS
 from tools.render.mesh import load_base, move_face, shape_face
 from tools.render.paint import SKINS, skin_colors
 from tools.render.scene import Camera, flatten, make_head, make_studio, take_picture
-from train.subgroups import PICTURES_NAME
+from train.measure.subgroups import PICTURES_NAME
 
 __all__ = ["AGES", "SEXES", "render_people"]
 

@@ -12,8 +12,8 @@ from fer.classify import Classifier
 from fer.hub import load_classifier
 from fer.image import image_to_frame
 from train.data import load_fresh_rows
-from train.evaluate import macro_f1
-from train.robustness import corrupt
+from train.measure.figures import macro_f1
+from train.measure.robustness import corrupt
 
 __all__ = ["measure_contrast"]
 

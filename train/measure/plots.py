@@ -1,4 +1,4 @@
-"""Pictures of what `train.evaluate.evaluate` measured, the same bytes from the same figures."""
+"""Pictures of the figures of `train.measure.evaluate`, the same bytes from the same figures."""
 
 import logging
 from pathlib import Path
@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from fer.fonts import drawn_names, find_font, legend
+from train.measure.robustness import CORRUPTIONS
 from train.report import plot_names
-from train.robustness import CORRUPTIONS
 
 __all__ = ["write_plots"]
 
@@ -180,7 +180,7 @@ def write_plots(report: dict[str, Any], results: Path) -> None:
     """Draw `report` into `results`; training curves only where the weights have a log.
 
     Args:
-        report: what `train.evaluate.evaluate` returns.
+        report: what `train.measure.evaluate.evaluate` returns.
         results: folder for the PNG files.
     """
     for name, file in plot_names(report).items():

@@ -37,7 +37,7 @@ def _percent(hits: pd.Series) -> float | None:
 
 
 def _pairs(found: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
-    """All pairs of pictures of one expression: differing attributes, same answer, change."""
+    """Pair the pictures of each expression: differing attributes, same answer, change."""
     rows = found.reset_index(drop=True).reset_index(names="row")
     both = rows.merge(rows, on="expression", suffixes=("_a", "_b"))
     both = both[both["row_a"] < both["row_b"]]
@@ -54,7 +54,7 @@ def _pairs(found: pd.DataFrame, class_names: Sequence[str]) -> pd.DataFrame:
 
 
 def summarize(answers: pd.DataFrame, class_names: Sequence[str]) -> dict[str, Any]:
-    """The figures of the probe.
+    """Return the figures of the probe.
 
     Args:
         answers: one row a picture; columns expression (what was rendered), skin, sex, age,
@@ -111,7 +111,7 @@ def summarize(answers: pd.DataFrame, class_names: Sequence[str]) -> dict[str, An
 
 
 def _answer(pipeline: Pipeline, pictures: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """`table` with the answers; of several faces the detector's best counts."""
+    """Add the answers to `table`; of several faces the detector's best counts."""
     rows = []
     for file in tqdm(table["file"], unit="picture"):
         result = pipeline(read_image(pictures / file))
@@ -125,7 +125,7 @@ def _answer(pipeline: Pipeline, pictures: Path, table: pd.DataFrame) -> pd.DataF
 
 
 def _draw_sheet(answers: pd.DataFrame, pictures: Path) -> Image.Image:
-    """Every picture with its answer: a block a sex, a row an expression, blue if right."""
+    """Draw every picture with its answer: a block a sex, a row an expression, blue if right."""
     columns = list(itertools.product(answers["skin"].unique(), answers["age"].unique()))
     lines = list(itertools.product(answers["sex"].unique(), sorted(answers["expression"].unique())))
     step_x, step_y = _THUMB_PX + _GAP_PX, _THUMB_PX + _TEXT_PX + _GAP_PX

@@ -24,8 +24,8 @@ from fer.image import picture_suffixes, read_image
 from fer.pool import ahead
 from fer.preprocess import to_model_input
 from fer.text import printable
-from train.evaluate import mean_recall
 from train.listing import walk
+from train.measure.figures import mean_recall
 from train.names import expression_of
 
 __all__ = ["FOLDERS_FOLDER", "format_folder", "measure_folder", "parse_folder"]
@@ -135,6 +135,29 @@ def _look(path: Path, detector: Detector, classifier: Classifier) -> _Outcome:
     return _Outcome(classifier.head_logits(batch)["labels"][0], len(faces))
 
 
+def _look_at_all(
+    found: _Found, detector: Detector, classifier: Classifier
+) -> list[tuple[Path, _Outcome]]:
+    """Return every picture with its outcome, on as many threads as there are cores."""
+    n_threads = os.cpu_count() or 1
+    look = partial(_look, detector=detector, classifier=classifier)
+    seen = ahead(look, found.pictures, n_threads, 2 * n_threads)
+    outcomes = tqdm(seen, total=len(found.pictures), desc=found.path.name, unit="picture")
+    return list(zip(found.pictures, outcomes, strict=True))
+
+
+def _list_unmeasured(found: _Found, pairs: list[tuple[Path, _Outcome]]) -> dict[str, Any]:
+    """Name the files that are not measured, by the reason."""
+    return {
+        "no_face": [
+            found.shown(file) for file, each in pairs if each.logits is None and not each.error
+        ],
+        "unreadable": {found.shown(file): each.error for file, each in pairs if each.error},
+        "not_a_picture": [found.shown(file) for file in found.others],
+        "no_class": [found.shown(file) for file in found.without_class],
+    }
+
+
 def measure_folder(
     model: Path, name: str, path: Path, results: Path, detector: str | None = None
 ) -> dict[str, Any]:
@@ -165,11 +188,7 @@ def measure_folder(
     classifier, finder = load_folder(model), load_detector(detector)
     config = classifier.config
     found = _sort(name, path, config.class_names)
-    n_threads = os.cpu_count() or 1
-    look = partial(_look, detector=finder, classifier=classifier)
-    seen = ahead(look, found.pictures, n_threads, 2 * n_threads)
-    outcomes = list(tqdm(seen, total=len(found.pictures), desc=name, unit="picture"))
-    pairs = list(zip(found.pictures, outcomes, strict=True))
+    pairs = _look_at_all(found, finder, classifier)
     measured = [(file, each) for file, each in pairs if each.logits is not None]
     if not measured:
         raise InputError(
@@ -177,15 +196,8 @@ def measure_folder(
             f"face that {finder.title} finds"
         )
     labels = np.array([config.class_names.index(found.class_of(file)) for file, _ in measured])
-    logits = np.stack([each.logits for _, each in measured])
-    apart: dict[str, Any] = {
-        "no_face": [
-            found.shown(file) for file, each in pairs if each.logits is None and not each.error
-        ],
-        "unreadable": {found.shown(file): each.error for file, each in pairs if each.error},
-        "not_a_picture": [found.shown(file) for file in found.others],
-        "no_class": [found.shown(file) for file in found.without_class],
-    }
+    logits = np.stack([each.logits for _, each in measured if each.logits is not None])
+    apart = _list_unmeasured(found, pairs)
     counts = {"measured": len(measured), **{kind: len(files) for kind, files in apart.items()}}
     report = {
         "folder": name,
@@ -213,6 +225,7 @@ def measure_folder(
 def _figures(
     answers: NDArray[np.int64], labels: NDArray[np.int64], names: tuple[str, ...]
 ) -> dict[str, Any]:
+    """Return accuracy, recall (percent) and confusion matrix of answers (n,)."""
     table = confusion_matrix(labels, answers, labels=np.arange(len(names)))
     recall = [
         round(100 * float(hits / n_images), 2) if n_images else None

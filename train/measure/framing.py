@@ -32,7 +32,7 @@ MARGINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5)
 
 
 def _scenes(dataset: str, n_images: int) -> Iterable[tuple[NDArray[np.uint8], int]]:
-    """Twin-free validation images, enlarged, with their edges drawn out to a canvas."""
+    """Yield twin-free validation images, enlarged, their edges repeated to fill a canvas."""
     rows = load_fresh_rows(dataset, "validation")
     rows = rows.shuffle(seed=0).select(range(min(n_images, len(rows))))
     pad = (_CANVAS_PX - _FACE_PX) // 2
@@ -42,13 +42,13 @@ def _scenes(dataset: str, n_images: int) -> Iterable[tuple[NDArray[np.uint8], in
 
 
 def _turn(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same picture turned clockwise."""
+    """Turn a picture clockwise."""
     turned = Image.fromarray(frame).rotate(-_TURN_DEGREES, Image.Resampling.BICUBIC)
     return np.array(turned)
 
 
 def _rolls(xyxy: NDArray[np.float32], landmarks: NDArray[np.float32]) -> tuple[float, float]:
-    """Roll of one face by `roll_degrees`, and by the line through its eyes."""
+    """Return the roll of one face by `roll_degrees`, and by the line through its eyes."""
     (left, right) = landmarks[0, :2]
     line = right - left
     return float(roll_degrees(landmarks, xyxy)[0]), float(np.degrees(np.arctan2(line[1], line[0])))
@@ -110,7 +110,7 @@ def measure_framing(dataset: str, results: Path, n_images: int = 1500) -> pd.Dat
     the box's centre to the image's, in sides of the image. `roll_error` is the root mean
     square difference in degrees between the roll found and the roll made when the scene
     is turned by 30 degrees, `eye_line_error` the same for the line through the eyes alone.
-    Detectors that cannot be had here are left out.
+    Detectors that are unavailable are left out.
 
     Args:
         dataset: Hub repository or folder; its validation split is used.

@@ -120,7 +120,7 @@ _BY_NAME = {corruption.name: corruption for corruption in CORRUPTIONS}
 
 
 def corrupt(frame: NDArray[np.uint8], name: str, strength: float, seed: int) -> NDArray[np.uint8]:
-    """One face crop made worse. What is drawn in from outside it repeats its edge.
+    """Make one face crop worse; pixels from outside it repeat its edge.
 
     Args:
         frame: (h, w, 3) uint8 RGB.

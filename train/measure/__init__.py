@@ -1,0 +1,1 @@
+"""Measures networks: on the test split, on corrupted crops, on folders, on rendered people."""
