@@ -10,7 +10,7 @@ run: $(VENV)/run.stamp
 	$(BIN)/python app.py
 
 test: $(VENV)/dev.stamp
-	bash tests/install_chromium.sh
+	bash tests/install_browsers.sh
 	$(BIN)/python -m pytest -n logical --dist loadfile
 
 # No TensorFlow, no browser: seconds.
@@ -40,7 +40,7 @@ bench: $(VENV)/dev.stamp
 
 # One visitor in Chromium, beside the plain Gradio way: two minutes.
 bench-live: $(VENV)/dev.stamp
-	bash tests/install_chromium.sh
+	bash tests/install_browsers.sh
 	$(BIN)/python -m bench.live
 
 # Eight visitors at once: eleven minutes.
@@ -58,7 +58,7 @@ attack: $(VENV)/dev.stamp
 # All tests with the newest of every package that is pinned, in an environment of its own; what
 # breaks here will break for users: half an hour. make canary TESTS="-m 'not browser'"
 canary:
-	bash tests/install_chromium.sh
+	bash tests/install_browsers.sh
 	$(PYTHON) tests/canary.py $(TESTS)
 
 # Exact versions of everything, for every platform, from the ranges' own pins.

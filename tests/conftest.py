@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -189,6 +190,17 @@ def numbers(tensor):
     import keras
 
     return keras.ops.convert_to_numpy(tensor)
+
+
+@pytest.fixture(scope="session")
+def node():
+    path = shutil.which("node")
+    if path is None:
+        pytest.skip("there is no node: `bash tests/install_browsers.sh` brings Debian's")
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    if int(version.stdout.strip().lstrip("v").split(".")[0]) < 18:
+        pytest.skip(f"node is {version.stdout.strip()}, its test runner needs 18")
+    return path
 
 
 @pytest.fixture(scope="module")

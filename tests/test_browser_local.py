@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import json
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -60,24 +61,79 @@ def site(tmp_path_factory):
     server.server_close()
 
 
-@pytest.fixture(scope="module")
-def browser(chromium):
-    return chromium()
-
-
-@pytest.fixture(scope="module")
-def page(browser, site):
-    page = browser.new_context().new_page()
+def open_chromium(chromium, url):
+    page = chromium().new_context().new_page()
     problems, hosts = [], set()
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.on("console", lambda message: problems.append(message.text))
     page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
-    page.goto(site.url + "test/page.html")
+    page.goto(url)
     page.wait_for_function("window.fer")
+    yield page
+    yield problems, hosts
+
+
+class Firefox:
+    """A page in Firefox, which Playwright does not drive as Debian has it."""
+
+    def __init__(self, node, executable, url):
+        script = HERE / "firefox.mjs"
+        self._process = subprocess.Popen(
+            [node, script, url, executable],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.version = self._read()["value"]
+
+    def _read(self):
+        line = self._process.stdout.readline()
+        assert line, "Firefox ended"
+        return json.loads(line)
+
+    def evaluate(self, expression, argument=None):
+        print(
+            json.dumps({"expression": expression, "argument": argument}),
+            file=self._process.stdin,
+            flush=True,
+        )
+        answer = self._read()
+        assert "error" not in answer, answer
+        return answer.get("value")
+
+    def close(self):
+        self._process.stdin.close()
+        last = self._read()
+        self._process.stdout.close()
+        assert self._process.wait(30) == 0
+        return last["problems"], set(last["hosts"])
+
+
+def open_firefox(node, url):
+    executable = shutil.which("firefox-esr") or shutil.which("firefox")
+    if executable is None:
+        pytest.skip("there is no Firefox: `bash tests/install_browsers.sh` brings Debian's")
+    if not (ROOT / "node_modules" / "puppeteer-core").is_dir():
+        pytest.skip("there is no puppeteer-core: `npm ci` brings it")
+    page = Firefox(node, executable, url)
+    yield page
+    yield page.close()
+
+
+@pytest.fixture(scope="module", params=["chromium", "firefox"])
+def page(request, site):
+    url = site.url + "test/page.html"
+    if request.param == "firefox":
+        opened = open_firefox(request.getfixturevalue("node"), url)
+    else:
+        opened = open_chromium(request.getfixturevalue("chromium"), url)
+    page = next(opened)
     page.started = page.evaluate("fer.start('../model/')")
     yield page
+    problems, hosts = next(opened)
     # One test asks for a file that is missing.
-    assert [text for text in problems if "status of 404" not in text] == []
+    assert [text for text in problems if "404" not in text] == []
     assert hosts == {site.url.split("/")[2]}
 
 
@@ -252,7 +308,7 @@ def test_what_a_first_visit_loads(page, site):
 )
 def test_damaged_files_are_told_in_one_sentence(page, site, name, damage, code, said):
     folder = site.folder / f"bad_{code}_{name}"
-    shutil.copytree(site.folder / "model", folder)
+    shutil.copytree(site.folder / "model", folder, dirs_exist_ok=True)
     (folder / name).write_bytes(damage((folder / name).read_bytes()))
     told = page.evaluate("base => fer.refused(base)", f"../{folder.name}/")
     assert told["code"] == code
@@ -298,7 +354,7 @@ def test_two_classes_of_ones_own(page, site, tmp_path):
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     content = model.SerializeToString()
     folder = site.folder / "two"
-    shutil.copytree(site.folder / "model", folder)
+    shutil.copytree(site.folder / "model", folder, dirs_exist_ok=True)
     (folder / "model_web.onnx").write_bytes(content)
     config = json.loads((folder / "fer.json").read_text())
     config |= {"class_names": ["top", "bottom"], "temperature": 1.0}

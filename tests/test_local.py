@@ -3,14 +3,12 @@
 import gzip
 import json
 import os
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 
 from fer import hub
 from fer.classify import decide
@@ -25,17 +23,6 @@ from tests.conftest import make_config
 
 ROOT = Path(__file__).parents[1]
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(scope="session")
-def node():
-    path = shutil.which("node")
-    if path is None:
-        pytest.skip("there is no node: `bash tests/install_chromium.sh` brings Debian's")
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
-    if int(version.stdout.strip().lstrip("v").split(".")[0]) < 18:
-        pytest.skip(f"node is {version.stdout.strip()}, its test runner needs 18")
-    return path
 
 
 def soft_noise(height, width, channels):
