@@ -43,7 +43,7 @@ bench-live: $(VENV)/dev.stamp
 	bash tests/install_browsers.sh
 	$(BIN)/python -m bench.live
 
-# Eight visitors at once: eleven minutes.
+# Eight visitors at once: 35 minutes.
 bench-soak: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.soak
 
