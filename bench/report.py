@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.apps import ROOT
-from train.card import fill_figures
+from train.publish.card import fill_figures
 
 __all__ = ["format_speed", "write_speed"]
 

@@ -22,7 +22,8 @@ from bench.apps import ROOT, Server, cpu, run_app
 from bench.report import write_speed
 from bench.visitor import Visitor, data_url
 from fer.image import read_image
-from train.publish import space_files, write_folder
+from train.publish.files import write_folder
+from train.publish.space import space_files
 
 __all__ = ["front_matter", "make_environment", "serve_space", "space_variables"]
 

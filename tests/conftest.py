@@ -74,7 +74,7 @@ def hub():
 @pytest.fixture(scope="session")
 def published_files():
     """The bundled weights as `python -m train publish` sends them; takes a minute."""
-    from train.publish import model_files
+    from train.publish.model import model_files
 
     return model_files("someone/fer-mobilenetv2")
 

@@ -197,9 +197,9 @@ def test_light_dark_and_phone_fit(visit):
 @pytest.fixture(scope="module")
 def space(tmp_path_factory):
     """The files of a Space, beside which there are no models."""
-    publish = pytest.importorskip("train.publish")
+    files, space = map(pytest.importorskip, ("train.publish.files", "train.publish.space"))
     folder = tmp_path_factory.mktemp("space") / "app"
-    publish.write_folder(publish.space_files(ROOT, None, None), folder)
+    files.write_folder(space.space_files(ROOT, None, None), folder)
     assert not (folder / GALLERY_FOLDER.relative_to(ROOT)).exists()
     return folder
 

@@ -19,8 +19,8 @@ from fer.preprocess import resize, to_model_input
 from fer.types import ModelConfig
 from tests.conftest import ROOT, make_config
 
-card = pytest.importorskip("train.card")
-from train.report import PARTS, subgroup_files  # noqa: E402
+card = pytest.importorskip("train.publish.card")
+from train.measure.report import PARTS, subgroup_files  # noqa: E402
 
 NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CORRUPTIONS = ("blur", "noise", "jpeg", "brightness", "brighter", "contrast", "low_resolution")

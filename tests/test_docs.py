@@ -47,7 +47,7 @@ def pins(name):
 
 
 def test_figures_are_those_of_the_bundled_weights():
-    card = pytest.importorskip("train.card")
+    card = pytest.importorskip("train.publish.card")
     from fer.hub import load_classifier
 
     config = load_classifier().config
@@ -59,7 +59,7 @@ def test_figures_are_those_of_the_bundled_weights():
 
 def test_speeds_are_those_that_were_measured():
     report = pytest.importorskip("bench.report")
-    card = pytest.importorskip("train.card")
+    card = pytest.importorskip("train.publish.card")
     readme = read("README.md")
     speed = report.format_speed(ROOT / "results")
     assert card.fill_figures(readme, speed, report.MARK) == readme
@@ -101,8 +101,8 @@ def test_python_blocks_run(name, monkeypatch, hub, start_app, capsys):
 
 @pytest.mark.slow
 def test_python_blocks_of_the_readme_of_a_space_run(monkeypatch, hub, start_app, capsys):
-    publish = pytest.importorskip("train.publish")
-    text = publish.space_files(ROOT, "someone/fer", None)["README.md"].decode()
+    space = pytest.importorskip("train.publish.space")
+    text = space.space_files(ROOT, "someone/fer", None)["README.md"].decode()
     monkeypatch.chdir(ROOT)
     hub.fault = 503
     blocks = all_blocks(text)

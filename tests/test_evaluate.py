@@ -519,8 +519,8 @@ def test_a_network_of_two_heads_is_measured_whole(tmp_path):
 
 def test_a_class_without_images_does_not_count():
     from train.measure.figures import macro_f1, measure_logits
+    from train.measure.report import missing_classes
     from train.measure.summary import decision_lines
-    from train.report import missing_classes
 
     logits, labels = make_answers(k=3)
     labels[labels == 2] = 1  # some answers are still "c"

@@ -168,7 +168,7 @@ def test_without_the_hub_the_copy_at_that_commit_serves_and_no_other(hub, toys):
 
 
 def test_the_card_names_data_set_and_commit_apart():
-    from train.card import _card_data
+    from train.publish.card import _card_data
 
     figures = {"top1": 50.0, "macro_f1": 0.5, "ece": 0.1}
     report = {"recipe": "toy", "full": figures, "twin_free": figures}

@@ -25,7 +25,10 @@ from fer.web import start_pipeline
 from fer.web.examples import EXAMPLES_FOLDER, list_folder
 from tests.conftest import ROOT, noise
 from tests.hub_server import TOKEN, Fault
-from train import publish
+from train.publish.files import write_folder
+from train.publish.hub import Publication, publish
+from train.publish.model import _read_card, _result_names, gallery_files, model_files
+from train.publish.space import space_files
 
 REPO, SPACE = "someone/fer", "someone/fer-live"
 SPACE_KEY = f"spaces/{SPACE}"
@@ -49,7 +52,7 @@ def token(monkeypatch):
 
 @pytest.fixture(scope="module")
 def space():
-    return publish.space_files(ROOT, REPO, COMMIT)
+    return space_files(ROOT, REPO, COMMIT)
 
 
 def relative_links(files, name="README.md"):
@@ -107,7 +110,7 @@ def test_every_module_that_a_space_imports_is_in_it(space):
 
 
 def test_a_space_folder_answers_by_itself(space, tmp_path):
-    publish.write_folder(space, tmp_path / "space")
+    write_folder(space, tmp_path / "space")
     code = (
         "import fer; from pathlib import Path; print(Path(fer.__file__).parent);"
         "from fer import Pipeline; from fer.detect import SlimFaceDetector as Slim;"
@@ -132,17 +135,17 @@ def test_front_matter_of_a_space(space):
     yunet = f"{fer_hub._YUNET_REPO} {fer_hub._YUNET_FILE} {fer_hub._YUNET_REVISION}"
     assert data["preload_from_hub"] == [yunet, f"{REPO} fer.json,model.tflite {COMMIT}"]
     assert "datasets" not in data
-    text = publish.space_files(ROOT, REPO, None, "someone/faces")["README.md"].decode()
+    text = space_files(ROOT, REPO, None, "someone/faces")["README.md"].decode()
     assert SpaceCard(text).data.datasets == ["someone/faces"]
     assert SpaceCard(text).data.get("preload_from_hub")[-1] == f"{REPO} fer.json,model.tflite"
     for options, models in (((REPO, COMMIT, None, None, False), [REPO]), ((None, None), None)):
-        text = publish.space_files(ROOT, *options)["README.md"].decode()
+        text = space_files(ROOT, *options)["README.md"].decode()
         assert SpaceCard(text).data.get("models") == models
         assert SpaceCard(text).data.get("preload_from_hub") == [yunet]
 
 
 def test_links_of_a_space_lead_into_it_or_to_the_model(space):
-    for files in (space, publish.space_files(ROOT, None, None)):
+    for files in (space, space_files(ROOT, None, None)):
         assert {link for link in relative_links(files) if link not in files} == set()
     assert f"[model card]({HfApi().endpoint}/{REPO})" in space["README.md"].decode()
 
@@ -179,22 +182,22 @@ def test_what_python_and_gradio_write_is_left_out(checkout, space):
     ):
         (checkout / name).parent.mkdir(exist_ok=True)
         (checkout / name).write_text("written")
-    assert publish.space_files(checkout, REPO, COMMIT) == space
+    assert space_files(checkout, REPO, COMMIT) == space
 
 
 def test_a_space_runs_the_locked_gradio_or_is_not_made(checkout):
     lock = checkout / "requirements.lock"
     lock.write_text(re.sub(r"(?m)^gradio==.*$", "gradio==6.99.0", lock.read_text()))
-    readme = publish.space_files(checkout, REPO, COMMIT)["README.md"].decode()
+    readme = space_files(checkout, REPO, COMMIT)["README.md"].decode()
     assert SpaceCard(readme).data.to_dict()["sdk_version"] == "6.99.0"
     lock.write_text("numpy==2.0\n")
     with pytest.raises(ConfigError, match="must pin gradio once"):
-        publish.space_files(checkout, REPO, COMMIT)
+        space_files(checkout, REPO, COMMIT)
 
 
 def test_a_folder_is_written_where_nothing_is(tmp_path):
     files = {"a.txt": b"1", "b/c/d.bin": bytes(range(256))}
-    publish.write_folder(files, tmp_path / "new")
+    write_folder(files, tmp_path / "new")
     written = {
         path.relative_to(tmp_path / "new").as_posix(): path.read_bytes()
         for path in (tmp_path / "new").rglob("*")
@@ -202,7 +205,7 @@ def test_a_folder_is_written_where_nothing_is(tmp_path):
     }
     assert written == files
     with pytest.raises(InputError, match="must be new or empty"):
-        publish.write_folder(files, tmp_path / "new")
+        write_folder(files, tmp_path / "new")
 
 
 # Own weights: every format is there, and all but model.tflite are stand-ins, because no more
@@ -295,9 +298,7 @@ def asked(hub):
 @pytest.mark.keras
 def test_what_a_model_repository_holds(own):
     folder = own.parent
-    files = publish.model_files(
-        REPO, own, folder / "results", "someone/faces", card=folder / "card.md"
-    )
+    files = model_files(REPO, own, folder / "results", "someone/faces", card=folder / "card.md")
     formats = {"model.keras", "model.tflite", "model_float16.tflite", "model_int8.tflite"}
     formats |= {"model.onnx", "model_web.onnx"}
     layout = {"config.json", "metadata.json", "model.weights.h5"}
@@ -357,14 +358,14 @@ def add_gallery(results, names=("five", "plain")):
 
 
 def test_without_models_of_other_recipes_there_is_no_gallery(tmp_path):
-    assert publish._gallery_files(tmp_path, OWN_SHA256) == {}
+    assert gallery_files(tmp_path, OWN_SHA256) == {}
 
 
 def test_a_gallery_holds_what_the_page_reads_and_nothing_else(tmp_path):
     folder = add_gallery(tmp_path)
     (folder / "stray").mkdir()
     (folder / "stray" / "fer.json").write_text("{}")
-    files = publish._gallery_files(tmp_path, OWN_SHA256)
+    files = gallery_files(tmp_path, OWN_SHA256)
     assert list(files) == [
         "gallery/models.json",
         *(f"gallery/{name}/{file}" for name in ("five", "plain") for file in OF_A_MODEL),
@@ -384,7 +385,7 @@ def test_a_recipe_of_the_name_of_the_published_one_is_in_the_gallery(tmp_path):
     table = tmp_path / "models" / "models.json"
     table.write_text(table.read_text().replace('"own"', '"mine"').replace("own-again", "own"))
     (tmp_path / "models" / "own-again").rename(tmp_path / "models" / "own")
-    files = publish._gallery_files(tmp_path, OWN_SHA256)
+    files = gallery_files(tmp_path, OWN_SHA256)
     assert files["gallery/own/model_int8.tflite"] == b"int8 of own-again"
 
 
@@ -393,7 +394,7 @@ def test_a_gallery_is_published_as_it_was_measured_or_not_at_all(tmp_path):
 
     def refused(error, match):
         with pytest.raises(error, match=match):
-            publish._gallery_files(tmp_path, OWN_SHA256)
+            gallery_files(tmp_path, OWN_SHA256)
 
     report = tmp_path / "five.json"
     written = report.read_text()
@@ -471,12 +472,7 @@ def test_a_dry_run_asks_and_sends_nothing(hub, run, token, own):
 
 @pytest.mark.keras
 def test_a_plan_names_what_git_does_not_have(hub, run, token, monkeypatch):
-    listed = publish._list_git
-
-    def with_a_draft(root, *options):
-        return ["fer/draft.py"] if options else listed(root)
-
-    monkeypatch.setattr(publish, "_list_git", with_a_draft)
+    monkeypatch.setattr("train.publish.hub.list_git", lambda root, *options: ["fer/draft.py"])
     text = run("--space", SPACE, "--dry-run")
     assert "Not in git, and so not in the Space: fer/draft.py\n" in text
     assert "Not in git" not in run("--dry-run")
@@ -634,7 +630,7 @@ def test_who_must_pay_is_told_the_ways(hub, run, token):
 )
 def test_hardware_that_there_is_not_is_refused(space, hardware, said, hub, token):
     with pytest.raises(InputError, match=said):
-        publish.publish(REPO, space, hardware=hardware)
+        publish(Publication(repo_id=REPO, space_id=space, hardware=hardware))
     assert hub.requests == []
 
 
@@ -762,7 +758,7 @@ def test_what_another_one_pushed_meanwhile_is_not_overwritten(hub, run, token, o
 def test_without_a_token_nothing_is_begun(hub, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with pytest.raises(HubError, match="hf auth login"):
-        publish.publish(REPO)
+        publish(Publication(repo_id=REPO))
     assert hub.requests == []
 
 
@@ -771,17 +767,17 @@ def test_without_a_token_nothing_is_begun(hub, monkeypatch):
     ["fer", "a/b/c", "someone/", "someone/fer--x", "someone/fer.git", "datasets/a/b", "a b/c"],
 )
 def test_names_are_checked_before_anything_is_asked(hub, token, name):
-    for arguments in ((name,), (REPO, name), (REPO, SPACE, name)):
-        option = ("--repo", "--space", "--dataset")[len(arguments) - 1]
+    good = {"repo_id": REPO, "space_id": SPACE, "dataset_id": REPO}
+    for field, option in zip(good, ("--repo", "--space", "--dataset"), strict=True):
         with pytest.raises(InputError, match=f"`{option}` must be user/name.*{re.escape(name)}"):
-            publish.publish(*arguments)
+            publish(Publication(**good | {field: name}))
     assert hub.requests == []
 
 
 def test_a_folder_with_files_is_not_written_to(hub, token, tmp_path):
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(InputError, match="must be new or empty"):
-        publish.publish(REPO, out=tmp_path, dry_run=True)
+        publish(Publication(repo_id=REPO), out=tmp_path, dry_run=True)
     assert hub.requests == []
 
 
@@ -789,15 +785,15 @@ def test_weights_without_figures_of_their_own_are_refused(tmp_path):
     folder = make_weights(tmp_path / "own" / "export")
     card = folder.parent / "card.md"
     with pytest.raises(InputError, match=r"own\.json must hold.*evaluate.*no such file"):
-        publish.model_files(REPO, folder, tmp_path, card=card)
+        model_files(REPO, folder, tmp_path, card=card)
     report = {"recipe": "own", "sha256": "ab" * 32}
     (tmp_path / "own.json").write_text(json.dumps(report))
     with pytest.raises(InputError, match=r"evaluate.*with sha256 abab"):
-        publish.model_files(REPO, folder, tmp_path, card=card)
+        model_files(REPO, folder, tmp_path, card=card)
     report["sha256"] = ModelConfig.read(folder).files["model.tflite"]
     (tmp_path / "own.json").write_text(json.dumps(report))
     with pytest.raises(InputError, match=r"evaluate.*earlier version, without.*formats"):
-        publish.model_files(REPO, folder, tmp_path, card=card)
+        model_files(REPO, folder, tmp_path, card=card)
 
 
 def test_a_card_about_other_weights_is_refused(tmp_path):
@@ -805,9 +801,9 @@ def test_a_card_about_other_weights_is_refused(tmp_path):
     results = folder.parent / "results"
     (tmp_path / "card.md").write_text("---\nlicense: mit\n---\n# Another model\n")
     with pytest.raises(InputError, match=r"card\.md must be the card of these weights"):
-        publish.model_files(REPO, folder, results, card=tmp_path / "card.md")
+        model_files(REPO, folder, results, card=tmp_path / "card.md")
     with pytest.raises(InputError, match=r"nothing\.md must be a file"):
-        publish.model_files(REPO, folder, results, card=tmp_path / "nothing.md")
+        model_files(REPO, folder, results, card=tmp_path / "nothing.md")
 
 
 @pytest.mark.keras
@@ -815,14 +811,14 @@ def test_a_card_that_links_to_what_is_not_published_is_refused(own):
     card = own.parent / "card.md"
     card.write_text(card.read_text() + "[code](./train/README.md#start), [top](#faces)\n")
     with pytest.raises(InputError, match=r"card\.md must link.*links to train/README\.md$"):
-        publish.model_files(REPO, own, own.parent / "results", card=card)
+        model_files(REPO, own, own.parent / "results", card=card)
 
 
 def test_the_written_card_is_not_used_for_other_data(tmp_path):
     """Its words are about FER-2013, whose figures these are not."""
     folder = make_weights(tmp_path / "own" / "export")
     with pytest.raises(InputError, match=r"is about FER-2013.*--card.*7 test images"):
-        publish.model_files(REPO, folder, folder.parent / "results")
+        model_files(REPO, folder, folder.parent / "results")
 
 
 @pytest.mark.keras
@@ -831,14 +827,14 @@ def test_a_format_that_was_not_measured_is_refused(own):
     card = own.parent / "card.md"
     (own / "model_int8.tflite").write_text("another one")
     with pytest.raises(ConfigError, match=r"model_int8\.tflite must have sha256 .*fer\.json says"):
-        publish.model_files(*arguments, card=card)
+        model_files(*arguments, card=card)
     (own / "model_int8.tflite").write_text("model_int8.tflite of own")
     path = own.parent / "results" / "own.json"
     report = json.loads(path.read_text())
     report["formats"][0]["sha256"] = "ab" * 32
     path.write_text(json.dumps(report))
     with pytest.raises(ConfigError, match=r"model\.onnx must have sha256 abab.*own\.json says"):
-        publish.model_files(*arguments, card=card)
+        model_files(*arguments, card=card)
 
 
 @pytest.mark.keras
@@ -850,7 +846,7 @@ def test_int8_without_the_data_it_needs_says_so(own, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     told = []
     with pytest.raises(InputError, match=r"model_int8\.tflite must stand in .*FER_DATASET"):
-        publish.model_files(
+        model_files(
             REPO, own, own.parent / "results", card=own.parent / "card.md", tell=told.append
         )
     assert told == [f"making model_int8.tflite from {own / 'model.keras'}"]
@@ -863,7 +859,7 @@ def test_int8_without_the_data_it_needs_says_so(own, monkeypatch, tmp_path):
 def model():
     """What `--repo` publishes of them. Two formats are converted: half a minute."""
     pytest.importorskip("tf2onnx")
-    return publish.model_files(REPO, dataset_id="someone/fer2013")
+    return model_files(REPO, dataset_id="someone/fer2013")
 
 
 @pytest.fixture
@@ -928,8 +924,8 @@ def test_a_run_on_fer2013_gets_a_card_of_its_own(tmp_path):
     config = replace(
         ModelConfig.read(WEIGHTS_FOLDER), recipe="mobilenetv2-96", files={"model.tflite": sha256}
     )
-    text = publish._read_card(config, report | {"sha256": sha256}, ROOT / "results", None, REPO)
+    text = _read_card(config, report | {"sha256": sha256}, ROOT / "results", None, REPO)
     assert ModelCard(text).data.model_name == "mobilenetv2-96"
     assert f"with sha256 `{sha256}`" in text
-    names = publish._result_names(text, "mobilenetv2-96", ROOT / "results")
+    names = _result_names(text, "mobilenetv2-96", ROOT / "results")
     assert {"mobilenetv2-96.json", "mobilenetv2-96_confusion.png", "results.csv"} <= set(names)

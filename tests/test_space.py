@@ -13,7 +13,8 @@ from bench.apps import write_camera
 from bench.space import front_matter, make_environment, serve_space
 from fer.hub import _YUNET_FILE, _YUNET_REPO, _YUNET_REVISION, WEIGHTS_FOLDER
 from tests.conftest import HUB, ROOT, YUNET
-from train.publish import space_files, write_folder
+from train.publish.files import write_folder
+from train.publish.space import space_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

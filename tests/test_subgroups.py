@@ -15,7 +15,7 @@ from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
 pd = pytest.importorskip("pandas")
 from tools.render import expressions, mesh, paint, people  # noqa: E402
 from train.measure import subgroups  # noqa: E402
-from train.report import subgroup_files  # noqa: E402
+from train.measure.report import subgroup_files  # noqa: E402
 
 PICTURES = ROOT / "examples" / "subgroups"
 ATTRIBUTES = list(subgroups.ATTRIBUTES)

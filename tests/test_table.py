@@ -12,7 +12,7 @@ pytest.importorskip("jinja2")
 pytest.importorskip("pandas")
 pytest.importorskip("huggingface_hub")
 
-from train import table
+from train.publish import family as table
 from train.recipes import FAMILY, RECIPES
 
 NAMES = ["angry", "disgust", "sad"]

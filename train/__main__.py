@@ -530,7 +530,7 @@ def subgroups(
 @app.command()
 def card(results: Results = Path("results")) -> None:
     """Write model_card.md and the figures of README.md from results/."""
-    from train.card import write_cards
+    from train.publish.card import write_cards
 
     for file in ("model_card.md", "README.md"):
         check_file(file)
@@ -540,7 +540,7 @@ def card(results: Results = Path("results")) -> None:
 @app.command()
 def table(results: Results = Path("results")) -> None:
     """Write the table of the family from RESULTS: there, for the page, and into ./README.md."""
-    from train.table import write_table
+    from train.publish.family import write_table
 
     check_folder(results)
     check_file("README.md")
@@ -583,7 +583,8 @@ def publish(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Publish weights in every format with their card, and the page as a Space, a commit each."""
-    from train.publish import publish as send
+    from train.publish.hub import Publication
+    from train.publish.hub import publish as send
 
     if out is not None:
         check_folder(out, room_bytes=_MODEL_BYTES)
@@ -594,15 +595,18 @@ def publish(
         except typer.Abort:
             raise InputError("somebody must answer, or --yes be given; nothing was sent") from None
 
-    send(
-        repo,
-        space,
-        dataset,
+    wanted = Publication(
+        repo_id=repo,
+        space_id=space,
+        dataset_id=dataset,
         hardware=hardware,
         weights=weights,
         results=results,
         card=card,
         private=private,
+    )
+    send(
+        wanted,
         dry_run=dry_run,
         out=out,
         confirm=ask,

@@ -33,9 +33,9 @@ from train.measure.figures import (
 )
 from train.measure.formats import measure_formats
 from train.measure.plots import write_plots
+from train.measure.report import MODELS_FOLDER, PARTS, load_json
 from train.measure.robustness import CORRUPTIONS, Corruption, corrupt
 from train.recipes import FAMILY, RECIPES, TRAINING_NAME
-from train.report import MODELS_FOLDER, PARTS, load_json
 
 __all__ = ["evaluate", "measure"]
 
@@ -53,9 +53,9 @@ def measure(classifier: Classifier, split: Split) -> dict[str, Any]:
     """Measure every head of a network, and every decision, on the images of a split.
 
     Returns:
-        For each of `train.report.PARTS` the figures of the served decision. With `heads` in the
-        configuration also `decision`; `decisions`, for each its `bias`, `temperature` and parts;
-        and `votes`, None where the images have none: see `_measure_votes`.
+        For each of `train.measure.report.PARTS` the figures of the served decision. With `heads`
+        in the configuration also `decision`; `decisions`, for each its `bias`, `temperature` and
+        parts; and `votes`, None where the images have none: see `_measure_votes`.
 
     Raises:
         ConfigError: the votes' head has other classes than FER+.

@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import ConfusionMatrixDisplay
 
 from fer.fonts import drawn_names, find_font, legend
+from train.measure.report import plot_names
 from train.measure.robustness import CORRUPTIONS
-from train.report import plot_names
 
 __all__ = ["write_plots"]
 

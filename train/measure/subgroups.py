@@ -16,7 +16,7 @@ from fer.hub import LITERT_NAME, WEIGHTS_FOLDER, load_detector, load_folder
 from fer.image import read_image
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
-from train.report import subgroup_files
+from train.measure.report import subgroup_files
 
 __all__ = ["ATTRIBUTES", "PICTURES_NAME", "measure_subgroups", "summarize"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from train.measure.report import PARTS, missing_classes
 from train.measure.robustness import CORRUPTIONS
-from train.report import PARTS, missing_classes
 
 __all__ = ["decision_lines", "format_measure", "format_report"]
 

@@ -1,7 +1,7 @@
 """README and model card from results/: no figure in them is typed by hand.
 
-The prose of the card and the layout of its tables stand in card_template.md, what both say of
-the published files in reuse_template.md.
+The prose of the card and the layout of its tables stand in templates/card.md, what both say of
+the published files in templates/reuse.md.
 """
 
 from pathlib import Path
@@ -16,9 +16,7 @@ from fer.errors import InputError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER
 from fer.types import ModelConfig
 from train.calibrate import BALANCE_STRENGTH
-from train.measure.robustness import CORRUPTIONS
-from train.recipes import FAMILY, NO_TWINS
-from train.report import (
+from train.measure.report import (
     MODELS_FOLDER,
     PARTS,
     load_json,
@@ -27,6 +25,8 @@ from train.report import (
     plot_names,
     subgroup_files,
 )
+from train.measure.robustness import CORRUPTIONS
+from train.recipes import FAMILY, NO_TWINS
 
 __all__ = [
     "NO_NAME",
@@ -41,7 +41,7 @@ __all__ = [
 
 # Stands for the repository where its name is not known.
 NO_NAME = "<you>/fer-mobilenetv2"
-_TEMPLATES = Path(__file__).parent
+_TEMPLATES = Path(__file__).parent / "templates"
 _TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 # Watts by a part of the device's name; the first that fits counts.
 # Source: the board power of NVIDIA's data sheets (SXM); for a processor an assumption, the
@@ -334,7 +334,7 @@ def _pair(seen: dict[str, Any], unseen: dict[str, Any]) -> dict[str, Any]:
 
 
 def render_template(name: str, **values: Any) -> str:
-    """A template of this folder as text; what it names and `values` lacks is an error."""
+    """Fill in a template; a name in it that `values` lacks is an error."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -348,7 +348,7 @@ def render_template(name: str, **values: Any) -> str:
 
 def format_reuse(report: dict[str, Any]) -> str:
     """How a stranger uses the published files, as Markdown for README and card."""
-    return render_template("reuse_template.md", report=report, repo_id=NO_NAME).strip()
+    return render_template("reuse.md", report=report, repo_id=NO_NAME).strip()
 
 
 def _has_bias(report: dict[str, Any]) -> bool:
@@ -435,7 +435,7 @@ def format_card(
         )
     training = report["training"]
     text = render_template(
-        "card_template.md",
+        "card.md",
         report=report,
         config=config,
         repo_id=repo_id,

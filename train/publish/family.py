@@ -1,6 +1,6 @@
 """The family in one table: what each public system reports, what came of it here.
 
-results/README.md is made from family_template.md, README's table and the list of models that
+results/README.md is made from templates/family.md, README's table and the list of models that
 the page compares from the same figures.
 """
 
@@ -15,9 +15,9 @@ from fer.errors import InputError
 from fer.gallery import TABLE_NAME, Entry
 from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
-from train.card import fill_figures, read_report, render_template
+from train.measure.report import MODELS_FOLDER, load_json, load_probe, plot_names, read_int8
+from train.publish.card import fill_figures, read_report, render_template
 from train.recipes import FAMILY, RECIPES
-from train.report import MODELS_FOLDER, load_json, load_probe, plot_names, read_int8
 
 __all__ = [
     "FLAGSHIP",
@@ -360,7 +360,7 @@ def format_family(results: Path, flagship: dict[str, Any]) -> str:
     """
     rows = collect_rows(results, flagship)
     return render_template(
-        "family_template.md",
+        "family.md",
         rows=rows,
         table=format_table(rows),
         flagship=flagship,

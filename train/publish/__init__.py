@@ -1,0 +1,1 @@
+"""Publishes weights with their card, the page as a Space, and the table of the family."""
