@@ -126,7 +126,7 @@ def main(
         Path, typer.Option(envvar="FER_BENCH_ENV", help="where PyPI's package is installed")
     ] = ROOT / ".venv-fer",
 ) -> None:
-    """Measure, print, and write results/folder.csv and README."""
+    """Measure, print, and write results/folder.csv and docs/performance.md."""
     python = _environment(environment)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)

@@ -147,7 +147,7 @@ def main(
 ) -> None:
     """One visitor: the page beside the plain Gradio way, with its defaults and without limits.
 
-    Writes results/live.csv, and from it README's section on speed.
+    Writes results/live.csv, and from it the figures of docs/performance.md and README.
     """
     with tempfile.TemporaryDirectory() as folder:
         if camera is None:

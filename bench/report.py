@@ -1,4 +1,4 @@
-"""README's section on speed, from results/live.csv, soak.csv, video.csv, folder.csv, space.csv."""
+"""The figures of docs/performance.md and README, from the benchmarks' files in results/."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ import pandas as pd
 from bench.apps import ROOT
 from train.publish.card import fill_figures
 
-__all__ = ["format_speed", "write_speed"]
+__all__ = ["MARK", "format_speed", "format_summary", "write_speed"]
 
 MARK = "speed"
 
 
 def format_speed(results: Path) -> str:
-    """What the benches of visitors, videos, folders and the Space measured, as Markdown."""
+    """Format what was measured of visitors, videos, folders and a Space, as Markdown."""
     parts = _visitors(results), _videos(results), _folders(results), _space(results)
     return "\n\n".join(parts)
 
@@ -93,8 +93,32 @@ def _space(results: Path) -> str:
     )
 
 
+def format_summary(results: Path) -> str:
+    """Format README's lines about speed, as Markdown."""
+    page = pd.read_csv(results / "live.csv").set_index("way").loc["the page"]
+    soak = pd.read_csv(results / "soak.csv").set_index("what")["value"]
+    videos = pd.read_csv(results / "video.csv")
+    slowest = videos[videos["annotated video"] == "yes"]["times real time"].min()
+    slowest_visitor, trip_ms, minutes = (
+        float(soak[key])
+        for key in ("answers/s, slowest visitor", "round trip, median ms", "minutes")
+    )
+    return "\n".join(
+        (
+            f"- live: {page['answers/s']:.0f} answers/s, {page['median ms']:.0f} ms round trip, "
+            f"for one visitor on {soak['cores']} cores shared with the browser",
+            f"- {soak['visitors']} visitors at once: {slowest_visitor:.1f} answers/s each, "
+            f"{trip_ms:.0f} ms, {soak['errors']} errors in {minutes:g} minutes",
+            f"- video with an annotated copy: at least {slowest:.1f} times real time (1280 x 720)",
+        )
+    )
+
+
 def write_speed() -> None:
-    """Write that section into README."""
-    readme = ROOT / "README.md"
-    text = fill_figures(readme.read_text("utf-8"), format_speed(ROOT / "results"), MARK)
-    readme.write_text(text, encoding="utf-8")
+    """Write the figures into docs/performance.md and README."""
+    results = ROOT / "results"
+    for path, figures in (
+        (ROOT / "README.md", format_summary(results)),
+        (ROOT / "docs" / "performance.md", format_speed(results)),
+    ):
+        path.write_text(fill_figures(path.read_text("utf-8"), figures, MARK), encoding="utf-8")

@@ -100,8 +100,8 @@ def main(
 ) -> None:
     """Visitors without browsers, each sending its next frame when the answer is back.
 
-    Writes results/soak.csv, and from it README's section on speed. Ends with status 1 where
-    somebody was not served fairly, waited long, met an error, or memory grew.
+    Writes results/soak.csv, and from it the figures of docs/performance.md and README. Ends with
+    status 1 where somebody was not served fairly, waited long, met an error, or memory grew.
     """
     with serve("app.py") as server:
         asyncio.run(_soak(server, visitors, rate, _WARM_UP_S))

@@ -1,6 +1,7 @@
 """python -m bench.space: the Space as its visitors get it: what it weighs, how soon it answers.
 
-Writes results/space.csv and README's line about it. The packages come from PyPI, as on the Hub.
+Writes results/space.csv and its line in docs/performance.md. The packages come from PyPI, as on
+the Hub.
 """
 
 import asyncio

@@ -53,7 +53,7 @@ def write_clip(path: Path) -> None:
 
 
 def main() -> None:
-    """Measure, print, and write results/video.csv and README."""
+    """Measure, print, and write results/video.csv and docs/performance.md."""
     pipeline = Pipeline.default()
     rows = []
     with tempfile.TemporaryDirectory() as folder:

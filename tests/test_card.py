@@ -296,12 +296,13 @@ def test_links_of_the_committed_card_lead_somewhere():
 
 
 def test_written_again_the_documents_are_the_same_bytes(tmp_path):
-    (tmp_path / "README.md").write_bytes((ROOT / "README.md").read_bytes())
-    texts = []
-    for _ in range(2):
-        card.write_cards(ROOT / "results", tmp_path)
-        texts.append([(tmp_path / name).read_bytes() for name in ("README.md", "model_card.md")])
-    assert texts[0] == texts[1]
+    (tmp_path / "docs").mkdir()
+    names = "README.md", "model_card.md", "docs/accuracy.md"
+    for name in names:
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    card.write_cards(ROOT / "results", tmp_path)
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
 
 
 def test_a_report_about_other_weights_is_refused(tmp_path):
@@ -645,17 +646,21 @@ def nothing_uncertain():
     ids=["complete", "rgb", "null", "nothing uncertain", "two heads", "no votes"],
 )
 def test_nothing_unreadable_is_printed(results, report):
-    for text in (make_text(report, results), card.format_figures(report)):
+    for text in (
+        make_text(report, results),
+        card.format_figures(report),
+        card.format_summary(report),
+    ):
         text = re.sub(r"```.*?```|votes=True", "code", text, flags=re.S)
         assert not re.search(r"\b(None|nan|NaN|null|inf|True|False|Undefined)\b", text)
         assert not re.search(r"\{\{|\{%|%\}|\}\}", text)
         assert "\n\n\n" not in text
 
 
-def test_readme_links_the_plots_that_there_are():
+def test_figures_link_the_plots_that_there_are():
     figures = card.format_figures(make_report())
     for name in ("confusion", "reliability", "coverage", "robustness", "training"):
-        assert f"[{name}](results/toy_{name}.png)" in figures
+        assert f"[{name}](../results/toy_{name}.png)" in figures
     assert "toy_training" not in card.format_figures(make_report(training=None))
 
 
@@ -669,7 +674,8 @@ def test_input_made_by_hand_is_that_of_the_package(
     config = make_config(input_size=96, detail_size=48, **changes)
     hub.files["someone/fer-mobilenetv2", "fer.json"] = config.to_json().encode()
     report = make_report(input_size=96, detail_size=48, **changes)
-    block = re.findall(r"```python\n(.*?)```", card.format_reuse(report), re.S)[0]
+    text = card.render_template("reuse.md", report=report, repo_id=card.NO_NAME)
+    block = re.findall(r"```python\n(.*?)```", text, re.S)[0]
     monkeypatch.chdir(tmp_path)
     crop = read_image(ROOT / "examples" / "astronaut_happy.jpg")[63:176, 167:280]
     Image.fromarray(resize(crop, side, side)).save("face.jpg", quality=95)
@@ -771,7 +777,8 @@ def test_published_files_of_two_heads_run_as_written(hub, tmp_path, monkeypatch,
     hub.files[repo, "fer.json"] = config.to_json().encode()
     for name, file in (("litert-float32", "model.tflite"), ("onnx", "model.onnx")):
         hub.files[repo, file] = convert(path, name)
-    text = card.format_reuse(with_heads(make_report(**changes)))
+    report = with_heads(make_report(**changes))
+    text = card.render_template("reuse.md", report=report, repo_id=card.NO_NAME)
     first, litert, onnx, keras, _ = re.findall(r"```python\n(.*?)```", text, re.S)
     assert '(network(pixels)["labels"])[0]' in keras
     monkeypatch.chdir(tmp_path)

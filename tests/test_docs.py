@@ -1,4 +1,4 @@
-"""README and model card: every figure is in results/, every Python block runs."""
+"""Documents: every figure is in results/, every block runs, every link leads somewhere."""
 
 import ast
 import csv
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +25,43 @@ def read(name):
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def blocks(name):
-    """What runs from the root of the repository, without a Hub."""
-    return [block for block in all_blocks(read(name)) if block not in reuse_blocks(name)]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for folder, pattern in (
+        (ROOT, "*.md"),
+        (ROOT / "docs", "*.md"),
+        (ROOT / "train", "**/README.md"),
+    )
+    for path in folder.glob(pattern)
+)
 
 
-def all_blocks(text):
+def python_blocks(text):
     return re.findall(r"```python\n(.*?)```", text, re.S)
 
 
-def reuse_blocks(name):
-    """What runs anywhere once the weights are published; each goes on from those before."""
-    (text,) = re.findall(
-        r"The input is a face as FER-2013(.*?)^(?:#|<!--)", read(name), re.S | re.M
-    )
-    return all_blocks(text)
+def reuse_blocks():
+    """Blocks of the card that run anywhere with published weights; each continues the last."""
+    pattern = r"The input is a face as FER-2013(.*?)^## "
+    (text,) = re.findall(pattern, read("model_card.md"), re.S | re.M)
+    return python_blocks(text)
+
+
+# Blocks that run in the root of the repository, without a Hub.
+LOCAL_BLOCKS = [
+    (name, block)
+    for name in DOCUMENTS
+    for block in python_blocks(read(name))
+    if block not in reuse_blocks()
+]
+
+
+def code_blocks(name):
+    """Lines of the blocks that are not Python, without comments."""
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```$", read(name), re.S | re.M):
+        for line in block.splitlines() if language in ("", "sh") else ():
+            if command := line.split("  #")[0].strip():
+                yield command
 
 
 def pins(name):
@@ -53,23 +76,39 @@ def test_figures_are_those_of_the_bundled_weights():
     config = load_classifier().config
     report = json.loads(read(f"results/{config.recipe}.json"))
     assert report["sha256"] == config.files["model.tflite"]
-    readme = read("README.md")
-    assert card.fill_figures(readme, card.format_figures(report)) == readme
+    for name, figures in (
+        ("README.md", card.format_summary(report)),
+        ("docs/accuracy.md", card.format_figures(report)),
+    ):
+        assert card.fill_figures(read(name), figures) == read(name)
 
 
 def test_speeds_are_those_that_were_measured():
     report = pytest.importorskip("bench.report")
     card = pytest.importorskip("train.publish.card")
-    readme = read("README.md")
-    speed = report.format_speed(ROOT / "results")
-    assert card.fill_figures(readme, speed, report.MARK) == readme
+    for name, format_figures in (
+        ("README.md", report.format_summary),
+        ("docs/performance.md", report.format_speed),
+    ):
+        figures = format_figures(ROOT / "results")
+        assert card.fill_figures(read(name), figures, report.MARK) == read(name)
+
+
+def test_counts_of_leaked_images_are_those_of_the_report():
+    full, fresh = (bundled_report()[part]["n_images"] for part in ("full", "twin_free"))
+    for count in (full, fresh, full - fresh):
+        assert f"{count:,} " in read("docs/accuracy.md")
+
+
+def test_the_readme_fits_on_a_few_screens():
+    assert len(read("README.md").splitlines()) <= 170
 
 
 def test_limits_of_the_stream_are_those_of_the_code():
     from fer.web import requests
 
     limits = f"{requests.MAX_CHARS:,} characters", f"{requests.MAX_PIXELS / 1e6:.1f}"
-    for text in (read("README.md"), read("fer/web/live/__init__.py")):
+    for text in (read("docs/api.md"), read("fer/web/live/__init__.py")):
         assert re.search(rf"{limits[0]}.*{limits[1]}\s+megapixels", text, re.S)
     (rows,) = re.findall(r"MAX_ROWS = (\d+)", read("fer/web/live/timeline.js"))
     assert f"the last {int(rows):,} rows" in read("fer/web/live/live.html")
@@ -86,16 +125,22 @@ def test_the_table_of_results_repeats_the_reports():
         assert row["sha256"] == report["sha256"]
 
 
+def test_the_documents_have_blocks_to_run():
+    counts = Counter(name for name, _ in LOCAL_BLOCKS)
+    assert counts["README.md"] == 1
+    assert counts["docs/usage.md"] >= 4
+    assert counts["docs/api.md"] == 3
+    assert counts["model_card.md"] == 1
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["README.md", "model_card.md"])
-def test_python_blocks_run(name, monkeypatch, hub, start_app, capsys):
+@pytest.mark.parametrize(("name", "block"), LOCAL_BLOCKS)
+def test_python_blocks_run(name, block, monkeypatch, hub, start_app, capsys):
     monkeypatch.chdir(ROOT)
     hub.fault = 503
-    assert blocks(name)
-    for block in blocks(name):
-        if "gradio_client" in block:
-            block = block.replace("http://127.0.0.1:7860", start_app().url)
-        exec(compile(block, name, "exec"), {})
+    if "gradio_client" in block:
+        block = block.replace("http://127.0.0.1:7860", start_app().url)
+    exec(compile(block, name, "exec"), {})
     assert capsys.readouterr().out
 
 
@@ -105,7 +150,7 @@ def test_python_blocks_of_the_readme_of_a_space_run(monkeypatch, hub, start_app,
     text = space.space_files(ROOT, "someone/fer", None)["README.md"].decode()
     monkeypatch.chdir(ROOT)
     hub.fault = 503
-    blocks = all_blocks(text)
+    blocks = python_blocks(text)
     assert len(blocks) == 2
     for block in blocks:
         exec(compile(block.replace("http://127.0.0.1:7860", start_app().url), "space", "exec"), {})
@@ -114,8 +159,7 @@ def test_python_blocks_of_the_readme_of_a_space_run(monkeypatch, hub, start_app,
 
 @pytest.mark.slow
 @pytest.mark.keras
-@pytest.mark.parametrize("name", ["README.md", "model_card.md"])
-def test_published_weights_run_as_written(name, published, monkeypatch, tmp_path, capsys):
+def test_published_weights_run_as_written(published, monkeypatch, tmp_path, capsys):
     """LiteRT, ONNX Runtime, Keras (newest and pinned), and the package, from a Hub."""
     from fer import load_classifier, read_image
 
@@ -125,7 +169,7 @@ def test_published_weights_run_as_written(name, published, monkeypatch, tmp_path
     monkeypatch.chdir(tmp_path)
     Image.fromarray(photo).save("photo.jpg", quality=95)
     Image.fromarray(crop).save("face.jpg", quality=95)
-    first, *others = reuse_blocks(name)
+    first, *others = reuse_blocks()
     assert len(others) == 4
     known = {}
     exec(first.replace("<you>", "someone"), known)
@@ -154,23 +198,95 @@ def test_examples_in_docstrings_run(name, monkeypatch, hub):
     assert attempted == len(re.findall(r"^\s*>>> ", Path(source).read_text("utf-8"), re.M))
 
 
+def commands_of(module):
+    app = pytest.importorskip(module).app
+    names = (each.name or each.callback.__name__ for each in app.registered_commands)
+    return {name.replace("_", "-") for name in names}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_commands_in_blocks_are_there(name):
+    targets = set(re.findall(r"^([\w-]+):", read("Makefile"), re.M))
+    for line in code_blocks(name):
+        if found := re.search(r"\bmake ([\w-]+)", line):
+            assert found[1] in targets, line
+        for module in ("fer", "train"):
+            if found := re.search(rf"python -m {module} ([\w-]+)", line):
+                assert found[1] in commands_of(f"{module}.__main__"), line
+        for path in re.findall(r"(?:^| )((?:requirements|tests/|fer/)[\w./-]+\.(?:txt|py))", line):
+            assert (ROOT / path).is_file(), line
+
+
+COMMAND_LINES = [
+    line
+    for name in DOCUMENTS
+    for block in re.findall(r"```sh\n(.*?)```", read(name), re.S)
+    for line in dict.fromkeys(line.split("  #")[0].strip() for line in block.splitlines())
+]
+
+
 @pytest.mark.slow
-def test_command_lines_of_the_readme_run(tmp_path):
-    """In a copy of examples/; but for the one that serves a page until it is stopped."""
-    (text,) = re.findall(r"```sh\n(python -m fer .*?)```", read("README.md"), re.S)
+def test_command_lines_run(tmp_path):
+    """In a copy of examples/, except the one that serves a page until it is stopped."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "FER_DETECTOR": "slim"}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    lines = [line.split("  #")[0].strip() for line in text.splitlines()]
+    lines = [line for line in dict.fromkeys(COMMAND_LINES) if "fer camera" not in line]
     assert len(lines) >= 6
     for line in lines:
-        if "fer camera" not in line:
-            done = subprocess.run(
-                line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
-            )
-            assert done.returncode == 0, (line, done.stderr)
+        done = subprocess.run(
+            line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (line, done.stderr)
     made = {path.name for path in tmp_path.iterdir()} - {"examples"}
     assert {"faces.csv", "faces.parquet", "boxes.mp4"} <= made
+
+
+def without_code(text):
+    return re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.S | re.M)
+
+
+def anchors(path):
+    """Names of the headings of a document, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", without_code(path.read_text("utf-8")), re.M)
+    return {re.sub(r"[^\w\- ]", "", text).strip().lower().replace(" ", "-") for text in headings}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name):
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(read(name))):
+        if ":" in link:
+            continue
+        target, _, section = link.partition("#")
+        path = (ROOT / name).parent / target if target else ROOT / name
+        assert path.exists(), link
+        assert not section or section in anchors(path), link
+
+
+def test_every_document_is_in_the_list_of_the_readme():
+    linked = set(re.findall(r"\]\(([^)\s#]+\.md)\)", read("README.md")))
+    assert {name for name in DOCUMENTS if name.startswith("docs/")} <= linked
+    assert {"train/README.md", "model_card.md", "SECURITY.md", "CONTRIBUTING.md"} <= linked
+
+
+def test_the_variables_of_the_page_are_all_documented():
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "fer").rglob("*.py"))
+    read_by_the_page = set(re.findall(r"\bFER_[A-Z_]+\b", code))
+    documented = set(re.findall(r"`(FER_[A-Z_]+)`", read("docs/deploy.md")))
+    assert len(documented) >= 12
+    assert documented <= read_by_the_page
+    assert read_by_the_page - documented <= {"FER_IN_WORKER"}  # set by the page itself
+
+
+def test_the_codes_of_errors_are_all_documented():
+    """Of endpoints and of requests that are refused before them."""
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "fer" / "web").rglob("*.py"))
+    table = re.findall(r"^\| (?:\d+ \| )?(`\w+`(?:, `\w+`)*) \|", read("docs/api.md"), re.M)
+    documented = set(re.findall(r"`(\w+)`", " ".join(table)))
+    assert len(documented) == 14
+    for name in documented:
+        assert f'"{name}"' in code, name
+    assert set(re.findall(r'BadCall\(\d+, "(\w+)"\)', code)) <= documented
 
 
 def bundled_report():
@@ -237,10 +353,10 @@ def test_pinned_versions_lie_in_the_ranges_of_the_package():
         assert wanted.specifier.contains(version), text
 
 
-def test_every_python_module_is_named_in_the_readme():
+def test_every_python_module_is_in_the_list_of_design():
     for path in (ROOT / "fer").glob("*.py"):
         if path.stem not in ("__init__",):
-            assert f"  {path.name} " in read("README.md"), path.name
+            assert f"  {path.name} " in read("docs/design.md"), path.name
 
 
 def test_every_checkpoint_is_explained():

@@ -113,9 +113,9 @@ def test_a_row_is_the_run_beside_what_was_reported(results):
     assert third["report"] is None
     assert "What it taught us" in third["lesson"]
     assert "What it taught us" not in third["idea"] + third["lesson"][5:]
-    lines = table.format_table(rows, base="x/y.md").splitlines()
+    lines = table.format_table(rows).splitlines()
     assert len(lines) == 2 + len(FAMILY)
-    assert f"| [{FAMILY[0]}](x/y.md#{FAMILY[0]}) | val. 40 % | 63.0 % (61.0 %) " in lines[2]
+    assert f"| [{FAMILY[0]}](#{FAMILY[0]}) | val. 40 % | 63.0 % (61.0 %) " in lines[2]
     assert "| **80.0 %** (77.7 %) | 80.0 % (77.7 %) | 10 | 3 epochs at" in lines[2]
     assert "| 91.0 % (90.0 %) |" in lines[3]
     assert "not run yet" in lines[4]
@@ -192,13 +192,13 @@ def test_what_is_known_of_sad_is_told(results):
 
 
 def test_the_committed_table_is_the_generated_one(tmp_path):
-    (tmp_path / "README.md").write_bytes((ROOT / "README.md").read_bytes())
+    (tmp_path / "docs").mkdir()
     copied = tmp_path / "results"
     copied.mkdir()
     for path in (ROOT / "results").glob("*.json"):
         (copied / path.name).write_bytes(path.read_bytes())
     table.write_table(copied, tmp_path)
-    for name in ("README.md", "results/README.md", "results/models/models.json"):
+    for name in ("docs/family.md", "results/models/models.json"):
         assert (tmp_path / name).read_bytes() == (ROOT / name).read_bytes(), name
 
 

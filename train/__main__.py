@@ -529,21 +529,21 @@ def subgroups(
 
 @app.command()
 def card(results: Results = Path("results")) -> None:
-    """Write model_card.md and the figures of README.md from results/."""
+    """Write model_card.md and the figures of README.md and docs/accuracy.md from results/."""
     from train.publish.card import write_cards
 
-    for file in ("model_card.md", "README.md"):
+    for file in ("model_card.md", "README.md", "docs/accuracy.md"):
         check_file(file)
     write_cards(results)
 
 
 @app.command()
 def table(results: Results = Path("results")) -> None:
-    """Write the table of the family from RESULTS: there, for the page, and into ./README.md."""
+    """Write docs/family.md, and the list of models for the page, from RESULTS."""
     from train.publish.family import write_table
 
     check_folder(results)
-    check_file("README.md")
+    check_file("docs/family.md")
     write_table(results)
 
 

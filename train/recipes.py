@@ -347,7 +347,7 @@ def mobilenet_v2_96_born_again() -> Recipe:
 
 
 # The family (`FAMILY`): each reproduces a public system, or an idea that its author meant to try.
-# What it reports stands in `train.publish.family`, what came of it here in results/README.md.
+# What it reports stands in `train.publish.family`, what came of it here in docs/family.md.
 
 # Labels as they are, images mirrored, turned and moved but not lit otherwise, nothing corrected.
 _PLAIN = Recipe(

@@ -1,7 +1,7 @@
-"""README and model card from results/: no figure in them is typed by hand.
+"""Model card, docs/accuracy.md and README's figures from results/: none is typed by hand.
 
-The prose of the card and the layout of its tables stand in templates/card.md, what both say of
-the published files in templates/reuse.md.
+The text of the card and the layout of its tables are in templates/card.md, the examples that use
+published weights in templates/reuse.md.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ __all__ = [
     "fill_figures",
     "format_card",
     "format_figures",
-    "format_reuse",
+    "format_summary",
     "read_report",
     "render_template",
     "write_cards",
@@ -99,8 +99,8 @@ def _plots(report: dict[str, Any]) -> dict[str, str]:
 
 
 def format_figures(report: dict[str, Any]) -> str:
-    """README's figures from what `train.measure.evaluate.evaluate` wrote, as Markdown."""
-    pictures = ", ".join(f"[{name}]({path})" for name, path in _plots(report).items())
+    """Format the figures of docs/accuracy.md from what `train.measure.evaluate.evaluate` wrote."""
+    pictures = ", ".join(f"[{name}](../{path})" for name, path in _plots(report).items())
     full = report["full"]
     return "\n\n".join(
         (
@@ -113,7 +113,23 @@ def format_figures(report: dict[str, Any]) -> str:
             f"probability under {report['uncertain_below']:.2f}): "
             f"{_fixed(full['top1_uncertain'], 0)} % of those answers are right, "
             f"{_fixed(full['top1_certain'], 0)} % of the others.",
-            f"Pictures: {pictures}. All that was measured is in the [model card](model_card.md).",
+            f"Pictures: {pictures}. All that was measured: [model card](../model_card.md).",
+        )
+    )
+
+
+def format_summary(report: dict[str, Any]) -> str:
+    """Format README's lines about accuracy from what `train.measure.evaluate.evaluate` wrote."""
+    full, fresh = report["full"], report["twin_free"]
+    low, high = fresh["interval_95"]["top1"]
+    return "\n".join(
+        (
+            f"- **{fresh['top1']:.1f} %** top-1 on FER-2013's test images that do not leak from "
+            f"training (95 % interval {low:.1f} to {high:.1f}); {full['top1']:.1f} % on all",
+            f"- macro F1 {fresh['macro_f1'] / 100:.3f}, on all {full['macro_f1'] / 100:.3f}; "
+            "people agree with these labels about two times in three",
+            f"- calibrated: expected calibration error {full['ece']:.3f}; "
+            f"{full['uncertain_share']:.0f} % of the answers are marked uncertain",
         )
     )
 
@@ -346,11 +362,6 @@ def render_template(name: str, **values: Any) -> str:
     return environment.get_template(name).render(**values)
 
 
-def format_reuse(report: dict[str, Any]) -> str:
-    """How a stranger uses the published files, as Markdown for README and card."""
-    return render_template("reuse.md", report=report, repo_id=NO_NAME).strip()
-
-
 def _has_bias(report: dict[str, Any]) -> bool:
     """Whether the last layer of the labels got a bias for each class after training."""
     bias = (report["training"] or {}).get("class_bias")
@@ -376,7 +387,7 @@ def _decision_table(report: dict[str, Any]) -> str:
 
 
 def _heads_text(report: dict[str, Any]) -> list[str]:
-    """README's paragraphs about decisions and votes; none for a network with one head."""
+    """Format the paragraphs about decisions and votes; none for a network with one head."""
     if "decisions" not in report:
         return []
     texts = [
@@ -450,7 +461,7 @@ def format_card(
         has_bias=_has_bias(report),
         balance_strength=BALANCE_STRENGTH,
         parts=[(part, PARTS[part]) for part in ("full", "twin_free")],
-        # Those of the family stand beside what their authors report, in results/README.md.
+        # Those of the family stand beside what their authors report, in docs/family.md.
         runs=[row for row in _read_rows(results / "results.csv") if row["recipe"] not in FAMILY],
         speed={row["format"]: row for row in _read_rows(results / "speed.csv")},
         contrast=_contrast(results, config.stretch_percentile),
@@ -490,15 +501,22 @@ def read_report(config: ModelConfig, weights: Path, results: Path) -> dict[str, 
 
 
 def write_cards(results: Path, root: Path = Path()) -> None:
-    """Write model_card.md, and README.md's figures and ways of use, for the bundled weights.
+    """Write model_card.md and the figures of README.md and docs/accuracy.md.
+
+    All are about the bundled weights.
 
     Raises:
-        InputError: results/ holds none for these very weights.
+        InputError: results/ holds none for these very weights, or a document has no marks.
     """
     config = ModelConfig.read(WEIGHTS_FOLDER)
     report = read_report(config, WEIGHTS_FOLDER, results)
-    (root / "model_card.md").write_text(format_card(report, config, results), encoding="utf-8")
-    readme = root / "README.md"
-    filled = fill_figures(readme.read_text(encoding="utf-8"), format_figures(report))
-    filled = fill_figures(filled, format_reuse(report), "reuse")
-    readme.write_text(filled, encoding="utf-8")
+    card = format_card(report, config, results)
+    filled = {
+        path: fill_figures(path.read_text(encoding="utf-8"), text)
+        for path, text in (
+            (root / "README.md", format_summary(report)),
+            (root / "docs" / "accuracy.md", format_figures(report)),
+        )
+    }
+    for path, text in ({root / "model_card.md": card} | filled).items():
+        path.write_text(text, encoding="utf-8")

@@ -1,7 +1,7 @@
 """The family in one table: what each public system reports, what came of it here.
 
-results/README.md is made from templates/family.md, README's table and the list of models that
-the page compares from the same figures.
+docs/family.md is made from templates/family.md, and the list of models that the page compares
+from the same figures.
 """
 
 import inspect
@@ -16,7 +16,7 @@ from fer.gallery import TABLE_NAME, Entry
 from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
 from train.measure.report import MODELS_FOLDER, load_json, load_probe, plot_names, read_int8
-from train.publish.card import fill_figures, read_report, render_template
+from train.publish.card import read_report, render_template
 from train.recipes import FAMILY, RECIPES
 
 __all__ = [
@@ -221,13 +221,8 @@ def _reported(system: System) -> str:
     return ", ".join(parts) or system.remark
 
 
-def format_table(rows: list[dict[str, Any]], base: str = "") -> str:
-    """The rows of `collect_rows` as a Markdown table.
-
-    Args:
-        rows: of `collect_rows`.
-        base: path of results/README.md from the document of the table; "" in itself.
-    """
+def format_table(rows: list[dict[str, Any]]) -> str:
+    """Format the rows of `collect_rows` as a Markdown table."""
     lines = [
         "| recipe | reported | here: val. (without twins) | here: test (without twins) "
         "| flagship, same classes | training, minutes | setting here |",
@@ -235,7 +230,7 @@ def format_table(rows: list[dict[str, Any]], base: str = "") -> str:
     ]
     for row in rows:
         system, report = row["system"], row["report"]
-        head = f"| [{row['recipe']}]({base}#{row['recipe']}) | {_reported(system)} |"
+        head = f"| [{row['recipe']}](#{row['recipe']}) | {_reported(system)} |"
         if report is None:
             lines.append(f"{head} not run yet | - | - | - | {system.differs or '-'} |")
             continue
@@ -352,7 +347,7 @@ def _entry(system: System, report: dict[str, Any], top1: float, sha256: str) -> 
 
 
 def format_family(results: Path, flagship: dict[str, Any]) -> str:
-    """results/README.md as text.
+    """Format docs/family.md.
 
     Args:
         results: with the reports of the family.
@@ -371,23 +366,20 @@ def format_family(results: Path, flagship: dict[str, Any]) -> str:
 
 
 def write_table(results: Path, root: Path = Path()) -> None:
-    """Write results/README.md, results/models/models.json and README's table.
+    """Write docs/family.md and results/models/models.json.
 
     Raises:
         InputError: `results` lacks figures of the bundled weights, or some that the table
-            needs, or README has no marks.
+            needs.
     """
     config = ModelConfig.read(WEIGHTS_FOLDER)
     read_report(config, WEIGHTS_FOLDER, results)
     flagship = _read(results, config.recipe)
     assert flagship is not None  # just read
     rows = collect_rows(results, flagship)
-    readme = root / "README.md"
-    table = format_table(rows, base="results/README.md")
-    filled = fill_figures(readme.read_text(encoding="utf-8"), table, "recipes")
     entries = [asdict(entry) for entry in _entries(results, rows, flagship)]
-    (results / "README.md").write_text(format_family(results, flagship), encoding="utf-8")
+    text = format_family(results, flagship)
+    (root / "docs" / "family.md").write_text(text, encoding="utf-8")
     models = results / MODELS_FOLDER
     models.mkdir(exist_ok=True)
     (models / TABLE_NAME).write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-    readme.write_text(filled, encoding="utf-8")
