@@ -22,6 +22,9 @@ check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	bash tests/install_browsers.sh node
+	@if [ -x node_modules/.bin/prettier ]; then node_modules/.bin/prettier --check .; \
+	else echo "The format of JavaScript and CSS is not checked: prettier is missing."; fi
 
 # onnxruntime-web for the browser, at the version and hash in tools/vendor.py.
 vendor:

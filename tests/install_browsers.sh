@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Chromium, Firefox and node for the tests of the page, where apt is there and they run as root;
-# then the npm packages of the tests. Elsewhere those tests use what is installed, or skip and say
-# so.
+# Install Chromium, Firefox and node for the tests of the page, and their npm packages; with the
+# argument "node", node and the packages only. Debian packages are installed only as root.
+# Tests that miss something skip with the reason.
 set -u
 cd "$(dirname "$0")/.."
 missing=""
@@ -11,8 +11,10 @@ need() { # package, then the commands of which one is enough
   for name in "$@"; do command -v "$name" >/dev/null && return; done
   missing="$missing $package"
 }
-need chromium chromium chromium-browser google-chrome
-need firefox-esr firefox-esr firefox
+if [ "${1:-}" != node ]; then
+  need chromium chromium chromium-browser google-chrome
+  need firefox-esr firefox-esr firefox
+fi
 need nodejs node
 need npm npm
 if [ -n "$missing" ]; then

@@ -73,7 +73,11 @@ test("a slow device gives way to a quicker server, unless the visitor chose it",
     ["auto", "server"],
     ["device", "device"],
   ]) {
-    const engines = new Engines({ server: answering(), openDevice: async () => answering(), choice });
+    const engines = new Engines({
+      server: answering(),
+      openDevice: async () => answering(),
+      choice,
+    });
     await frames(engines, 20, 50);
     await engines.load();
     await frames(engines, 20, 400);
@@ -109,7 +113,10 @@ test("a device that cannot be opened leaves the server, and may be tried again",
 });
 
 test("a page without a server says that it loads, or why it cannot", async () => {
-  const engines = new Engines({ server: null, openDevice: async () => Promise.reject(new Error("no wasm")) });
+  const engines = new Engines({
+    server: null,
+    openDevice: async () => Promise.reject(new Error("no wasm")),
+  });
   assert.equal((await engines.live_frame(request)).error.code, "loading");
   await engines.load();
   const { error } = await engines.live_frame(request);

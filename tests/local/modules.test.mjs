@@ -20,7 +20,12 @@ import { decode, freeSizes } from "../../fer/web/local/yunet.js";
 const folder = process.env.GOLDEN;
 const golden = JSON.parse(readFileSync(`${folder}/golden.json`, "utf-8"));
 const bytes = (name) => new Uint8Array(readFileSync(`${folder}/${name}`));
-const picture = ({ file, width, height, channels }) => ({ width, height, channels, data: bytes(file) });
+const picture = ({ file, width, height, channels }) => ({
+  width,
+  height,
+  channels,
+  data: bytes(file),
+});
 
 /** Holds that two pictures have the same bytes, but for `share` of them that differ by one. */
 function assertSame(got, wanted, share = 0) {
@@ -51,7 +56,8 @@ test("patches are turned as OpenCV does", () => {
 });
 
 test("contrast is stretched as numpy does", () => {
-  for (const { from, percent, to } of golden.stretch) assertSame(stretch(picture(from), percent), picture(to));
+  for (const { from, percent, to } of golden.stretch)
+    assertSame(stretch(picture(from), percent), picture(to));
 });
 
 test("crops and the network's input are those of Python", () => {
@@ -84,7 +90,8 @@ test("the decision makes probabilities of logits", () => {
 });
 
 test("numbers are rounded as Python rounds them", () => {
-  for (const [value, digits, rounded] of golden.round) assert.equal(roundTo(value, digits), rounded);
+  for (const [value, digits, rounded] of golden.round)
+    assert.equal(roundTo(value, digits), rounded);
 });
 
 test("tracks and their JSON are those of Python, frame after frame", () => {
@@ -93,7 +100,11 @@ test("tracks and their JSON are those of Python, frame after frame", () => {
     frames.forEach(({ faces, time_s, width, ids, probs, state: wanted }, n) => {
       const after = step(readState(state), faces, time_s, width);
       state = writeState(after.state);
-      assert.deepEqual(after.faces.map((face) => face.track_id), ids, `frame ${n}`);
+      assert.deepEqual(
+        after.faces.map((face) => face.track_id),
+        ids,
+        `frame ${n}`,
+      );
       after.faces.forEach((face, i) =>
         face.probs.forEach((p, k) => assert.ok(Math.abs(p - probs[i][k]) < 2e-5)),
       );
@@ -102,7 +113,9 @@ test("tracks and their JSON are those of Python, frame after frame", () => {
       state.tracks.forEach((track, i) => {
         assert.deepEqual([track.id, track.seen_s], [wanted.tracks[i].id, wanted.tracks[i].seen_s]);
         [...track.box, ...track.probs].forEach((value, k) =>
-          assert.ok(Math.abs(value - [...wanted.tracks[i].box, ...wanted.tracks[i].probs][k]) < 3e-5),
+          assert.ok(
+            Math.abs(value - [...wanted.tracks[i].box, ...wanted.tracks[i].probs][k]) < 3e-5,
+          ),
         );
       });
       state = wanted; // what the server would have sent
@@ -126,14 +139,28 @@ test("fer.json of both versions is read, and others are told", () => {
   const [one, two] = golden.config.map(({ text }) => JSON.parse(text));
   const read = (values, decision) => readConfig(JSON.stringify(values), decision);
   assert.equal(read(two, "dataset").decision, "dataset");
-  assert.throws(() => read({ ...two, version: 3 }), { code: "newer", message: /version 3.*up to 2/ });
+  assert.throws(() => read({ ...two, version: 3 }), {
+    code: "newer",
+    message: /version 3.*up to 2/,
+  });
   assert.throws(() => readConfig("{"), { code: "config", message: /must be JSON/ });
-  assert.throws(() => read({ ...one, class_names: ["a", "a"] }), { code: "config", message: /class_names/ });
+  assert.throws(() => read({ ...one, class_names: ["a", "a"] }), {
+    code: "config",
+    message: /class_names/,
+  });
   assert.throws(() => read({ ...one, files: {} }), { code: "config", message: /model_web\.onnx/ });
   assert.throws(() => read(one, "balanced"), { code: "config", message: /decision/ });
   assert.throws(() => read({ ...two, version: 1 }), { code: "config", message: /heads/ });
-  for (const [key, value] of [["input_size", 8], ["align", 1], ["stretch_percentile", 30], ["crop_margin", "1"]]) {
-    assert.throws(() => read({ ...one, [key]: value }), { code: "config", message: new RegExp(key) });
+  for (const [key, value] of [
+    ["input_size", 8],
+    ["align", 1],
+    ["stretch_percentile", 30],
+    ["crop_margin", "1"],
+  ]) {
+    assert.throws(() => read({ ...one, [key]: value }), {
+      code: "config",
+      message: new RegExp(key),
+    });
   }
 });
 
@@ -149,13 +176,25 @@ test("a browser without WebAssembly or SIMD, and damaged files are told in one s
     globalThis.WebAssembly = real;
   }
   assert.equal(YUNET_SHA256, golden.yunet_sha256);
-  await assert.rejects(checkHash(Uint8Array.of(1), "00", "x.onnx"), { code: "hash", message: /x\.onnx must/ });
-  const full = [new RangeError("WebAssembly.Memory(): could not allocate memory"), "std::bad_alloc"];
+  await assert.rejects(checkHash(Uint8Array.of(1), "00", "x.onnx"), {
+    code: "hash",
+    message: /x\.onnx must/,
+  });
+  const full = [
+    new RangeError("WebAssembly.Memory(): could not allocate memory"),
+    "std::bad_alloc",
+  ];
   for (const each of full) assert.equal(asLocalError(each, "model", "").code, "memory");
-  assert.equal(asLocalError(new Error("bad graph"), "model", "No.").message, "No. Received: bad graph");
+  assert.equal(
+    asLocalError(new Error("bad graph"), "model", "No.").message,
+    "No. Received: bad graph",
+  );
   const whole = bytes("packed.gz");
   assert.equal(new TextDecoder().decode(await unpack(whole, "x.gz")).length, 5000);
-  await assert.rejects(unpack(whole.slice(0, 20), "x.gz"), { code: "cut_off", message: /x\.gz is cut off/ });
+  await assert.rejects(unpack(whole.slice(0, 20), "x.gz"), {
+    code: "cut_off",
+    message: /x\.gz is cut off/,
+  });
 });
 
 test("the drawing of the self-test is Python's", () => {

@@ -31,7 +31,12 @@ window.fer = {
     for (const each of list) {
       const image = await imageData(each);
       const start = performance.now();
-      const answer = await window.recogniser.live_frame({ image, state, time_s: each.time_s, fast });
+      const answer = await window.recogniser.live_frame({
+        image,
+        state,
+        time_s: each.time_s,
+        fast,
+      });
       answers.push({ ...answer, ms: performance.now() - start });
       state = answer.state;
     }

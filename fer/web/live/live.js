@@ -100,16 +100,16 @@ async function listCameras(track) {
       option(
         side === "user" ? "Front camera" : "Back camera",
         { facingMode: side },
-        side === used.facingMode
-      )
+        side === used.facingMode,
+      ),
     ),
     ...inputs.map((device, i) =>
       option(
         device.label || "Camera " + (i + 1),
         { deviceId: { exact: device.deviceId } },
-        !sides.length && device.deviceId === used.deviceId
-      )
-    )
+        !sides.length && device.deviceId === used.deviceId,
+      ),
+    ),
   );
   find(".camera").hidden = inputs.length < 2;
 }
@@ -118,7 +118,9 @@ async function listCameras(track) {
 async function start(which, switching) {
   const cameraThere = navigator.mediaDevices && navigator.mediaDevices.getUserMedia;
   if (!window.isSecureContext || !cameraThere) {
-    stop(window.isSecureContext ? "This browser cannot open a camera. Use the Photo tab." : INSECURE);
+    stop(
+      window.isSecureContext ? "This browser cannot open a camera. Use the Photo tab." : INSECURE,
+    );
     return;
   }
   closeStream();
@@ -129,7 +131,10 @@ async function start(which, switching) {
   const size = { width: { ideal: 640 }, height: { ideal: 480 } };
   let opened;
   try {
-    opened = await navigator.mediaDevices.getUserMedia({ audio: false, video: { ...size, ...which } });
+    opened = await navigator.mediaDevices.getUserMedia({
+      audio: false,
+      video: { ...size, ...which },
+    });
     if (mine !== turn) {
       opened.getTracks().forEach((track) => track.stop());
       return;
@@ -302,7 +307,9 @@ function speak(faces) {
   if (now - lastSpoken < SPOKEN_MS) return;
   const who = (face) => (faces.length > 1 ? "face " + face.track_id + " " : "");
   const sure = (face) => (face.uncertain ? "uncertain, perhaps " : "") + face.label;
-  const text = byId(faces).map((face) => who(face) + sure(face)).join(", ");
+  const text = byId(faces)
+    .map((face) => who(face) + sure(face))
+    .join(", ");
   if (spoken.textContent === (text || "no face")) return;
   spoken.textContent = text || "no face";
   lastSpoken = now;
@@ -407,7 +414,7 @@ function showSummary() {
       cells.forEach((text) => (row.insertCell().textContent = text));
       row.cells[2].prepend(makeShareBar(shares));
       return row;
-    })
+    }),
   );
 }
 
@@ -420,7 +427,7 @@ function makeShareBar(shares) {
       part.style.flexGrow = String(s);
       part.style.background = colorOf(name);
       return part;
-    })
+    }),
   );
   return bar;
 }
@@ -453,7 +460,7 @@ find(".legend").replaceChildren(
     mark.style.background = colorOf(name);
     entry.append(mark, name);
     return entry;
-  })
+  }),
 );
 video.addEventListener("resize", fitStage);
 window.addEventListener("resize", showPlot);
@@ -463,7 +470,7 @@ document.addEventListener("keydown", (event) => {
 });
 wideButton.addEventListener("click", toggleWide);
 startButton.addEventListener("click", () =>
-  start(cameras.value ? JSON.parse(cameras.value) : { facingMode: "user" })
+  start(cameras.value ? JSON.parse(cameras.value) : { facingMode: "user" }),
 );
 stopButton.addEventListener("click", () => stop());
 cameras.addEventListener("change", () => {

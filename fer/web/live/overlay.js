@@ -75,7 +75,10 @@ function makeOverlay(canvas, isMirrored) {
     if (isMirrored()) [x0, x1] = [width - x1, width - x0];
     const color = colorOf(figure.face.label);
     pen.lineJoin = "round";
-    for (const [lineWidth, style] of [[5, "rgba(0, 0, 0, 0.5)"], [3, color]]) {
+    for (const [lineWidth, style] of [
+      [5, "rgba(0, 0, 0, 0.5)"],
+      [3, color],
+    ]) {
       pen.lineWidth = lineWidth; // a dark rim is seen on any background
       pen.strokeStyle = style;
       pen.setLineDash(figure.face.uncertain && lineWidth === 3 ? [10, 7] : []);

@@ -168,7 +168,7 @@ function runsOf(rows, least) {
     run.push(row);
   }
   return runs.map((one) =>
-    one.length > 1 ? one : [one[0], { ...one[0], time: one[0].time + 2 * least }]
+    one.length > 1 ? one : [one[0], { ...one[0], time: one[0].time + 2 * least }],
   );
 }
 

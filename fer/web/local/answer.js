@@ -11,7 +11,15 @@ export function roundTo(value, digits) {
   const below = Math.floor(scaled);
   // Only a number whose binary digits end there is an exact half; 60 decimals show it.
   const near = Math.abs(scaled - below - 0.5) < 1e-6;
-  if (near && /^50*$/.test(value.toFixed(60 + digits).split(".")[1].slice(digits))) {
+  if (
+    near &&
+    /^50*$/.test(
+      value
+        .toFixed(60 + digits)
+        .split(".")[1]
+        .slice(digits),
+    )
+  ) {
     return (below % 2 === 0 ? below : below + 1) / 10 ** digits;
   }
   return Number(value.toFixed(digits));
@@ -37,8 +45,11 @@ export function toAnswer(frame, faces, config) {
         landmarks: landmarks.map((point) => point.map((value) => roundTo(value, 1))),
         label: config.class_names[best],
         uncertain:
-          probs[best] < config.uncertain_below || Math.abs(rollOf(landmarks, box)) > MAX_ROLL_DEGREES,
-        probs: Object.fromEntries(config.class_names.map((name, i) => [name, roundTo(probs[i], 4)])),
+          probs[best] < config.uncertain_below ||
+          Math.abs(rollOf(landmarks, box)) > MAX_ROLL_DEGREES,
+        probs: Object.fromEntries(
+          config.class_names.map((name, i) => [name, roundTo(probs[i], 4)]),
+        ),
       };
     }),
   };

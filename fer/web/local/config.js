@@ -44,7 +44,11 @@ export function readConfig(text, decision) {
   } catch (error) {
     throw new LocalError("config", `fer.json must be JSON. Received: ${error.message}`);
   }
-  check(values && typeof values === "object" && !Array.isArray(values), "it must be an object", values);
+  check(
+    values && typeof values === "object" && !Array.isArray(values),
+    "it must be an object",
+    values,
+  );
   const { version } = values;
   if (Number.isInteger(version) && version > NEWEST) {
     throw new LocalError(
@@ -53,18 +57,46 @@ export function readConfig(text, decision) {
     );
   }
   check(version === 1 || version === 2, "`version` must be 1 or 2", version);
-  check((version === 2) === Boolean(values.heads), "`heads` must be there in version 2 alone", values.heads);
+  check(
+    (version === 2) === Boolean(values.heads),
+    "`heads` must be there in version 2 alone",
+    values.heads,
+  );
   check(isInteger(values.input_size, 16, 1024), "`input_size` must be 16..1024", values.input_size);
-  check(isInteger(values.detail_size, 8, 1024), "`detail_size` must be 8..1024", values.detail_size);
-  check(["gray", "rgb"].includes(values.color_mode), '`color_mode` must be "gray" or "rgb"', values.color_mode);
+  check(
+    isInteger(values.detail_size, 8, 1024),
+    "`detail_size` must be 8..1024",
+    values.detail_size,
+  );
+  check(
+    ["gray", "rgb"].includes(values.color_mode),
+    '`color_mode` must be "gray" or "rgb"',
+    values.color_mode,
+  );
   check(isNumber(values.crop_margin, 0.5, 4), "`crop_margin` must be 0.5..4", values.crop_margin);
   check(typeof values.align === "boolean", "`align` must be true or false", values.align);
-  check(isNumber(values.uncertain_below, 0, 1), "`uncertain_below` must be 0..1", values.uncertain_below);
+  check(
+    isNumber(values.uncertain_below, 0, 1),
+    "`uncertain_below` must be 0..1",
+    values.uncertain_below,
+  );
   const percent = values.stretch_percentile;
-  check(percent === null || isNumber(percent, 0, 25), "`stretch_percentile` must be 0..25 or null", percent);
-  check(values.files && typeof values.files === "object", "`files` must be an object", values.files);
+  check(
+    percent === null || isNumber(percent, 0, 25),
+    "`stretch_percentile` must be 0..25 or null",
+    percent,
+  );
+  check(
+    values.files && typeof values.files === "object",
+    "`files` must be an object",
+    values.files,
+  );
   const hash = values.files[WEB_NAME];
-  check(/^[0-9a-f]{64}$/.test(hash), `\`files\` must name ${WEB_NAME} and its sha256`, values.files);
+  check(
+    /^[0-9a-f]{64}$/.test(hash),
+    `\`files\` must name ${WEB_NAME} and its sha256`,
+    values.files,
+  );
   return { ...values, ...readServed(values, decision) };
 }
 
@@ -78,10 +110,18 @@ function readServed(values, wanted) {
     return { class_names, served, decision: "dataset" };
   }
   const labels = values.heads.labels;
-  check(labels && isNames(labels.class_names), "`heads.labels.class_names` must be names", values.heads);
+  check(
+    labels && isNames(labels.class_names),
+    "`heads.labels.class_names` must be names",
+    values.heads,
+  );
   const name = wanted === undefined ? values.decision : wanted;
   const decisions = labels.decisions || {};
-  check(Object.hasOwn(decisions, name), `\`decision\` must be one of ${Object.keys(decisions)}`, name);
+  check(
+    Object.hasOwn(decisions, name),
+    `\`decision\` must be one of ${Object.keys(decisions)}`,
+    name,
+  );
   checkDecision(decisions[name], labels.class_names.length, `decisions.${name}`);
   return { class_names: labels.class_names, served: decisions[name], decision: name };
 }

@@ -37,8 +37,11 @@ export async function detect(frame, find, way = "full") {
   for (const face of uncertain.slice(0, maxTurned)) {
     Object.assign(face, await lookTurned(frame, face, find));
   }
-  const tilted = faces.filter((face) => Math.abs(rollOf(face.landmarks, face.box)) > TILTED_DEGREES);
-  for (const face of tilted.slice(0, MAX_TILTED)) face.landmarks = await lookAgain(frame, face, find);
+  const tilted = faces.filter(
+    (face) => Math.abs(rollOf(face.landmarks, face.box)) > TILTED_DEGREES,
+  );
+  for (const face of tilted.slice(0, MAX_TILTED))
+    face.landmarks = await lookAgain(frame, face, find);
   return faces;
 }
 
@@ -78,7 +81,12 @@ async function lookAtPatch(frame, face, degrees, find) {
 /** Returns the box around the corners, and the landmarks, of a face moved by `matrix`. */
 function moved({ box: [x0, y0, x1, y1], landmarks }, [a, b, c, d, e, g]) {
   const move = ([x, y]) => [x * a + y * b + c, x * d + y * e + g];
-  const corners = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]].map(move);
+  const corners = [
+    [x0, y0],
+    [x1, y0],
+    [x1, y1],
+    [x0, y1],
+  ].map(move);
   const [xs, ys] = [0, 1].map((k) => corners.map((corner) => corner[k]));
   const box = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)].map(f);
   return { box, landmarks: landmarks.map((point) => move(point).map(f)) };

@@ -18,8 +18,12 @@ const MAX_BATCH = 32;
 
 function checkFrame(frame) {
   const { width, height, channels, data } = frame || {};
-  if (width >= 1 && height >= 1 && channels === 3 && data && data.length === width * height * 3) return;
-  throw new LocalError("bad_frame", "`image` must be a picture {width, height, channels: 3, data}.");
+  if (width >= 1 && height >= 1 && channels === 3 && data && data.length === width * height * 3)
+    return;
+  throw new LocalError(
+    "bad_frame",
+    "`image` must be a picture {width, height, channels: 3, data}.",
+  );
 }
 
 async function openSession(runtime, bytes, what) {
@@ -49,7 +53,9 @@ class Engine {
   async #find(image) {
     const input = toPlanes(image);
     const outputs = await this.#run(this.detector, "input", input);
-    const values = Object.fromEntries(Object.entries(outputs).map(([key, each]) => [key, each.data]));
+    const values = Object.fromEntries(
+      Object.entries(outputs).map(([key, each]) => [key, each.data]),
+    );
     return decode(values, input.dims[2], input.dims[3]);
   }
 
@@ -124,7 +130,11 @@ class Engine {
         state: writeState(after.state),
       };
     } catch (error) {
-      const { code, message } = asLocalError(error, "internal", "This frame could not be analysed.");
+      const { code, message } = asLocalError(
+        error,
+        "internal",
+        "This frame could not be analysed.",
+      );
       return { error: { code, message } };
     }
   }
@@ -146,7 +156,10 @@ export async function openEngine(runtime, { config, detector, classifier }) {
   const [row] = await engine.logits([blank]);
   if (row.length !== config.class_names.length) {
     const n = config.class_names.length;
-    throw new LocalError("config", `The network must give ${n} logits, one for each class. Received: ${row.length}`);
+    throw new LocalError(
+      "config",
+      `The network must give ${n} logits, one for each class. Received: ${row.length}`,
+    );
   }
   await engine.find({ ...blank });
   return engine;

@@ -17,7 +17,11 @@ export function asLocalError(error, code, message) {
   if (error instanceof LocalError) return error;
   const said = String((error && error.message) || error);
   // Of WebAssembly, of the allocator inside the runtime, and of arrays.
-  if (/out of memory|bad_alloc|allocation failed|could not allocate|invalid array length|memory\.grow/i.test(said)) {
+  if (
+    /out of memory|bad_alloc|allocation failed|could not allocate|invalid array length|memory\.grow/i.test(
+      said,
+    )
+  ) {
     return new LocalError("memory", "This device has not enough free memory for the recogniser.");
   }
   return new LocalError(code, `${message} Received: ${said}`);

@@ -40,7 +40,10 @@ class Recogniser {
       else resolve(result);
     };
     this.#worker.onerror = (event) => {
-      const error = new LocalError("internal", `The recogniser stopped. Received: ${event.message || "no reason"}`);
+      const error = new LocalError(
+        "internal",
+        `The recogniser stopped. Received: ${event.message || "no reason"}`,
+      );
       for (const { reject } of this.#calls.values()) reject(error);
       this.#calls.clear();
     };
@@ -69,7 +72,11 @@ class Recogniser {
   /** Answers a frame of a stream: {image, state, time_s, fast}, see engine.js. */
   async live_frame(request) {
     const image = await toSource(request.image);
-    return this.call("live_frame", { ...request, image }, image instanceof ImageBitmap ? [image] : []);
+    return this.call(
+      "live_frame",
+      { ...request, image },
+      image instanceof ImageBitmap ? [image] : [],
+    );
   }
 
   /** Ends the worker and gives its memory back. */

@@ -61,9 +61,16 @@ function averageAreas(image, width, height) {
   const scaleX = 1 / (width / image.width);
   const scaleY = 1 / (height / image.height);
   const [stepX, stepY] = [Math.round(scaleX), Math.round(scaleY)];
-  const exact = Math.abs(scaleX - stepX) < Number.EPSILON && Math.abs(scaleY - stepY) < Number.EPSILON;
+  const exact =
+    Math.abs(scaleX - stepX) < Number.EPSILON && Math.abs(scaleY - stepY) < Number.EPSILON;
   if (exact) return averageBlocks(image, width, height, stepX, stepY);
-  return averageByTable(image, areaTable(image.width, width, scaleX), areaTable(image.height, height, scaleY), width, height);
+  return averageByTable(
+    image,
+    areaTable(image.width, width, scaleX),
+    areaTable(image.height, height, scaleY),
+    width,
+    height,
+  );
 }
 
 function averageBlocks(image, width, height, stepX, stepY) {
@@ -114,7 +121,8 @@ function averageByTable(image, columns, rows, width, height) {
   const weights = Float32Array.from(columns, ([, , weight]) => weight);
   let current = 0;
   const flush = () => {
-    for (let i = 0; i < length; i += 1) out.data[current * length + i] = clampByte(roundEven(sum[i]));
+    for (let i = 0; i < length; i += 1)
+      out.data[current * length + i] = clampByte(roundEven(sum[i]));
     sum.fill(0);
   };
   for (const [y, source, weight] of rows) {
@@ -232,7 +240,8 @@ export function warpAffine(image, matrix, side) {
       const bottom = Math.min(Math.max((placeY >> 5) + 1, 0), height - 1) * width * channels;
       for (let k = 0; k < channels; k += 1, at += 1) {
         const upper = data[top + left + k] * (PLACES - shareX) + data[top + right + k] * shareX;
-        const lower = data[bottom + left + k] * (PLACES - shareX) + data[bottom + right + k] * shareX;
+        const lower =
+          data[bottom + left + k] * (PLACES - shareX) + data[bottom + right + k] * shareX;
         out.data[at] = (upper * (PLACES - shareY) + lower * shareY + 512) >> 10;
       }
     }

@@ -12,8 +12,37 @@ export const YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f428060
 const ORT = new URL("./ort/", import.meta.url);
 // A module with one instruction of 128 bits.
 const SIMD = Uint8Array.of(
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15,
-  253, 98, 11,
+  0,
+  97,
+  115,
+  109,
+  1,
+  0,
+  0,
+  0,
+  1,
+  5,
+  1,
+  96,
+  0,
+  1,
+  123,
+  3,
+  2,
+  1,
+  0,
+  10,
+  10,
+  1,
+  8,
+  0,
+  65,
+  0,
+  253,
+  15,
+  253,
+  98,
+  11,
 );
 
 /** Throws where the browser cannot run the recogniser: "no_wasm" or "no_simd". */
@@ -32,7 +61,7 @@ export function checkBrowser() {
 async function readAll(stream, onBytes) {
   const parts = [];
   let size = 0;
-  for (const reader = stream.getReader(); ; ) {
+  for (const reader = stream.getReader(); ;) {
     const { done, value } = await reader.read();
     if (done) break;
     parts.push(value);
@@ -61,7 +90,8 @@ export async function fetchBytes(url, onBytes = () => {}) {
   } catch (error) {
     throw new LocalError("fetch", `${name} cannot be fetched. Received: ${error.message}`);
   }
-  if (!reply.ok) throw new LocalError("fetch", `${name} cannot be fetched. Received: HTTP ${reply.status}`);
+  if (!reply.ok)
+    throw new LocalError("fetch", `${name} cannot be fetched. Received: HTTP ${reply.status}`);
   try {
     return await readAll(reply.body, onBytes);
   } catch (error) {
@@ -109,7 +139,10 @@ export async function openRuntime(packed) {
 export async function openLocal(base, { decision, yunet, logits, onProgress = () => {} } = {}) {
   checkBrowser();
   if (!globalThis.crypto || !crypto.subtle) {
-    throw new LocalError("insecure", "The recogniser runs on pages with https, or on localhost, alone.");
+    throw new LocalError(
+      "insecure",
+      "The recogniser runs on pages with https, or on localhost, alone.",
+    );
   }
   let sum = 0;
   const get = (url) => fetchBytes(url, (n) => onProgress((sum += n)));

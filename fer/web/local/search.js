@@ -105,7 +105,12 @@ export async function search(frame, find) {
     const side = (length) => Math.max(1, roundEven(length * scale));
     source = resize(source, side(frame.width), side(frame.height));
     const faces = await lookAtTiles(source, find);
-    looks.push(scaled(faces.filter((face) => longSide(face.box) <= MAX_FINE), scale));
+    looks.push(
+      scaled(
+        faces.filter((face) => longSide(face.box) <= MAX_FINE),
+        scale,
+      ),
+    );
   }
   if (scales.length) {
     const first = LONG_SIDE / Math.max(frame.width, frame.height);
@@ -129,7 +134,9 @@ function fineScales(width, height) {
 function parts(length) {
   const n = Math.max(1, Math.ceil((length - OVERLAP) / (TILE - OVERLAP)));
   const size = Math.ceil((length + (n - 1) * OVERLAP) / n);
-  const begins = Array.from({ length: n }, (_, i) => roundEven((i * (length - size)) / Math.max(1, n - 1)));
+  const begins = Array.from({ length: n }, (_, i) =>
+    roundEven((i * (length - size)) / Math.max(1, n - 1)),
+  );
   return begins.map((begin, i) => [
     begin,
     begin + size,
@@ -145,7 +152,11 @@ async function lookAtTiles(image, find) {
       // The last tile may end beyond the picture by what was rounded up.
       const [r, b] = [Math.min(right, image.width), Math.min(bottom, image.height)];
       const found = await find(pad(cut(image, left, top, r, b)));
-      const faces = mapped(found, (x) => f(x + left), (y) => f(y + top));
+      const faces = mapped(
+        found,
+        (x) => f(x + left),
+        (y) => f(y + top),
+      );
       all.push(
         ...faces.filter(({ box }) => {
           const [x, y] = centerOf(box);
@@ -173,7 +184,8 @@ function confirmed(looks, fine, large) {
     const others = looks.flatMap((each, j) => (i === j ? [] : each));
     return faces.filter(({ box, score }) => {
       const side = longSide(box);
-      if (score >= f(ALONE_SCORE) || (i === 0 && side >= f(large)) || (i === 1 && side < f(fine))) return true;
+      if (score >= f(ALONE_SCORE) || (i === 0 && side >= f(large)) || (i === 1 && side < f(fine)))
+        return true;
       return others.some((other) => {
         const [shared, union] = sharedBy(box, other.box);
         return shared > f(f(SAME_FACE) * union);

@@ -22,6 +22,7 @@ export function drawTest(side) {
 /** Throws "self_test" unless `found` are the `expected` logits. */
 export function checkLogits(found, expected) {
   const gap = (value, i) => Math.abs(value - expected[i]);
-  if (found.length === expected.length && found.every((value, i) => gap(value, i) <= TOLERANCE)) return;
+  if (found.length === expected.length && found.every((value, i) => gap(value, i) <= TOLERANCE))
+    return;
   throw new LocalError("self_test", "The recogniser gives wrong results on this device.");
 }

@@ -21,12 +21,14 @@ const MAX_EMPTY = 1_000_000;
 
 /** Returns a state from its JSON; null is a fresh one. */
 export function readState(data) {
-  if (data === null || data === undefined) return { time_s: null, next_id: 1, tracks: [], n_empty: 0 };
+  if (data === null || data === undefined)
+    return { time_s: null, next_id: 1, tracks: [], n_empty: 0 };
   if (typeof data !== "object" || !Array.isArray(data.tracks) || data.tracks.length > MAX_TRACKS) {
     throw new LocalError("bad_state", "a track state must be one that an answer had");
   }
   const tracks = data.tracks.map(({ id, box, probs, seen_s }) => {
-    const isSound = Array.isArray(box) && box.length === 6 && Array.isArray(probs) && probs.length > 0;
+    const isSound =
+      Array.isArray(box) && box.length === 6 && Array.isArray(probs) && probs.length > 0;
     if (!isSound || ![...box, ...probs, seen_s].every(Number.isFinite)) {
       throw new LocalError("bad_state", "a track must have the numbers id, box, probs and seen_s");
     }
@@ -117,7 +119,10 @@ export function step(state, faces, time_s, width) {
   const [known] = state.tracks;
   if (known && faces.length && known.probs.length !== faces[0].probs.length) {
     const n = faces[0].probs.length;
-    throw new LocalError("bad_state", `the state must be of ${n} classes. Received: ${known.probs.length}`);
+    throw new LocalError(
+      "bad_state",
+      `the state must be of ${n} classes. Received: ${known.probs.length}`,
+    );
   }
   const isBack = state.time_s !== null && time_s < state.time_s;
   const tracks = isBack ? [] : state.tracks;

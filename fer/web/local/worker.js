@@ -28,7 +28,10 @@ function toPicture(source) {
 
 const METHODS = {
   async open({ base, ...options }) {
-    engine = await openLocal(base, { ...options, onProgress: (progress) => postMessage({ progress }) });
+    engine = await openLocal(base, {
+      ...options,
+      onProgress: (progress) => postMessage({ progress }),
+    });
     return engine.config;
   },
   image: (source) => engine.image(toPicture(source)),

@@ -30,7 +30,9 @@ const unit = (value) => Math.min(Math.max(value, 0), 1);
 function candidates(outputs, rows, columns) {
   const found = [];
   for (const stride of STRIDES) {
-    const [cls, obj, bbox, kps] = ["cls", "obj", "bbox", "kps"].map((name) => outputs[`${name}_${stride}`]);
+    const [cls, obj, bbox, kps] = ["cls", "obj", "bbox", "kps"].map(
+      (name) => outputs[`${name}_${stride}`],
+    );
     const across = Math.floor(columns / stride);
     const n = Math.floor(rows / stride) * across;
     for (let i = 0; i < n; i += 1) {
@@ -61,7 +63,8 @@ function overlap(a, b) {
   return f(shared / (aw * ah + bw * bh - shared));
 }
 
-const isFinite4 = (face) => [face.x, face.y, face.width, face.height, ...face.landmarks.flat()].every(Number.isFinite);
+const isFinite4 = (face) =>
+  [face.x, face.y, face.width, face.height, ...face.landmarks.flat()].every(Number.isFinite);
 
 /**
  * Returns the faces in YuNet's outputs, best first, in pixels of its input.
@@ -110,7 +113,7 @@ function varint(value) {
 
 function without(bytes, fields) {
   const parts = [];
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const start = at;
     let key, size;
     [key, at] = readVarint(bytes, at);

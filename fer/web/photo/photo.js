@@ -27,7 +27,8 @@ const zoom = makeZoom(stage, find(".sheet"), (now) => {
 });
 
 const topOf = (face) => face.probs[face.label];
-const spokenName = (face, i) => "Face " + (i + 1) + ", " + title(face) + ", " + percent(topOf(face));
+const spokenName = (face, i) =>
+  "Face " + (i + 1) + ", " + title(face) + ", " + percent(topOf(face));
 
 function make(tag, className, ...children) {
   const one = document.createElement(tag);
@@ -152,7 +153,7 @@ function choose(i) {
   const number = faces.length > 1 ? ["face " + (i + 1) + " of " + faces.length] : [];
   find(".detail h3").replaceChildren(
     ...(iconOf(face.label) ? [makeIcon(face.label)] : []),
-    make("span", "", title(face) + " " + percent(topOf(face)), make("small", "", ...number))
+    make("span", "", title(face) + " " + percent(topOf(face)), make("small", "", ...number)),
   );
   find(".crop").src = picture.crops[i];
   bars.replaceChildren(...props.class_names.map((name) => makeBar(name, face.probs[name])));
@@ -167,7 +168,7 @@ function makeBar(name, p) {
     "fer-bar",
     make("span", "", name),
     make("span", "track", fill),
-    make("span", "percent", percent(p))
+    make("span", "percent", percent(p)),
   );
   bar.dataset.name = name;
   bar.addEventListener("click", () => explain(name));
@@ -266,11 +267,12 @@ stage.addEventListener("keydown", (event) => {
 find(".nearer").addEventListener("click", () => zoom.by(STEP));
 find(".farther").addEventListener("click", () => zoom.by(1 / STEP));
 find(".whole").addEventListener("click", zoom.reset);
-find(".csv").addEventListener("click", () =>
-  download(`\ufeff${picture.csv}`, "text/csv", ".csv") // with the mark that Excel needs
+find(".csv").addEventListener(
+  "click",
+  () => download(`\ufeff${picture.csv}`, "text/csv", ".csv"), // with the mark that Excel needs
 );
 find(".json").addEventListener("click", () =>
-  download(JSON.stringify(picture.data, null, 2) + "\n", "application/json", ".json")
+  download(JSON.stringify(picture.data, null, 2) + "\n", "application/json", ".json"),
 );
 find(".clear").addEventListener("click", () => {
   props.value = null;
@@ -288,7 +290,9 @@ async function give(file) {
   }
   const files = new DataTransfer();
   // Gradio takes what has the type of a picture.
-  files.items.add(isNamedPicture(file) ? new File([file], file.name, { type: "image/x-file" }) : file);
+  files.items.add(
+    isNamedPicture(file) ? new File([file], file.name, { type: "image/x-file" }) : file,
+  );
   input("input[type=file]").files = files.files;
   input("input[type=file]").dispatchEvent(new Event("change", { bubbles: true }));
 }

@@ -72,7 +72,7 @@ function makeZoom(stage, sheet, onChange) {
       event.preventDefault();
       by(Math.exp(-0.002 * Math.max(-200, Math.min(200, event.deltaY))), ...at(event));
     },
-    { passive: false }
+    { passive: false },
   );
   stage.addEventListener("dblclick", (event) => {
     if (isTool(event)) return;
@@ -114,7 +114,7 @@ function makeZoom(stage, sheet, onChange) {
       event.stopPropagation();
       event.preventDefault();
     },
-    true
+    true,
   );
   stage.addEventListener("scroll", () => stage.scrollTo(0, 0));
   new ResizeObserver(apply).observe(stage);
