@@ -1,6 +1,7 @@
 """CITATION, CONTRIBUTING, CHANGELOG and the requirements files say what is so."""
 
 import re
+import subprocess
 import sys
 import tomllib
 
@@ -91,6 +92,26 @@ def test_contributing_names_things_of_the_code():
     assert {"Recipe", "RECIPES", "Detector", "DETECTORS", "FORMATS", "load_network"} <= names
     for name in names:
         assert re.search(rf"\b{name}\b", code), name
+
+
+def test_the_glossary_is_in_order_and_of_about_thirty_words():
+    _, _, text = read("CONTRIBUTING.md").partition("## Glossary")
+    words = [word.lower() for word in re.findall(r"^\| ([\w ]+) \| \w", text, re.M)][1:]
+    assert 25 <= len(words) <= 35
+    assert words == sorted(set(words))
+
+
+def test_large_files_are_where_contributing_says():
+    """Files of more than a megabyte, without those that no commit has yet."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout")
+    command = ["git", "ls-files", "-z"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.split("\0")
+    files = [name for name in names if name and (ROOT / name).is_file()]
+    large = [name for name in files if (ROOT / name).stat().st_size > 1_000_000]
+    rooms = ("fer/weights/", "fer/web/local/ort/", "train/checkpoints/", "results/models/")
+    assert [name for name in large if not name.startswith(rooms)] == []
+    assert max((ROOT / name).stat().st_size for name in large) < 10_000_000
 
 
 def test_the_canary_takes_all_that_is_pinned_without_its_version():
