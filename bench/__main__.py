@@ -61,9 +61,9 @@ def _cold_start() -> None:
         )
         imported, predicted, heavy = done.stdout.split()
         rows.append((float(imported), float(predicted), heavy))
-    imported, predicted, heavy = min(rows, key=lambda row: row[1])
-    print(f"cold start, best of 3: import fer {imported:.2f} s, import and first prediction")
-    print(f"{predicted:.2f} s, TensorFlow loaded: {heavy}\n")
+    import_s, first_s, heavy = min(rows, key=lambda row: row[1])
+    print(f"cold start, best of 3: import fer {import_s:.2f} s, import and first prediction")
+    print(f"{first_s:.2f} s, TensorFlow loaded: {heavy}\n")
 
 
 def _stages() -> None:

@@ -4,7 +4,6 @@ PyPI's package has its own environment, made once, because it is called `fer`, t
 other versions of nearly everything.
 """
 
-import io
 import json
 import os
 import subprocess
@@ -25,7 +24,7 @@ from fer import FerError
 from fer.batch import FolderProgress, analyse_folder
 from fer.batch.data import DataSet
 from fer.batch.work import CHUNK
-from fer.image import image_to_frame
+from fer.image import read_image
 from fer.preprocess import resize
 from train.data import default_dataset
 
@@ -60,7 +59,7 @@ print(json.dumps([time.perf_counter() - start, n_faces, n_found]))
 def _write_images(folder: Path, n_images: int, side: int) -> None:
     pictures = DataSet(default_dataset(), "test").items()
     for number, item in zip(range(n_images), pictures, strict=False):
-        frame = image_to_frame(Image.open(io.BytesIO(bytes(item.content))))
+        frame = read_image(item.content)
         Image.fromarray(resize(frame, side, side)).save(folder / f"{number:04}.png")
 
 

@@ -7,6 +7,8 @@ settings. Each answer adds a byte to the file FER_PLAIN_COUNT.
 import os
 
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
 
 from fer import annotate
 from fer.web.start import start_pipeline
@@ -14,8 +16,8 @@ from fer.web.start import start_pipeline
 pipeline, _ = start_pipeline()
 
 
-def answer(frame):
-    """The frame with its faces drawn on it."""
+def answer(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Draw the faces on a frame."""
     picture = annotate(frame, pipeline(frame))
     with open(os.environ["FER_PLAIN_COUNT"], "ab") as file:  # noqa: PTH123
         file.write(b".")

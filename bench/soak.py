@@ -69,7 +69,7 @@ async def _soak(
     for i in range(n_visitors):  # not all at the same frame of the clip
         turned = images[15 * i :] + images[: 15 * i]
         visits.append(_visit(server, f"visitor-{i}", rate, turned, end))
-    memory, *accounts = await asyncio.gather(_watch_memory(server, end), *visits)
+    memory, accounts = await asyncio.gather(_watch_memory(server, end), asyncio.gather(*visits))
     return accounts, memory
 
 

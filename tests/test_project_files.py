@@ -154,3 +154,34 @@ def test_the_canary_ends_as_the_tests_end(monkeypatch, capfd):
             canary.main()
         assert ended.value.code == status
     assert "gradio" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("folder", ["fer", "fer/web", "train", "train/measure", "bench", "tools"])
+def test_a_second_resize_is_refused_everywhere(folder):
+    lines = ("import cv2", "", "print(cv2.resize, cv2.cvtColor, cv2.warpAffine)")
+    assert lint(f"{folder}/other.py", *lines).count("TID251") == 3
+
+
+@pytest.mark.parametrize(("folder", "n_refused"), [("fer", 2), ("bench", 2), ("train", 0)])
+def test_keras_and_tensorflow_stay_in_training(folder, n_refused):
+    found = lint(f"{folder}/other.py", "import keras", "import tensorflow as tf")
+    assert found.count("TID251") == n_refused
+
+
+def lint(name, *lines):
+    """What ruff says of a file of that name."""
+    command = [sys.executable, "-m", "ruff", "check", "--output-format", "concise"]
+    done = subprocess.run(
+        [*command, "--stdin-filename", name, "-"],
+        input="\n".join((*lines, "")),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout
+
+
+def test_the_types_of_all_code_are_checked():
+    mypy = tomllib.loads(read("pyproject.toml"))["tool"]["mypy"]
+    assert mypy["strict"]
+    assert {"app.py", "bench", "fer", "tools", "train"} <= set(mypy["files"])

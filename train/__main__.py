@@ -106,7 +106,7 @@ def _read_dataset(command: Callable[..., None]) -> Callable[..., None]:
         parameters=[*signature.parameters.values(), *added]
     )
     reader.__annotations__ = command.__annotations__ | {name: kinds[name][0] for name in kinds}
-    del reader.__wrapped__  # type: ignore[attr-defined]
+    del reader.__wrapped__
     return reader
 
 

@@ -244,7 +244,7 @@ class RandomCamera(keras.layers.Layer):
 
 
 # Half precision cannot tell neighbouring gray values.
-_EXACT = {"dtype": "float32"}
+_EXACT: dict[str, Any] = {"dtype": "float32"}
 
 
 def apply_view(images: Any, targets: Any, moves: Any, masks: Any) -> tuple[Any, Any]:
@@ -254,11 +254,12 @@ def apply_view(images: Any, targets: Any, moves: Any, masks: Any) -> tuple[Any, 
     `train.views.View`.
     """
     moved = Move(name="move", **_EXACT)(images, moves)
-    return Blend(name="blend", **_EXACT)(moved, targets, masks)
+    blended, mixed = Blend(name="blend", **_EXACT)(moved, targets, masks)
+    return blended, mixed
 
 
 def build_photometry(recipe: Recipe, strength: float = 1.0) -> keras.layers.Layer:
-    """What makes float32 images (n, s, s, c) in [0, 255] worse, while training only.
+    """Build what makes float32 images (n, s, s, c) in [0, 255] worse, while training only.
 
     Args:
         recipe: says how much.

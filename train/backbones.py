@@ -206,8 +206,8 @@ def _convolved(
 
 def _face_block(maps: Any, filters: int, halves: bool, name: str) -> Any:
     """Add two convolutions to maps (n, h, w, c), or to their means over 2 x 2 places."""
-    how = {"strides": 2, "padding": "valid"} if halves else {}
-    x = _convolved(maps, filters, f"{name}_1", **how)
+    strides, padding = (2, "valid") if halves else (1, "same")
+    x = _convolved(maps, filters, f"{name}_1", strides=strides, padding=padding)
     x = _convolved(x, filters, f"{name}_2", relu=False)
     if halves:
         maps = keras.layers.AveragePooling2D(2, name=f"{name}_mean")(maps)

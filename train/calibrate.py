@@ -82,8 +82,13 @@ def fit_bias(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[
 
     bounds = [_LOG_BOUNDS] + [(None, None)] * k
     found = minimize(loss, np.zeros(k + 1), jac=True, bounds=bounds, method="L-BFGS-B").x
-    bias = found[1:] / np.exp(found[0])
-    return (bias - bias.mean()).astype(np.float32)
+    return _centred(found[1:] / np.exp(found[0]))
+
+
+def _centred(bias: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return a bias (k,) with mean 0, which changes no probability."""
+    mean: float = bias.mean()
+    return (bias - mean).astype(np.float32)
 
 
 def balance_bias(
@@ -103,8 +108,7 @@ def balance_bias(
     Source: logit adjustment, Menon et al. 2021, arXiv:2007.07314, equation 9.
     """
     shares = np.bincount(labels, minlength=n_classes) + _N_THOUGHT
-    bias = -strength * np.log(shares / shares.sum())
-    return (bias - bias.mean()).astype(np.float32)
+    return _centred(-strength * np.log(shares / shares.sum()))
 
 
 def fit_decisions(

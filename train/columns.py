@@ -116,7 +116,7 @@ def _image_column(rows: datasets.Dataset, what: str, asked: str | None) -> str:
         named = [name for name in texts if name.strip().casefold() in PIXEL_NAMES]
         alike = [name for name in texts if len(rows) and _looks_like_pixels(rows[0][name])]
         if len(found := named or alike) == 1:
-            return found[0]
+            return str(found[0])
     name = find_column(
         features,
         asked,
@@ -141,7 +141,7 @@ def _label_column(rows: datasets.Dataset, what: str, asked: str | None) -> str:
     if asked is None:
         named = [name for name in features if _is_label(features[name])]
         if len(named) == 1:
-            return named[0]
+            return str(named[0])
     name = find_column(
         features,
         asked,

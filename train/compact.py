@@ -61,8 +61,9 @@ def write_compact(content: Compact, path: Path) -> None:
         "heads": content.heads,
     }
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    contents: dict[str, Any] = {_ABOUT: text, **arrays}
     with path.open("wb") as file:
-        np.savez_compressed(file, **{_ABOUT: text}, **arrays)
+        np.savez_compressed(file, **contents)
 
 
 def read_compact(path: Path, what: str) -> Compact:

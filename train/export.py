@@ -112,7 +112,9 @@ def calibration_sample(train: Split) -> NDArray[np.uint8]:
         rng.permutation(np.flatnonzero((train.labels == label) & ~train.twin))
         for label in range(len(train.class_names))
     ]
-    return train.images[np.concatenate([rows[:_CALIBRATION_IMAGES_A_CLASS] for rows in chosen])]
+    few = np.concatenate([rows[:_CALIBRATION_IMAGES_A_CLASS] for rows in chosen])
+    sample: NDArray[np.uint8] = train.images[few]
+    return sample
 
 
 @contextmanager
@@ -191,7 +193,7 @@ def _to_onnx(network: keras.Model) -> bytes:
     pixels = tf.TensorSpec(network.input_shape, tf.float32, name="pixels")
     function = tf.function(lambda x: network(x, training=False), input_signature=[pixels])
     model, _ = tf2onnx.convert.from_function(function, [pixels], opset=_ONNX_OPSET)
-    return _with_plain_names(model).SerializeToString(deterministic=True)
+    return bytes(_with_plain_names(model).SerializeToString(deterministic=True))
 
 
 def _to_web(network: keras.Model) -> bytes:
@@ -218,7 +220,7 @@ def _to_web(network: keras.Model) -> bytes:
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _with_plain_names(model: Any) -> Any:
@@ -432,7 +434,7 @@ def export(run: Path, dataset: str, out: Path, formats: Sequence[str] = ()) -> M
                 validation.images
             )
             for name, reference in logits["keras"].items():
-                truth = validation.labels if name == "labels" else _winners(validation)
+                truth = validation.labels if name == "labels" else _votes(validation)[0]
                 check_parity(form, logits[form.name][name], reference, truth)
     out.mkdir(parents=True, exist_ok=True)
     for form in chosen:
@@ -448,24 +450,26 @@ def export(run: Path, dataset: str, out: Path, formats: Sequence[str] = ()) -> M
     return finished
 
 
-def _winners(split: Split) -> NDArray[np.int64]:
-    if split.winners is None or not split.shares.any():
+def _votes(split: Split) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return the winners (n,) of the votes of a split, and their shares (n, k)."""
+    if split.winners is None or split.shares is None or not split.shares.any():
         raise InputError(
             "the validation images must have usable votes in a column `ferplus_votes`, for the "
             "votes' head. Received: none"
         )
-    return split.winners
+    return split.winners, split.shares
 
 
 def _fit(
     config: ModelConfig, logits: Mapping[str, NDArray[np.float32]], validation: Split
 ) -> ModelConfig:
-    """`config` with what is fitted on `validation`, of which `logits` are."""
+    """Return `config` with what is fitted on `validation`, of which `logits` are."""
     if "votes" not in logits:
         temperature = fit_temperature(logits["labels"], validation.labels)
         return replace(config, temperature=temperature)
-    voted = validation.shares.sum(axis=1) > 0
-    temperature = fit_temperature(logits["votes"][voted], validation.shares[voted])
+    _, shares = _votes(validation)
+    voted = shares.sum(axis=1) > 0
+    temperature = fit_temperature(logits["votes"][voted], shares[voted])
     as_voted = Decision(bias=(0.0,) * len(VOTE_CLASSES), temperature=temperature)
     heads = {
         "labels": Head(

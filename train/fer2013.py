@@ -84,7 +84,9 @@ def _thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     small = [resize(image, _THUMBNAIL_PX, _THUMBNAIL_PX) for image in images]
     rows = np.stack(small).reshape(len(images), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    found: NDArray[np.float32] = rows / np.maximum(lengths, 1e-6)
+    return found
 
 
 def _alike(

@@ -114,13 +114,13 @@ class Backup(keras.callbacks.Callback):
         self.folder = folder
 
     def _files(self) -> dict[int, Path]:
-        """By the number of epochs that have gone into them."""
+        """Return the files by the number of epochs that have gone into them."""
         return {
             int(path.name.split(".")[0]): path for path in self.folder.glob("[0-9]*.weights.h5")
         }
 
     def n_epochs(self, n_logged: int) -> int:
-        """How many epochs can be restored, of the first `n_logged`."""
+        """Return how many epochs can be restored, of the first `n_logged`."""
         return max((n for n in self._files() if n <= n_logged), default=0)
 
     def restore(self, n_epochs: int) -> None:
@@ -155,7 +155,7 @@ class EpochSeeds(keras.callbacks.Callback):
         self.seed = seed
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Set them."""
+        """Set these states."""
         rng = np.random.default_rng([self.seed, epoch, 1])
         kept = {id(weight) for weight in self.model.weights}
         for variable in self.model.non_trainable_variables:
@@ -193,7 +193,7 @@ class FreshStatistics(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """One bar over all epochs: images a second, loss, accuracy and the time left.
+    """Show one bar over all epochs: images a second, loss, accuracy and the time left.
 
     Also puts `seconds` and `learning_rate` into the logs of an epoch, so it stands before
     the logger.
@@ -279,7 +279,7 @@ def _figures(logs: dict[str, Any]) -> dict[str, str]:
 
 
 def _peak(recipe: Recipe, stage: Sequence[Phase]) -> float:
-    """The highest learning rate of phases that share a schedule."""
+    """Return the highest learning rate of phases that share a schedule."""
     own = stage[0].learning_rate
     return recipe.learning_rate if own is None else own
 
@@ -357,12 +357,12 @@ class Patience(keras.callbacks.EarlyStopping):
     def __init__(self, patience: int, earlier: list[float]) -> None:
         best = max(earlier, default=None)
         super().__init__("val_accuracy", patience=patience, mode="max", baseline=best)
-        self._waited = len(earlier) - 1 - earlier.index(best) if earlier else 0
+        self._waited = 0 if best is None else len(earlier) - 1 - earlier.index(best)
 
     @property
     def is_over(self) -> bool:
         """Whether it had ended a run that was killed later."""
-        return self._waited >= self.patience
+        return bool(self._waited >= self.patience)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Go on counting."""
@@ -383,23 +383,33 @@ def _keeper(out: Path, earlier: list[float]) -> keras.callbacks.Callback:
 
 
 def _read_log(out: Path) -> pd.DataFrame:
-    """The epochs so far; none without a file."""
+    """Read the log of the epochs so far; empty without a file."""
     path = out / _LOG_NAME
     return pd.read_csv(path) if path.is_file() else pd.DataFrame({"epoch": [], "val_accuracy": []})
 
 
 def _accuracies(out: Path, first_epoch: int, done: int) -> list[float]:
-    """Validation accuracies of the epochs `first_epoch` to `done`; later ones leave the log."""
+    """Return the validation accuracies of epochs `first_epoch` to `done`; drop later ones."""
     logged = _read_log(out)[:done]
     if done:
         logged.to_csv(out / _LOG_NAME, index=False)
     return list(logged[logged["epoch"] >= first_epoch]["val_accuracy"])
 
 
-def _n_devices() -> int:
-    """Among how many devices `keras.distribution` shares a batch."""
+def _n_devices(recipe: Recipe) -> int:
+    """Return among how many devices `keras.distribution` shares a batch.
+
+    Raises:
+        InputError: they cannot share the batches of `recipe` equally.
+    """
     shared = keras.distribution.distribution()
-    return 1 if shared is None else int(shared.device_mesh.devices.size)
+    n_devices = 1 if shared is None else int(shared.device_mesh.devices.size)
+    if recipe.batch_size % n_devices:
+        raise InputError(
+            f"the batch size must be a multiple of {n_devices} devices. "
+            f"Received: {recipe.batch_size}"
+        )
+    return n_devices
 
 
 @dataclass(frozen=True)
@@ -421,52 +431,68 @@ class _Run:
     bar: tqdm
 
 
-def _train_phase(
-    run: _Run, phase: Phase, first_epoch: int, stage: Sequence[Phase], begun: int, data: Material
-) -> keras.Model | None:
-    """Train the epochs of `phase`, or those that are left of them.
+@dataclass(frozen=True)
+class _Part:
+    """A phase and its place in the run.
 
-    Its schedule is that of `stage`, the phases that share it, of which the first one begins
-    with the epoch `begun`.
-
-    Returns:
-        The network, after the last phase with the weights that were best on validation;
-        None where there was nothing left to do before it.
+    Attributes:
+        phase: the phase.
+        first: its first epoch.
+        stage: the phases that share its schedule.
+        begun: the first epoch of the stage.
     """
-    recipe, out = run.recipe, run.out
-    last_epoch = first_epoch + phase.epochs
-    is_last = last_epoch == recipe.epochs
-    backup = Backup(out / _BACKUP_NAME)
-    done = backup.n_epochs(len(_read_log(out)))
-    if done >= last_epoch and not is_last:
+
+    phase: Phase
+    first: int
+    stage: Sequence[Phase]
+    begun: int
+
+    @property
+    def end(self) -> int:
+        """The epoch after its last one."""
+        return self.first + self.phase.epochs
+
+
+def _parts(recipe: Recipe) -> Iterator[_Part]:
+    """Yield the phases in their order."""
+    first = 0
+    for stage in recipe.stages:
+        begun = first
+        for phase in stage:
+            yield _Part(phase, first, stage, begun)
+            first += phase.epochs
+
+
+def _open_teachers(run: _Run, part: _Part, data: Material) -> TeacherLogits | None:
+    """Return the teachers' logits on the images of a phase; None without teachers."""
+    if not run.teachers:
         return None
-    n_devices = _n_devices()
-    if recipe.batch_size % n_devices:
-        raise InputError(
-            f"the batch size must be a multiple of {n_devices} devices. "
-            f"Received: {recipe.batch_size}"
-        )
-    n_images = len(data.train.labels) // n_devices * n_devices
-    steps_per_epoch = -(-n_images // recipe.batch_size)
-    n_classes, n_votes = len(data.config.class_names), data.n_votes
-    taught = TeacherLogits.open(run.teachers, recipe, data) if run.teachers else None
-    if taught is not None and not first_epoch:
+    taught = TeacherLogits.open(run.teachers, run.recipe, data)
+    if not part.first:
         accuracy = 100 * taught.accuracy(data)
         run.bar.write(f"teachers together: {accuracy:.2f} % of validation", file=sys.stderr)
-    n_taught = 0 if taught is None else taught.n_logits
-    network, trainer = _build(recipe, phase, data, run.init, n_taught)
-    n_validation = len(data.validation.labels) // n_devices * n_devices
-    wanted = data.validation_targets()[:n_validation]
-    shown = _inputs(data.validation.images[:n_validation], wanted, still(n_validation), slice(None))
+    return taught
+
+
+def _validation(
+    data: Material, taught: TeacherLogits | None, n_devices: int
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return inputs and targets for validation, as many as all devices share equally."""
+    n_images = len(data.validation.labels) // n_devices * n_devices
+    wanted = data.validation_targets()[:n_images]
+    shown = _inputs(data.validation.images[:n_images], wanted, still(n_images), slice(None))
     if taught is not None:
-        shown["taught"] = taught.of(None)[:n_validation]
-    # What the last epoch of one phase leaves is what the next one starts from, so a
-    # resumed run takes the same way as an unbroken one.
-    backup.set_model(trainer)
-    if done == begun:  # an optimizer of its own: the weights alone go on
-        backup.restore(done)
+        shown["taught"] = taught.of(None)[:n_images]
+    return shown, wanted
+
+
+def _compile(
+    trainer: keras.Model, recipe: Recipe, part: _Part, steps_per_epoch: int, data: Material
+) -> None:
+    """Give a trainer its optimizer, loss and metric."""
+    n_classes, n_votes = len(data.config.class_names), data.n_votes
     trainer.compile(
-        _optimizer(recipe, stage, steps_per_epoch),
+        _optimizer(recipe, part.stage, steps_per_epoch),
         TrainingLoss(
             class_weights(data.train.labels, n_classes, recipe.class_weight),
             recipe.label_smoothing,
@@ -479,32 +505,67 @@ def _train_phase(
         metrics=[label_accuracy(n_classes, n_votes)],
         jit_compile=jit_compile(),
     )
-    if done > begun:
-        backup.restore(done)
-    earlier = _accuracies(out, first_epoch, done)
+
+
+def _keepers(run: _Run, part: _Part, done: int) -> tuple[list[keras.callbacks.Callback], int]:
+    """Return the callbacks that watch the validation accuracy, and the epoch to end before.
+
+    Args:
+        run: of the phase.
+        part: the phase.
+        done: how many epochs of the run are done.
+    """
+    recipe, end = run.recipe, part.end
+    earlier = _accuracies(run.out, part.first, done)
     keepers: list[keras.callbacks.Callback] = []
     if recipe.schedule == "plateau":
-        keepers.append(Plateau(_peak(recipe, stage), _accuracies(out, begun, done)))
-    if is_last:
-        keepers.append(_keeper(out, earlier))
-    if is_last and recipe.patience is not None:
-        patience = Patience(recipe.patience, earlier)
-        keepers.append(patience)
-        last_epoch = done if patience.is_over else last_epoch
+        keepers.append(Plateau(_peak(recipe, part.stage), _accuracies(run.out, part.begun, done)))
+    if end == recipe.epochs:
+        keepers.append(_keeper(run.out, earlier))
+        if recipe.patience is not None:
+            patience = Patience(recipe.patience, earlier)
+            keepers.append(patience)
+            end = done if patience.is_over else end
+    return keepers, end
+
+
+def _train_phase(run: _Run, part: _Part, data: Material) -> keras.Model | None:
+    """Train the epochs of a phase, or those that are left of them.
+
+    Returns:
+        The network, after the last phase with the weights that were best on validation;
+        None where there was nothing left to do before it.
+    """
+    recipe, out = run.recipe, run.out
+    is_last = part.end == recipe.epochs
+    backup = Backup(out / _BACKUP_NAME)
+    done = backup.n_epochs(len(_read_log(out)))
+    if done >= part.end and not is_last:
+        return None
+    n_devices = _n_devices(recipe)
+    n_images = len(data.train.labels) // n_devices * n_devices
+    steps_per_epoch = -(-n_images // recipe.batch_size)
+    taught = _open_teachers(run, part, data)
+    n_taught = 0 if taught is None else taught.n_logits
+    network, trainer = _build(recipe, part.phase, data, run.init, n_taught)
+    # What the last epoch of one phase leaves is what the next one starts from, so a
+    # resumed run takes the same way as an unbroken one.
+    backup.set_model(trainer)
+    if done == part.begun:  # an optimizer of its own: the weights alone go on
+        backup.restore(done)
+    _compile(trainer, recipe, part, steps_per_epoch, data)
+    if done > part.begun:
+        backup.restore(done)
+    keepers, end = _keepers(run, part, done)
+    first = max(part.first, done)
     with Interrupt() as interrupt:
         trainer.fit(
-            stream_batches(
-                data,
-                recipe,
-                plan_views(recipe)[max(first_epoch, done) :],
-                taught,
-                n_devices,
-            ),
+            stream_batches(data, recipe, plan_views(recipe)[first:], taught, n_devices),
             steps_per_epoch=steps_per_epoch,
             shuffle=False,  # the stream is in random order
-            initial_epoch=max(first_epoch, done),
-            epochs=last_epoch,
-            validation_data=(shown, wanted),
+            initial_epoch=first,
+            epochs=end,
+            validation_data=_validation(data, taught, n_devices),
             validation_batch_size=recipe.batch_size,
             callbacks=[
                 interrupt,
@@ -595,39 +656,52 @@ def fit(
     """
     keras.utils.set_random_seed(recipe.seed)
     config = config_of(recipe, dataset)
-    class_names = config.class_names
-    first_epoch, data = 0, None
+    network, data = None, None
+    made_of: dict[str, Any] = {}
     with (
         tqdm(unit="img", smoothing=0.05, mininterval=1, dynamic_ncols=True) as bar,
         contextlib.ExitStack() as held,
     ):
-        taught_by: list[Path] = []
-        run = _Run(recipe, out, init, taught_by, bar)
-        for stage in recipe.stages:
-            begun = first_epoch
-            for phase in stage:
-                if data is None or data.config.input_size != phase.input_size:
-                    data = load_material(
-                        recipe, dataset, replace(config, input_size=phase.input_size)
-                    )
-                if not first_epoch:
-                    made_of = {
-                        "recipe": asdict(recipe),
-                        "dataset_sha256": data.sha256,
-                        "starts_from": _named(init),
-                        "taught_by": [_teacher(path) for path in teachers],
-                    }
-                    held.enter_context(_begin(out, made_of, resume))
-                    taught_by += _ask_teachers(recipe, teachers, dataset, out, config)
-                bar.total = recipe.epochs * len(data.train.labels)
-                network = _train_phase(run, phase, first_epoch, stage, begun, data)
-                first_epoch += phase.epochs
-    served = build_model(recipe, len(class_names), config.input_size, n_votes=data.n_votes)
+        run = _Run(recipe, out, init, [], bar)
+        for part in _parts(recipe):
+            if data is None or data.config.input_size != part.phase.input_size:
+                sized = replace(config, input_size=part.phase.input_size)
+                data = load_material(recipe, dataset, sized)
+            if not part.first:
+                made_of = _describe(recipe, data, init, teachers)
+                held.enter_context(_begin(out, made_of, resume))
+                run = replace(run, teachers=_ask_teachers(recipe, teachers, dataset, out, config))
+            bar.total = recipe.epochs * len(data.train.labels)
+            network = _train_phase(run, part, data)
+    assert data is not None  # a recipe has a phase at least
+    added = _save(recipe, config, network, data, out)
+    record = _record(made_of, command, len(data.train.labels), _read_log(out))
+    record["class_bias"] = added
+    (out / TRAINING_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _describe(
+    recipe: Recipe, data: Material, init: Path | str | None, teachers: Sequence[Path]
+) -> dict[str, Any]:
+    """Return what a run is made of, for its record."""
+    return {
+        "recipe": asdict(recipe),
+        "dataset_sha256": data.sha256,
+        "starts_from": _named(init),
+        "taught_by": [_teacher(path) for path in teachers],
+    }
+
+
+def _save(
+    recipe: Recipe, config: ModelConfig, network: keras.Model, data: Material, out: Path
+) -> dict[str, float]:
+    """Write the finished network and its configuration; return the bias added to each class."""
+    served = build_model(recipe, len(config.class_names), config.input_size, n_votes=data.n_votes)
     served.set_weights(network.get_weights())
     freeze(served, recipe.phases[-1].tuned)
     recalibrate_batch_norm(served, data.shown[:_N_RECALIBRATION_IMAGES])
     freeze(served, 1.0)
-    added = np.zeros(len(class_names), np.float32)
+    added = np.zeros(len(config.class_names), np.float32)
     if recipe.correct_bias and not data.n_votes:  # else `export` fits one for each decision
         added = correct_bias(served, data.validation.images, data.validation.labels)
     served.save(out / KERAS_NAME)
@@ -636,11 +710,9 @@ def fit(
     extra = " with FER+ votes" if voted else ""
     finished = replace(config, dataset=config.dataset + extra, dataset_sha256=data.sha256)
     (out / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")
-    record = _record(made_of, command, len(data.train.labels), _read_log(out))
-    record["class_bias"] = {
-        name: round(float(value), 4) for name, value in zip(class_names, added, strict=True)
+    return {
+        name: round(float(value), 4) for name, value in zip(config.class_names, added, strict=True)
     }
-    (out / TRAINING_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _ask_teachers(
@@ -662,7 +734,7 @@ def _teacher(path: Path) -> Any:
 
 
 def _named(path: Path | str | None) -> dict[str, str] | str | None:
-    """A file by its name and sha256, anything else as it is."""
+    """Return a file by its name and sha256, anything else as it is."""
     if path is None or not Path(path).is_file():
         return path if path is None else str(path)
     return named_file(Path(path))
@@ -679,7 +751,7 @@ def _devices() -> list[str]:
 def _record(
     made_of: dict[str, Any], command: str, n_images: int, epochs: pd.DataFrame
 ) -> dict[str, Any]:
-    """What was done on what, for whoever wants to do it again."""
+    """Return what was done on what, so that it can be repeated."""
     return {
         "recipe": made_of["recipe"],
         "init": made_of["starts_from"],

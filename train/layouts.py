@@ -91,7 +91,7 @@ class FaceCrop(datasets.Image):
 
     def decode_example(self, value: Any, token_per_repo_id: Any = None) -> Image.Image:
         """The face that `value` stores, cut out by `fer.crop.crop_faces`."""
-        picture = super().decode_example(value, token_per_repo_id)
+        picture: Image.Image = super().decode_example(value, token_per_repo_id)
         if not isinstance(value, dict):
             return picture
         landmarks = value["landmarks"]
@@ -232,6 +232,7 @@ def _read_photographs(split: str, table: Path) -> _Listing:
     )
     # The table lies in the folder that was given or in one of its folders.
     photos = _photo_folder(table.parent) or _photo_folder(table.parents[1])
+    assert photos is not None  # `_find_affectnet_photographs` looked
     return _Listing(table, photos, rows, has_boxes=True)
 
 

@@ -83,7 +83,7 @@ def walk(folder: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
 
-    above = {str(folder): (os.path.realpath(folder),)}
+    above: dict[str, tuple[str, ...]] = {str(folder): (os.path.realpath(folder),)}
     for place, inner, names in os.walk(folder, followlinks=True, onerror=refuse):
         chain = above.pop(place)
         kept = []

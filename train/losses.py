@@ -71,7 +71,7 @@ def class_weights(labels: np.ndarray, n_classes: int, power: float) -> np.ndarra
     """
     counts = np.bincount(labels, minlength=n_classes)
     weights = (counts.max() / counts) ** power
-    return (weights * counts.sum() / (weights * counts).sum()).astype(np.float32)
+    return np.asarray(weights * counts.sum() / (weights * counts).sum(), np.float32)
 
 
 class TrainingLoss(keras.losses.Loss):

@@ -106,9 +106,7 @@ def _with_extra(train: Split, folder: Path, config: ModelConfig) -> Split:
         labels.append(config.class_names.index(name))
     n = len(images)
 
-    def extended(column: NDArray[Any] | None, value: float) -> NDArray[Any] | None:
-        if column is None:
-            return None
+    def extended(column: NDArray[Any], value: float) -> NDArray[Any]:
         return np.concatenate([column, np.full((n, *column.shape[1:]), value, column.dtype)])
 
     return replace(
@@ -116,9 +114,9 @@ def _with_extra(train: Split, folder: Path, config: ModelConfig) -> Split:
         images=np.concatenate([train.images, np.stack(images)]),
         labels=np.concatenate([train.labels, np.array(labels, train.labels.dtype)]),
         twin=extended(train.twin, False),
-        votes=extended(train.votes, 0),
-        majority=extended(train.majority, -1),
-        shares=extended(train.shares, 0),
+        votes=None if train.votes is None else extended(train.votes, 0),
+        majority=None if train.majority is None else extended(train.majority, -1),
+        shares=None if train.shares is None else extended(train.shares, 0),
         sha256=digest.hexdigest(),
     )
 

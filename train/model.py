@@ -156,8 +156,9 @@ def build_model(
 
     Source: scaling to [-1, 1] as in `keras.applications.mobilenet_v2.preprocess_input`.
     """
-    is_network = str(init).endswith((".keras", SUFFIX))
-    earlier = load_model(init, "--init") if is_network else None
+    earlier = None
+    if init is not None and str(init).endswith((".keras", SUFFIX)):
+        earlier = load_model(init, "--init")
     backbone = build_backbone(recipe, input_size)
     if fused:
         backbone = keras.models.clone_model(backbone, clone_function=_fuse)
@@ -310,7 +311,8 @@ def jit_compile() -> bool | str:
 
 
 def _n_at_once(images: NDArray[np.uint8]) -> int:
-    return max(1, min(256, _N_PIXELS_AT_ONCE // (images.shape[1] * images.shape[2])))
+    n_pixels: int = images[0, ..., 0].size
+    return max(1, min(256, _N_PIXELS_AT_ONCE // n_pixels))
 
 
 def recalibrate_batch_norm(

@@ -232,7 +232,9 @@ class Recipe:
             TypeError: it is of another version.
             InputError: it is impossible.
         """
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()}
+        values: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in fields.items()
+        }
         return cls(**{**values, "phases": tuple(Phase(**each) for each in values["phases"])})
 
     @property

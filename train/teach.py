@@ -100,7 +100,8 @@ class TeacherLogits:
     def of(self, key: ViewKey | None) -> NDArray[np.float32]:
         """Return the mean logits (n, n_logits) of a view, in its order; None for validation."""
         parts = [np.load(_file(folder, key))[:, : self.n_logits] for folder in self.folders]
-        return np.mean(np.asarray(parts, np.float32), axis=0)
+        mean: NDArray[np.float32] = np.mean(np.asarray(parts, np.float32), axis=0)
+        return mean
 
 
 def _file(folder: Path, key: ViewKey | None) -> Path:

@@ -55,7 +55,10 @@ class Visit:
         return str(path)
 
     async def send_files(
-        self, files: list[Any] | None = None, content: bytes | None = None, **headers: str
+        self,
+        files: list[Any] | None = None,
+        content: bytes | None = None,
+        headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         """Send files as a form, or any content; return `HUNG_UP` if the page hangs up."""
         try:

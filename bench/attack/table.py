@@ -424,9 +424,10 @@ async def _page_again(page: Page) -> str:
     return f"{statuses[429]} of {statuses.total()} sent away"
 
 
+_INDICES: tuple[Any, ...] = (-1, 1.5, None, "a", True, [0, 1], {}, 1e299)
 _SELECTIONS: tuple[Any, ...] = (
     *(None, {}, [], 7, "x", {"index": 0}, {"value": 0}, {"index": 10**6, "value": 0}),
-    *({"index": index, "value": 0} for index in (-1, 1.5, None, "a", True, [0, 1], {}, 1e299)),
+    *({"index": index, "value": 0} for index in _INDICES),
 )
 
 
@@ -435,10 +436,11 @@ async def _odd_events(page: Page) -> str:
     statuses: Counter[int] = Counter()
     async with page.visit(next(_ADDRESSES)) as visit:
         functions = (await visit.client.get("/config")).json()["dependencies"]
+        odd: tuple[Any, ...] = (None, {}, "x", [None] * 9)
         for i, function in enumerate(functions):
             call = {"fn_index": function["id"], "session_hash": f"odd{i}"}
             selections = _SELECTIONS if function.get("collects_event_data") else (None,)
-            calls = [call | {"data": data} for data in (None, {}, "x", [None] * 9)]
+            calls: list[dict[str, Any]] = [call | {"data": data} for data in odd]
             calls += [
                 call | {"data": [None] * len(function["inputs"]), "event_data": each}
                 for each in selections
@@ -561,7 +563,7 @@ async def _other_origins(page: Page) -> str:
                     headers={"origin": origin, "content-type": "text/plain"},
                 ),
                 await visit.send_files(
-                    [("files", ("a.jpg", face_jpeg(), "image/jpeg"))], origin=origin
+                    [("files", ("a.jpg", face_jpeg(), "image/jpeg"))], headers={"origin": origin}
                 ),
             ]
             for answer in (*asked, *sent):
@@ -606,7 +608,8 @@ async def _unknown_functions(page: Page) -> str:
     """Call functions and components that are not there."""
     answers = []
     async with page.visit(next(_ADDRESSES)) as visit:
-        for number in (-1, 10**6, 2**70, 1.5, True, None, "0", [], {}):
+        numbers: tuple[Any, ...] = (-1, 10**6, 2**70, 1.5, True, None, "0", [], {})
+        for number in numbers:
             body = json.dumps({"data": [], "fn_index": number, "session_hash": "abc"}).encode()
             answers.append(await visit.post(f"{_API}/queue/join", body))
             answers.append(await visit.post(f"{_API}/run/predict", body))
@@ -629,7 +632,8 @@ async def _odd_uploads(page: Page) -> str:
         many = [("files", (f"{i}.jpg", b"x", "image/jpeg")) for i in range(2000)]
         statuses.append((await visit.send_files(many)).status_code)
         for kind in ("multipart/form-data", "multipart/form-data; boundary=" + "b" * 500, "text/x"):
-            answer = await visit.send_files(content=b"--b\r\n\r\n" * 1000, **{"content-type": kind})
+            headers = {"content-type": kind}
+            answer = await visit.send_files(content=b"--b\r\n\r\n" * 1000, headers=headers)
             statuses.append(answer.status_code)
     _expect(all(status < 500 for status in statuses), f"uploads give {set(statuses)}")
     return " ".join(map(str, sorted(set(statuses))))

@@ -13,7 +13,8 @@ def draw_test(side: int) -> NDArray[np.uint8]:
     """Draw slopes and squares (side, side, 3) uint8 RGB, as fer/web/local/self_test.js does."""
     y, x, channel = np.ogrid[:side, :side, :3]
     square = ((x >> 4) + (y >> 4)) % 2
-    return ((x + y + 60 * square + 10 * channel) % 256).astype(np.uint8)
+    drawing: NDArray[np.int64] = (x + y + 60 * square + 10 * channel) % 256
+    return drawing.astype(np.uint8)
 
 
 def drawing_logits(classifier: Classifier) -> list[float]:

@@ -203,7 +203,7 @@ def _write_clip(path: Path, steps: dict[tuple[str, int], NDArray[np.float64]]) -
         for stream in (video, sound):
             stream.codec_context.flags |= av.codec.context.Flags.bitexact
         for i in range(round(_FPS * _CYCLE_S * len(_CLIP_ORDER))):
-            frame = av.VideoFrame.from_image(_frame_at(i / _FPS, steps))
+            frame = av.VideoFrame.from_ndarray(np.asarray(_frame_at(i / _FPS, steps)), "rgb24")
             frame.pts, frame.time_base = i, Fraction(1, _FPS)
             file.mux(video.encode(frame))
         file.mux(video.encode(None))

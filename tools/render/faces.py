@@ -82,7 +82,7 @@ def draw_face(number: int, seed: int) -> tuple[Actor, Camera]:
 
 def _draw_units(rng: np.random.Generator, expression: str) -> Mapping[int, float]:
     """Draw which action units make an expression, and how strongly."""
-    plain: Mapping[int, float] = dict.fromkeys(EXPRESSIONS[expression], 1.0)
+    plain = dict.fromkeys(EXPRESSIONS[expression], 1.0)
     chosen = plain if rng.random() < 0.5 else VIVID_EXPRESSIONS[expression]
     chosen = dict.fromkeys(_NEEDED[expression], 1.0) | chosen
     units = {

@@ -145,7 +145,8 @@ def shape_face(sex: str, age: int, traits: int | None = None) -> NDArray[np.floa
                 path = folder.parent / f"{name.format(side=side)}-{kind}.target.gz"
                 xyz += abs(weight) * _target(path)
     eyes = np.unique([base.quads[f"helper-{side}-eye"] for side in "lr"])
-    return xyz - xyz[eyes].mean(axis=0)
+    middle: NDArray[np.float64] = xyz[eyes].mean(axis=0)
+    return xyz - middle
 
 
 def move_face(action_units: Mapping[int, float]) -> NDArray[np.float64]:
@@ -169,4 +170,5 @@ def subdivide(
     quads = load_base().quads[group]
     used, quads = np.unique(quads, return_inverse=True)
     triangles = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
-    return subdivide_loop(values[used], triangles, iterations=times)
+    points, smaller = subdivide_loop(values[used], triangles, iterations=times)
+    return points, smaller

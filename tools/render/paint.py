@@ -15,6 +15,8 @@ __all__ = ["SKINS", "Paint", "eye_colors", "paint_head", "skin_colors", "to_line
 # Source: Monk Skin Tone scale, skintone.google, sRGB.
 SKINS = {"monk-2": "#f3e7db", "monk-5": "#d7bd96", "monk-7": "#825c43", "monk-9": "#3a312a"}
 
+_Rgb = Sequence[float] | NDArray[np.float64]
+
 HAIR_RGB = (0.018, 0.012, 0.009)
 _IRIS_RGB = (0.102, 0.042, 0.016)
 _WHITE_RGB = (0.78, 0.76, 0.74)
@@ -46,7 +48,8 @@ def _waves(xyz: NDArray[np.float64], frequency: tuple[float, float, float]) -> N
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(24, 3)) * frequency
     waves = np.sin(xyz @ directions.T + rng.uniform(0, 2 * np.pi, 24))
-    return waves.sum(axis=1) / np.sqrt(12)
+    total: NDArray[np.float64] = waves.sum(axis=1) / np.sqrt(12)
+    return total
 
 
 @cache
@@ -96,8 +99,8 @@ def to_linear(color: str) -> NDArray[np.float64]:
 def skin_colors(
     skin: str,
     body: str = "body",
-    hair_rgb: Sequence[float] = HAIR_RGB,
-    shirt_rgb: Sequence[float] | None = None,
+    hair_rgb: _Rgb = HAIR_RGB,
+    shirt_rgb: _Rgb | None = None,
 ) -> NDArray[np.float64]:
     """Return colours (n, 3) of the head; all but hair, brows and mouth depend on the tone."""
     paint, tone = paint_head(body), to_linear(SKINS[skin])

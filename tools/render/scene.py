@@ -149,7 +149,7 @@ def _grow_hair(
     from trimesh import Trimesh
 
     thickness = paint.hair * (0.05 + 0.24 * paint.grain)
-    normals = Trimesh(xyz, triangles, process=False).vertex_normals
+    normals: NDArray[np.float64] = Trimesh(xyz, triangles, process=False).vertex_normals
     return xyz + normals * thickness[:, None]
 
 

@@ -63,7 +63,7 @@ def measure(classifier: Classifier, split: Split) -> dict[str, Any]:
     config = classifier.config
     raw = classifier.head_logits(split.images)
     mirrored = classifier.head_logits(split.images[:, :, ::-1])
-    flipped = (raw["labels"] + mirrored["labels"]) / 2
+    flipped = (raw["labels"] + mirrored["labels"]) / np.float32(2)
     fresh = ~split.twin
 
     def parts(decision: Decision) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def percent(value: float) -> float:
 
 
 def reliability_bins(
-    probs: NDArray[np.float32], labels: NDArray[np.int64], n_bins: int = _N_BINS
+    probs: NDArray[np.floating], labels: NDArray[np.int64], n_bins: int = _N_BINS
 ) -> list[dict[str, float]]:
     """Compare top probability and accuracy in bins of equal width; empty ones are left out.
 
@@ -69,7 +69,7 @@ def reliability_bins(
 
 
 def expected_calibration_error(
-    probs: NDArray[np.float32], labels: NDArray[np.int64], n_bins: int = _N_BINS
+    probs: NDArray[np.floating], labels: NDArray[np.int64], n_bins: int = _N_BINS
 ) -> float:
     """Return the weighted mean gap of top probability and accuracy over `reliability_bins`.
 
@@ -177,7 +177,7 @@ def _calibration(
     78(1), equation 2.
     """
     classes = np.arange(calibrated.shape[1])
-    measures: dict[str, Callable[[NDArray[np.float64]], float]] = {
+    measures: dict[str, Callable[[NDArray[np.floating]], float]] = {
         "nll": lambda probs: log_loss(labels, probs, labels=classes),
         "brier": lambda probs: brier_score_loss(labels, probs, labels=classes, scale_by_half=False),
         "ece": lambda probs: expected_calibration_error(probs, labels),

@@ -270,8 +270,8 @@ def format_folder(report: dict[str, Any]) -> str:
         for label, row in zip(report["class_names"], figures["confusion_matrix"], strict=True):
             if any(row):
                 recall = figures["recall"][label]
-                counts = "".join(f"{count:9}" for count in row)
-                lines.append(f"{label[:12]:13}{counts}  recall {recall:.2f}")
+                cells = "".join(f"{count:9}" for count in row)
+                lines.append(f"{label[:12]:13}{cells}  recall {recall:.2f}")
     for kind in ("no_face", "not_a_picture"):
         lines += [""] if report[kind] else []
         lines += [f"{kind.replace('_', ' ')}: {file}" for file in report[kind]]

@@ -95,9 +95,8 @@ def _votes_of_format(
         return {}
     how = config.head("votes").decisions["dataset"]
     gap = np.abs(decide(logits["votes"], how) - decide(reference["votes"], how)).max()
-    won = np.zeros(0, bool) if test.winners is None else test.winners >= 0
     hits = None
-    if won.any():
+    if test.winners is not None and (won := test.winners >= 0).any():
         hits = percent((logits["votes"][won].argmax(axis=1) == test.winners[won]).mean())
     return {"votes_top1": hits, "votes_largest_prob_gap": float(f"{gap:.1e}")}
 

@@ -69,8 +69,8 @@ def _reliability(report: dict[str, Any]) -> Figure:
     full, bins = report["full"], report["reliability"]["full"]
     before = f"before: temperature 1, ECE {full['ece_uncalibrated']:.3f}"
     after = f"after: temperature {report['temperature']:.3f}, ECE {full['ece']:.3f}"
-    _reliability_panel(*axes[:, 0], bins["uncalibrated"], before)
-    _reliability_panel(*axes[:, 1], bins["calibrated"], after)
+    _reliability_panel(axes[0, 0], axes[1, 0], bins["uncalibrated"], before)
+    _reliability_panel(axes[0, 1], axes[1, 1], bins["calibrated"], after)
     axes[0, 0].set_ylabel("part of the answers that are right")
     axes[1, 0].set_ylabel("images (%)")
     axes[0, 0].legend(frameon=False)

@@ -47,7 +47,7 @@ def plot_names(report: dict[str, Any]) -> dict[str, str]:
 
 def missing_classes(report: dict[str, Any]) -> list[str]:
     """Say of each part which classes have no images there, each time without a full stop."""
-    found = {}
+    found: dict[str, list[str]] = {}
     for part in ("full", "twin_free"):
         classes = report[part].get("classes", {})
         names = [name for name, row in classes.items() if row.get("n_images") == 0]

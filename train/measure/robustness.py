@@ -45,7 +45,8 @@ class Corruption:
 
 
 def _to_uint8(values: NDArray[np.floating]) -> NDArray[np.uint8]:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    clipped: NDArray[np.floating] = np.clip(np.rint(values), 0, 255)
+    return clipped.astype(np.uint8)
 
 
 def _blur(frame: NDArray[np.uint8], sigma: float, _: np.random.Generator) -> NDArray[np.uint8]:
@@ -82,20 +83,25 @@ def _rotate(
     frame: NDArray[np.uint8], degrees: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
     turn = degrees * rng.choice([-1, 1])
-    return ndimage.rotate(frame, turn, reshape=False, order=1, mode="nearest")
+    turned: NDArray[np.uint8] = ndimage.rotate(frame, turn, reshape=False, order=1, mode="nearest")
+    return turned
 
 
 def _shift(frame: NDArray[np.uint8], part: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     direction = rng.uniform(0, 2 * np.pi)
     height, width = frame.shape[:2]
     way = (part * height * np.sin(direction), part * width * np.cos(direction), 0)
-    return ndimage.shift(frame, way, order=1, mode="nearest")
+    shifted: NDArray[np.uint8] = ndimage.shift(frame, way, order=1, mode="nearest")
+    return shifted
 
 
 def _scale(frame: NDArray[np.uint8], factor: float, _: np.random.Generator) -> NDArray[np.uint8]:
     steps = np.array([1 / factor, 1 / factor, 1])
     offset = (np.array(frame.shape) - 1) / 2 * (1 - steps)
-    return ndimage.affine_transform(frame, steps, offset, order=1, mode="nearest")
+    scaled: NDArray[np.uint8] = ndimage.affine_transform(
+        frame, steps, offset, order=1, mode="nearest"
+    )
+    return scaled
 
 
 # Source: Hendrycks & Dietterich 2019, arXiv:1903.12261, and their code at

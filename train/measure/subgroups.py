@@ -112,7 +112,7 @@ def summarize(answers: pd.DataFrame, class_names: Sequence[str]) -> dict[str, An
 
 def _answer(pipeline: Pipeline, pictures: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Add the answers to `table`; of several faces the detector's best counts."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for file in tqdm(table["file"], unit="picture"):
         result = pipeline(read_image(pictures / file))
         if not result.labels or result.faces.probs is None:

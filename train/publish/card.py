@@ -191,7 +191,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     table = pd.read_csv(path).astype(object)
-    return table.where(table.notna(), None).to_dict("records")
+    return list(table.where(table.notna(), None).to_dict("records"))
 
 
 def _lowest_recall(report: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from huggingface_hub import (
     get_token,
 )
 from huggingface_hub.errors import HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from fer.errors import HubError, InputError
 from fer.hub import WEIGHTS_FOLDER
