@@ -457,7 +457,7 @@ def test_contrast_and_framing(results):
 
 
 def test_other_runs(results):
-    text = section(make_text(make_report(), results), "Beside other runs")
+    text = section(make_text(make_report(), results), "Compared with other runs")
     figures = ["61.17 %", "59.03 %", "0.573", "0.557", "0.042"]
     assert rows(text)[1:] == [
         ["toy (this card)", "fer2013", *figures],
@@ -485,7 +485,7 @@ def test_a_report_without_corrupted_images_makes_no_card(results):
 def test_rendered_persons(results):
     report = make_report()
     text = section(make_text(report, results), "Rendered persons")
-    assert "The detector (YuNet) found a face in 397 of 431 pictures. 41.7 %" in text
+    assert re.search(r"detector \(YuNet\) .* 397 of 431 pictures\. 41\.7 %", text)
     assert "83.1 %" in text
     assert ["skin", "151", "12.3 %", "0.057"] in rows(text)
     assert ["skin", "dark", "61", "39.9 %"] in rows(text)
@@ -511,7 +511,7 @@ def write_run(results, name, images, hits, **changes):
 
 
 def test_the_leak(results):
-    title = "What the leak is worth"
+    title = "Effect of the leak"
     assert "Not measured" in section(make_text(make_report(), results), title)
     for name in ("one", "two"):
         write_run(results, name, 70, (28, 19))
@@ -544,7 +544,7 @@ def test_the_leak(results):
 def test_runs_that_differ_in_more_than_twins_say_nothing_of_the_leak(results, changes):
     write_run(results, "toy", 70, (28, 19), **changes)
     write_run(results, "toy-no-twins", 60, (25, 18))
-    assert "Not measured" in section(make_text(make_report(), results), "What the leak is worth")
+    assert "Not measured" in section(make_text(make_report(), results), "Effect of the leak")
 
 
 def test_the_prose_says_what_the_recipe_does(results):
@@ -559,14 +559,14 @@ def test_the_prose_says_what_the_recipe_does(results):
     rich = plain | {"balance": 0.5, "label_smoothing": 0.1, "mix": 0.3, "photometric": 1}
     for recipe, init, teachers, said in (
         (plain, None, [], set()),
-        (rich, "imagenet", ["one.keras"], {"mixed", "made worse", "rare", "smoothing", "teachers"}),
+        (rich, "imagenet", ["one.keras"], {"mixed", "degraded", "rare", "smoothing", "teachers"}),
         (plain | {"mix": 0.3}, "imagenet", [], {"mixed"}),
         (plain, "imagenet", ["one.keras"], {"teachers"}),
     ):
         training = make_training(recipe=recipe, init=init, teachers=teachers)
         text = section(make_text(make_report(training=training), results), "Training")
         prose = text[: text.index("| run |")]
-        words = {"mixed", "made worse", "rare", "smoothing", "teachers"}
+        words = {"mixed", "degraded", "rare", "smoothing", "teachers"}
         assert {word for word in words if word in prose} == said
         assert ("ImageNet" in prose) == (init is not None)
         assert ("random weights" in prose) == (init is None)
@@ -607,9 +607,9 @@ def test_energy_of_an_unknown_device_is_not_estimated(results):
 
 def test_limits_name_the_class_that_is_found_worst(results):
     text = section(make_text(make_report(), results), "Limits")
-    assert "It finds fear worst: only 8.4 % of it." in text
+    assert "worst: only 8.4 % of it." in text
     assert "mostly called neutral (32 %), sad (21 %) or angry (11 %)." in text
-    assert "The figures of angry rest on 11 test images" in text
+    assert "figures for angry come from 11 test images" in text
 
 
 def test_ferplus_labels_are_mentioned_where_there_were_any(results):
@@ -619,8 +619,13 @@ def test_ferplus_labels_are_mentioned_where_there_were_any(results):
 
 def test_what_was_not_measured_is_said(tmp_path):
     text = make_text(make_report(training=None, ferplus=None), tmp_path)
-    assert "not measured, because no record of the\ntraining" in section(text, "Training")
-    for title in ("Contrast and framing", "Formats", "Beside other runs", "Rendered persons"):
+    assert "not measured, because these weights have no record" in section(text, "Training")
+    for title in (
+        "Contrast and framing",
+        "Formats",
+        "Compared with other runs",
+        "Rendered persons",
+    ):
         assert "ot measured, because `results/" in section(text, title)
     assert "Not measured, because the data" in section(text, "Agreement with FER+")
     assert "results/toy_training.png" not in text

@@ -133,14 +133,18 @@ def test_the_documents_have_blocks_to_run():
     assert counts["model_card.md"] == 1
 
 
+def run_block(name, block, start_app):
+    if "gradio_client" in block:
+        block = block.replace("http://127.0.0.1:7860", start_app().url)
+    exec(compile(block, name, "exec"), {})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "block"), LOCAL_BLOCKS)
 def test_python_blocks_run(name, block, monkeypatch, hub, start_app, capsys):
     monkeypatch.chdir(ROOT)
     hub.fault = 503
-    if "gradio_client" in block:
-        block = block.replace("http://127.0.0.1:7860", start_app().url)
-    exec(compile(block, name, "exec"), {})
+    run_block(name, block, start_app)
     assert capsys.readouterr().out
 
 
@@ -153,7 +157,7 @@ def test_python_blocks_of_the_readme_of_a_space_run(monkeypatch, hub, start_app,
     blocks = python_blocks(text)
     assert len(blocks) == 2
     for block in blocks:
-        exec(compile(block.replace("http://127.0.0.1:7860", start_app().url), "space", "exec"), {})
+        run_block("space", block, start_app)
     assert capsys.readouterr().out
 
 
