@@ -349,9 +349,9 @@ def mobilenet_v2_96_born_again() -> Recipe:
 
 
 # The family (`FAMILY`): each reproduces a public system, or an idea that its author meant to try.
-# What it reports stands in `train.publish.family`, what came of it here in docs/family.md.
+# Reported figures are in `train.publish.family`, reproduced ones in docs/family.md.
 
-# Labels as they are, images mirrored, turned and moved but not lit otherwise, nothing corrected.
+# Plain labels; images mirrored, turned and moved, with unchanged light; no correction of the bias.
 _PLAIN = Recipe(
     name="plain",
     phases=(Phase(64, 9),),
@@ -369,17 +369,17 @@ _FROZEN = replace(_PLAIN, weight_decay=0.0, ema_momentum=0.9)
 
 
 def frozen_then_top() -> Recipe:
-    """ImageNet features as they are, then the top layers with a tiny rate.
+    """Use frozen ImageNet features, then train the top layers at a tiny rate.
 
-    A Haar cascade cuts faces out of photographs (`python -m train crop PHOTOS FACES --detector
-    haar`, then `--dataset FACES`; those of FER-2013 are cropped already), which are enlarged to
-    the 224 pixels that the network was made for. A last layer behind Dropout(0.5) learns while
-    everything else is frozen; then the top fifth of the layers learns, too, at a rate of 1e-5.
+    A Haar cascade crops faces from photographs (`python -m train crop PHOTOS FACES --detector
+    haar`, then `--dataset FACES`; FER-2013 is already cropped), which are enlarged to the 224
+    pixels that the network was made for. The last layer, after Dropout(0.5), learns while all
+    others are frozen; then the top fifth of the layers learns, too, at a rate of 1e-5.
 
-    What it taught us: features that tell dogs from cars hardly tell fear from surprise, and a
-    rate that is too small to harm them is too small to teach them. The 224 pixels cost five
-    times what 96 do and show nothing that 48 did not. Layers set free are normalised by 32
-    images at a time in training, by thousands in validation: the two curves part there.
+    What it taught us: features that separate dogs from cars hardly separate fear from surprise,
+    and a rate too small to harm them is too small to teach them. 224 pixels cost five times as
+    much as 96 and show nothing that 48 did not. Unfrozen layers are normalised by 32 images at a
+    time in training and by thousands in validation, which is where the two curves diverge.
 
     Command: python -m train fit frozen-then-top
     """
@@ -399,17 +399,16 @@ def frozen_then_top() -> Recipe:
 
 
 def five_class_cut() -> Recipe:
-    """A MobileNetV2 that ends early, convolutions of its own behind, five classes.
+    """Cut a MobileNetV2 early, add two convolutions, and train five classes.
 
-    Training images whose label none of FER+'s ten voters gave are left out, and disgust and fear
-    with all their images. The network ends at block 13 of 16, and two convolutions take over.
-    They learn first, then the top 40 % of what is left of the network with them, at a reduced
-    rate, with rotation, zoom, shift, shear and mirror, class weights and early stopping.
+    Training images whose label none of FER+'s ten voters gave are left out, and so are all images
+    of disgust and fear. The network ends at block 13 of 16, followed by two new convolutions.
+    These learn first; then the top 40 % of the remaining network learns with them at a reduced
+    rate, with rotation, zoom, shift, shear and mirroring, class weights and early stopping.
 
-    What it taught us: five classes are the easier question, and networks that learned seven gain
-    as much as soon as they are asked for five, because fear, for which most others are taken, is
-    no longer among the answers. The cut saves nothing: the two convolutions weigh more than the
-    layers that they replace.
+    What it taught us: five classes are the easier task. Networks that learned seven gain as much
+    when they choose among five, because fear, the most frequent wrong answer, is excluded. The
+    cut saves nothing: the two convolutions have more weights than the layers they replace.
 
     Command: python -m train fit five-class-cut
     """
@@ -435,14 +434,14 @@ def five_class_cut() -> Recipe:
 
 
 def full_two_dense() -> Recipe:
-    """Every layer learns, two dense layers behind the pooling.
+    """Train every layer, with two dense layers after the pooling.
 
-    All of MobileNetV2 is unfrozen from the first step; global average pooling, two dense layers
-    with dropout and a last one follow. Labels as they are, no weights, no repeats. Accuracy,
-    confusion matrix, figures of each class and curves are those of `python -m train evaluate`.
+    All of MobileNetV2 is unfrozen from the first step, followed by global average pooling, two
+    dense layers with dropout and a last one. Plain labels, no class weights, no repeats. Accuracy,
+    confusion matrix, figures of each class and curves come from `python -m train evaluate`.
 
-    What it taught us: where all layers learn, a few short epochs on small images do. But the
-    rarest class, disgust, is never answered: to a loss in which all images count the same, 436 of
+    What it taught us: if all layers learn, a few short epochs on small images are enough. But the
+    rarest class, disgust, is never answered: in a loss that counts all images equally, 436 of
     28,709 are not worth a mistake elsewhere. Top-1 hardly shows it, macro F1 does.
 
     Command: python -m train fit full-two-dense
@@ -451,17 +450,17 @@ def full_two_dense() -> Recipe:
 
 
 def mobilenet_frozen() -> Recipe:
-    """MobileNet v1 as it is, a dense head, fewer than a thousand pictures.
+    """Train a dense head on a frozen MobileNet v1 with fewer than a thousand pictures.
 
-    A folder of posed faces in the manner of CK+ holds under 1,000 images, four fifths of them to
-    learn from; here 112 of each class of FER-2013 take their place. The network is frozen, a dense
-    layer with dropout learns, with turns of 40 degrees and a fifth of shift, shear and zoom. New
+    The original used a folder of under 1,000 posed faces in the style of CK+, four fifths of them
+    for training; here 112 images of each class of FER-2013 replace them. Only a dense layer with
+    dropout learns, with rotation up to 40 degrees and shift, shear and zoom up to a fifth. New
     pictures go through a Haar cascade: `python -m fer image PHOTO --detector haar --model
     runs/mobilenet-frozen/export`, or the page, which shows each crop with its answer.
 
-    What it taught us: so few pictures and features that were made for things are not enough for
-    faces that are not posed; no augmentation makes up for pictures that are not there.
-    Where Keras cannot download MobileNet's weights, `--backbone mobilenetv2` stands in.
+    What it taught us: so few pictures, with features made for objects, are not enough for faces
+    that are not posed; no augmentation replaces missing pictures. If Keras cannot download
+    MobileNet's weights, use `--backbone mobilenetv2`.
 
     Command: python -m train fit mobilenet-frozen
     """
@@ -482,16 +481,16 @@ def mobilenet_frozen() -> Recipe:
 
 
 def upsampled() -> Recipe:
-    """Rare classes repeated, altered each time, until all are as frequent.
+    """Repeat rare classes, augmented differently each time, until all are equally frequent.
 
-    Disgust has one image where happy has sixteen, so its images come sixteen times, each time
-    mirrored, turned, moved and lit otherwise. A focal loss counts what is already right less.
-    The rate falls on a plateau, the best epoch is kept, the run ends early and can be resumed.
-    Class weights are asked for, too, and are 1 where all classes are equal.
+    Disgust has one image for every sixteen of happy, so its images are repeated sixteen times,
+    each time mirrored, rotated, moved and lit differently. A focal loss reduces the weight of
+    images that are already right. The rate falls on a plateau, the best epoch is kept, and the
+    run stops early. Class weights are on, too, but are 1 if all classes are equally frequent.
 
     What it taught us: a network learns how common a class is from how often it is shown. Shown
-    all as equally common it finds more of the rare ones and calls far more others so; "sad" is
-    not answered too often, disgust is. See "Stuck on sad?" for what cures either.
+    all classes equally often, it finds more of the rare ones and answers them far too often:
+    disgust, not "sad". See "Stuck on sad?" for the cure of both.
 
     Command: python -m train fit upsampled
     """
@@ -513,15 +512,15 @@ def upsampled() -> Recipe:
 
 
 def cnn_scratch() -> Recipe:
-    """A plain network for 48 pixels that has seen nothing but these faces.
+    """Train a plain network for 48 pixels from scratch.
 
-    Four blocks of two convolutions, pooling, one dense layer: nothing is borrowed. Half-strength
-    class weights and a focal loss make the rare classes count, images are mirrored, turned,
-    moved and lit otherwise.
+    Four blocks of two convolutions, pooling and one dense layer, without pre-trained weights.
+    Class weights at half strength and a focal loss support the rare classes; images are mirrored,
+    rotated, moved and lit differently.
 
-    What it taught us: 28,709 faces are enough to learn from nothing, and half the weights do as
-    well as networks that began with ImageNet and were trained as briefly: what those know of
-    things helps little with faces of 48 pixels.
+    What it taught us: 28,709 faces are enough to learn from scratch. With half as many weights it
+    equals networks that started from ImageNet and were trained as briefly: knowing objects helps
+    little with faces of 48 pixels.
 
     Command: python -m train fit cnn-scratch
     """
@@ -543,15 +542,14 @@ def cnn_scratch() -> Recipe:
 
 
 def cbam() -> Recipe:
-    """`mobilenetv2-64` with attention over channels and places behind each stage.
+    """Add attention over channels and positions after each stage of `mobilenetv2-64`.
 
-    Two small gates behind each of six stages say which features count and where in the face,
-    from the mean and the maximum over the others. They start at 1, so that training begins with
-    the ImageNet network as it was. All else is `mobilenetv2-64`, so the difference between the
-    two rows is what attention buys.
+    Two small gates after each of six stages weight the features and the regions of the face, from
+    the mean and the maximum over the others. They start at 1, so that training begins with the
+    unchanged ImageNet network. All else is `mobilenetv2-64`, so the difference between the two
+    rows is the effect of attention.
 
-    What it taught us: on small faces, in so few epochs, attention buys nothing that could be told
-    from chance.
+    What it taught us: on small faces, in so few epochs, attention has no effect beyond chance.
 
     Command: python -m train fit cbam
 
@@ -561,15 +559,15 @@ def cbam() -> Recipe:
 
 
 def vit_tiny() -> Recipe:
-    """A vision transformer of under a million weights, taught by a convolutional network.
+    """Train a vision transformer with under a million weights, taught by a convolutional network.
 
-    Three convolutions make 36 tokens of 8 x 8 pixels, five blocks let them look at each other.
-    A transformer knows nothing of pictures beforehand and has too few faces here to find it out,
-    so `mobilenetv2-96-distilled` tells it what it sees in every altered image.
+    Three convolutions make 36 tokens of 8 x 8 pixels; five blocks of attention follow. A
+    transformer has no built-in knowledge of pictures, and there are too few faces here to learn
+    it, so `mobilenetv2-96-distilled` is its teacher on every augmented image.
 
-    What it taught us: with a teacher a small transformer learns faces from nothing, but a
-    plain network of the same size learns them sooner: on 28,709 images that neighbours
-    belong together is worth more than looking everywhere.
+    What it taught us: with a teacher a small transformer learns faces from scratch, but a plain
+    network of the same size learns them faster: on 28,709 images, knowing that neighbouring
+    pixels belong together is worth more than attention to all of them.
 
     Command: python -m train fit vit-tiny
 

@@ -1,4 +1,4 @@
-"""The family in one table: what each public system reports, what came of it here.
+"""The family in one table: reported and reproduced top-1 of each public system.
 
 docs/family.md is made from templates/family.md, and the list of models that the page compares
 from the same figures.
@@ -61,56 +61,56 @@ class System:
 
 SYSTEMS = {
     "frozen-then-top": System(
-        title="Frozen, then the top",
-        idea="A network made for photographs of things, left as it is but for its last layers.",
+        title="Pre-trained, last layers only",
+        idea="An ImageNet network of which only the last layers learned faces.",
         validation=40.0,
-        differs="faces that are cropped already",
+        differs="faces already cropped",
     ),
     "five-class-cut": System(
-        title="Five classes, cut early",
-        idea="A network that ends early, with layers of its own behind, for five classes.",
+        title="Five classes, shortened network",
+        idea="A network that ends early, with two new convolutions, for five classes.",
         train=85.6,
         validation=72.6,
         test=72.8,
-        differs="validation and test are not cleaned",
+        differs="validation and test not cleaned",
     ),
     "full-two-dense": System(
-        title="All layers, two dense",
-        idea="Every layer learns from faces, with two dense layers behind.",
+        title="All layers trained",
+        idea="All layers learned faces, with two dense layers on top.",
         validation=61.8,
         test=61.7,
     ),
     "mobilenet-frozen": System(
         title="Frozen, few pictures",
-        idea="A frozen network, and fewer than a thousand pictures to learn from.",
+        idea="A frozen ImageNet network, trained on fewer than a thousand pictures.",
         remark="none",
-        differs="FER-2013 in the place of posed faces; Haar with OpenCV's usual settings",
+        differs="FER-2013 instead of posed faces; Haar with OpenCV's usual settings",
     ),
     "upsampled": System(
         title="Rare classes repeated",
-        idea="Rare expressions are repeated until all are equally frequent.",
+        idea="Images of rare expressions are repeated until all classes are equally frequent.",
         remark='skewed toward "sad"',
     ),
     "cnn-scratch": System(
-        title="A small network from nothing",
-        idea="A plain network for 48 pixels that never saw anything but these faces.",
+        title="Small, trained from scratch",
+        idea="A plain network for 48 pixels, trained on these faces only.",
         remark="work in progress",
     ),
     "cbam": System(
         title="With attention",
-        idea="The network learns where to look and which features to trust.",
+        idea="Learned gates weight the features and the regions of the face.",
         remark="planned",
     ),
     "vit-tiny": System(
-        title="A small transformer",
-        idea="Patches of the face look at each other; a larger model taught it.",
+        title="Small transformer",
+        idea="A vision transformer that learned with a larger model as its teacher.",
         remark="planned",
     ),
 }
-# The bundled weights, beside which the others stand.
+# The bundled weights, with which the others are compared.
 FLAGSHIP = System(
-    title="Taught by two models",
-    idea="Every layer learns, from votes of several people and from two earlier models.",
+    title="Main model",
+    idea="All layers learned, from several people's votes and from two earlier models.",
 )
 # What `cbam` is without its attention.
 _BASELINE = "mobilenetv2-64"
@@ -153,7 +153,7 @@ def _setting(report: dict[str, Any], usual_backbone: str) -> str:
     sizes = dict.fromkeys(phase["input_size"] for phase in recipe["phases"])
     parts = [
         f"{len(report['training']['log'])} epochs at {' and '.join(map(str, sizes))} px",
-        f"{recipe['images_per_class']} images a class" if recipe["images_per_class"] else "",
+        f"{recipe['images_per_class']} images per class" if recipe["images_per_class"] else "",
         "" if recipe["backbone"] == usual_backbone else f"{recipe['backbone']} instead",
     ]
     return ", ".join(part for part in parts if part)
