@@ -111,7 +111,7 @@ def _batches() -> None:
 
 
 def _formats() -> None:
-    """Writes results/speed.csv, too, from which the model card takes its times."""
+    """Write results/speed.csv, too, from which the model card takes its times."""
     config = load_classifier().config
     pixels = np.zeros((1, config.input_size, config.input_size, config.channels), np.float32)
     rows = []

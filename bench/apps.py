@@ -120,26 +120,26 @@ def _wait(server: Server, process: subprocess.Popen[bytes], path: str, limit_s: 
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def chromium_path() -> str | None:
-    """The Chromium or Chrome of this machine, None where there is none."""
+    """Find the Chromium or Chrome of this machine; None where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None)
 
 
 def camera_frames() -> Iterator[NDArray[np.uint8]]:
-    """Frames (480, 640, 3) of a rendered face that moves and changes its expression."""
+    """Return frames (480, 640, 3) of a rendered face that moves and changes its expression."""
     for shot in itertools.islice(read_frames(ROOT / "examples" / "expressions.mp4"), _N_FRAMES):
         yield shot.frame
 
 
 def write_camera(path: Path) -> None:
-    """Those frames as the Y4M file that Chromium takes for a camera of 30 frames/s."""
+    """Write those frames as the Y4M file that Chromium takes for a camera of 30 frames/s."""
     with path.open("wb") as file:
         file.write(f"YUV4MPEG2 W640 H480 F{_FPS}:1 Ip A1:1 C420jpeg\n".encode())
         for frame in camera_frames():
@@ -152,7 +152,7 @@ def write_camera(path: Path) -> None:
 
 
 def cpu() -> str:
-    """The name of this machine's processor."""
+    """Return the name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

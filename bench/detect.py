@@ -29,7 +29,7 @@ _FACE = ROOT / "examples" / "f_neutral.png"
 
 
 def _pictures(group: Path, named: list[Path]) -> Iterator[tuple[str, int | None, Frame]]:
-    """Title, number of faces and frame of each picture."""
+    """Yield title, number of faces and frame of each picture."""
     if group.is_file():
         photo = read_image(group)
         yield "group of 29", 29, photo
@@ -51,7 +51,7 @@ def _pictures(group: Path, named: list[Path]) -> Iterator[tuple[str, int | None,
 
 
 def _faceless(n: int) -> Iterator[Frame]:
-    """Noise of every grain, pages of text, walls, ellipses and hills, from .5 to 9 megapixels."""
+    """Yield noise, pages of text, walls, ellipses and hills, from .5 to 9 megapixels."""
     rng = np.random.default_rng(0)
     for i in range(n):
         height, width = rng.integers(700, 3000, 2)
@@ -100,7 +100,7 @@ def main(
     times: Annotated[int, typer.Option(min=1, help="Each so many times; the least counts.")] = 5,
     faceless: Annotated[int, typer.Option(min=0, help="Pictures without a face.")] = 50,
 ) -> None:
-    """Faces and seconds at one look and in full, for each detector."""
+    """Print faces and seconds at one look and in full, for each detector."""
     rows = []
     for _, detector in load_detectors(print):
         quick = getattr(detector, "glance", detector)

@@ -64,7 +64,7 @@ def _write_images(folder: Path, n_images: int, side: int) -> None:
 
 
 def _environment(folder: Path) -> Path:
-    """The Python of PyPI's package, installed on first use."""
+    """Return the Python of PyPI's package, installed on first use."""
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         venv.create(folder, with_pip=True)

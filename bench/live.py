@@ -1,4 +1,4 @@
-"""python -m bench.live: the page in headless Chromium beside the plain Gradio way."""
+"""python -m bench.live: the page in headless Chromium and the plain Gradio way."""
 
 import tempfile
 import time
@@ -82,7 +82,7 @@ def _page(url: str, camera: Path) -> Iterator[Page]:
 def _measure(
     server: Server, page: Page, seconds: float, count: Callable[[], tuple[float, float]]
 ) -> dict[str, Any]:
-    """Rates between two readings; `count` gives answers and shown answers so far."""
+    """Measure rates between two readings; `count` gives answers and shown answers so far."""
     page.wait_for_timeout(1000 * _WARM_UP_S)
     page.evaluate("window.trips.length = 0")
 
@@ -145,7 +145,7 @@ def main(
         Path | None, typer.Option(help="Y4M or MJPEG instead of the rendered face.")
     ] = None,
 ) -> None:
-    """One visitor: the page beside the plain Gradio way, with its defaults and without limits.
+    """Measure one visitor: the page and the plain Gradio way, with its defaults and without limits.
 
     Writes results/live.csv, and from it the figures of docs/performance.md and README.
     """

@@ -1,4 +1,4 @@
-"""python -m bench.photo: how long a picture takes over HTTP, beside another checkout or alone."""
+"""python -m bench.photo: how long a picture takes over HTTP, with another checkout or alone."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ def _pictures() -> dict[str, bytes]:
 
 
 def _predict_ms(client: httpx.Client, content: bytes) -> float:
-    """Milliseconds from the call to its answer; the upload before it is not counted."""
+    """Measure the milliseconds from the call to its answer, without the upload before it."""
     sent = client.post("/gradio_api/upload", files=[("files", ("photo.jpg", content))])
     (path,) = sent.raise_for_status().json()
     data = [{"path": path, "meta": {"_type": "gradio.FileData"}}]
@@ -51,7 +51,7 @@ def main(
     ] = None,
     times: Annotated[int, typer.Option(min=2, help="Each picture so many times.")] = 30,
 ) -> None:
-    """Median and 90th percentile of /predict_image, and the ratio to the other checkout's."""
+    """Print median and 90th percentile of /predict_image, and the ratio to another checkout's."""
     folders = {"ours": ROOT} | ({} if beside is None else {"beside": beside.resolve()})
     rows = []
     with contextlib.ExitStack() as stack:

@@ -98,7 +98,7 @@ def main(
     visitors: Annotated[int, typer.Option(min=1)] = 8,
     rate: Annotated[float, typer.Option(help="Frames/s that each visitor asks for.")] = 8,
 ) -> None:
-    """Visitors without browsers, each sending its next frame when the answer is back.
+    """Measure visitors without browsers, each sending its next frame when the answer is back.
 
     Writes results/soak.csv, and from it the figures of docs/performance.md and README. Ends with
     status 1 where somebody was not served fairly, waited long, met an error, or memory grew.

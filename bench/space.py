@@ -28,20 +28,20 @@ from train.publish.space import space_files
 
 __all__ = ["front_matter", "make_environment", "serve_space", "space_variables"]
 
-# What the Hub's builder installs beside requirements.txt, in one command with it.
+# What the Hub's builder installs with requirements.txt, in one command with it.
 # Source: build logs of Gradio Spaces.
 _BESIDE = ("gradio[oauth,mcp]=={sdk_version}", "uvicorn>=0.14.0", "websockets>=10.4", "spaces")
 _N_STARTS = 3
 
 
 def front_matter(folder: Path) -> dict[str, Any]:
-    """What the README of a Space's folder says to the Hub."""
+    """Read what the README of a Space's folder says to the Hub."""
     _, head, _ = (folder / "README.md").read_text(encoding="utf-8").split("---\n", 2)
     return dict(yaml.safe_load(head))
 
 
 def make_environment(folder: Path, target: Path) -> Path:
-    """A new environment with what the Hub installs for the Space in `folder`; its Python.
+    """Make a new environment as the Hub does for the Space in `folder`; return its Python.
 
     The Python is that of README's `python_version` where this machine has it, else this one.
     """
@@ -72,7 +72,7 @@ def make_environment(folder: Path, target: Path) -> Path:
 
 
 def space_variables(home: Path) -> dict[str, str]:
-    """The environment variables of a Gradio Space, with `home` for the folder of its user.
+    """Return the environment variables of a Gradio Space; `home` is the folder of its user.
 
     Source: the Hub's documentation of Spaces, "Helper environment variables", and the image
     that it runs Gradio Spaces in. Each has a HOME of its own and takes none of ours.
@@ -114,7 +114,7 @@ def _megabytes(folder: Path) -> float:
 
 
 async def _first_frame(url: str) -> float:
-    """Milliseconds until the first frame is answered."""
+    """Measure the milliseconds until the first frame is answered."""
     frame = data_url(read_image(ROOT / "examples" / "f_happy.png"))
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         visitor = Visitor(client, "first")
@@ -128,7 +128,7 @@ async def _first_frame(url: str) -> float:
 
 
 def _start(python: Path, folder: Path, home: Path) -> dict[str, float]:
-    """Seconds from the start of the process to its first answers."""
+    """Measure the seconds from the start of the process to its first answers."""
     # Without a network, as after a build that has preloaded everything.
     more = {"HF_HUB_OFFLINE": "1"}
     if yunet := os.environ.get("FER_YUNET_PATH"):

@@ -24,7 +24,7 @@ _RATES = (None, 15.0, 5.0)
 
 
 def write_clip(path: Path) -> None:
-    """One rendered face at a time that moves over a moving ground, and a tone."""
+    """Write a clip of one rendered face at a time on a moving ground, and a tone."""
     faces = [
         resize(read_image(ROOT / "examples" / f"{name}.png"), _FACE_PX, _FACE_PX) for name in _FACES
     ]

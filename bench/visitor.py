@@ -16,7 +16,7 @@ __all__ = ["Visitor", "data_url"]
 
 
 def data_url(frame: NDArray[np.uint8], width: int = 320, quality: int = 70) -> str:
-    """A frame (H, W, 3) uint8 RGB as the page sends it."""
+    """Return a frame (H, W, 3) uint8 RGB as the page sends it."""
     height = round(width * frame.shape[0] / frame.shape[1])
     buffer = io.BytesIO()
     Image.fromarray(resize(frame, width, height)).save(buffer, "JPEG", quality=quality)
@@ -38,7 +38,7 @@ class Visitor:
         self.state: Any = None
 
     async def call(self, data: Any, **changes: Any) -> httpx.Response:
-        """The server function with anything at all; `changes` replace parts of the call."""
+        """Call the server function with any data; `changes` replace parts of the call."""
         if self._component is None:
             config = (await self._client.get("/config")).json()
             (self._component,) = (
@@ -55,7 +55,7 @@ class Visitor:
         return await self._client.post("/gradio_api/component_server", json=call | changes)
 
     async def send(self, image: str) -> dict[str, Any]:
-        """The answer to one frame; the state of the tracker is kept for the next."""
+        """Return the answer to one frame; the state of the tracker is kept for the next."""
         request = {
             "image": image,
             "state": self.state,

@@ -115,7 +115,7 @@ def test_splits_may_stand_below_the_classes_but_not_in_each_other(tmp_path):
     with pytest.raises(InputError, match=r"levels \[1, 3\]"):
         counts(tmp_path / "b")
     many(tmp_path / "c", "happy/S01", "happy/test", "sad/S01")
-    with pytest.raises(InputError, match=r"all be splits, or none.*test beside S01"):
+    with pytest.raises(InputError, match=r"all be splits, or none.*test next to S01"):
         counts(tmp_path / "c")
     many(tmp_path / "d", "train", "test")
     with pytest.raises(InputError, match=r"a folder a class in each.*metadata\.csv"):
@@ -134,8 +134,8 @@ def test_what_is_not_used_is_counted(tmp_path):
         "files without an ending that are no picture": 1,
         "files .txt that are no picture": 1,
         "links to nothing": 1,
-        "beside the folders of the splits": 5,
-        "beside the folders of the classes": 1,
+        "next to the folders of the splits": 5,
+        "next to the folders of the classes": 1,
     }
     said = describe_dataset(str(tmp_path))
     assert "not used: 1 files .txt that are no picture, as train/happy/1.txt" in said

@@ -154,7 +154,7 @@ def test_the_pipeline_answers_and_the_figures_are_written(measured, tmp_path):
 
 
 def test_what_cannot_be_measured_is_said(measured, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"pictures\.csv must stand in"):
+    with pytest.raises(InputError, match=r"pictures\.csv must be in"):
         subgroups.measure_subgroups(tmp_path, tmp_path / "nowhere", None)
     other = make_classifier(class_names=("dark", "sad"), files={"model.tflite": "00"})
     monkeypatch.setattr(subgroups, "load_folder", lambda folder: other)

@@ -1,7 +1,7 @@
-"""Brings onnxruntime-web into fer/web/local/ort/: `make vendor`, or with a newer VERSION.
+"""Bring onnxruntime-web into fer/web/local/ort/: `make vendor`, or with a newer VERSION.
 
 The npm package at a pinned version and hash; the WebAssembly file is kept gzipped, because not
-every host compresses it. Its licence, MIT, stands beside it.
+every host compresses it. Its licence, MIT, is next to it.
 """
 
 import base64

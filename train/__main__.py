@@ -111,7 +111,7 @@ def _read_dataset(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _dataset(named: str | None) -> str:
-    """The data set at its commit, after its splits and classes were shown."""
+    """Return the data set at its commit, after showing its splits and classes."""
     from train.data import default_dataset, describe_dataset, pin_dataset
 
     source = pin_dataset(named or default_dataset())
@@ -120,7 +120,7 @@ def _dataset(named: str | None) -> str:
 
 
 def _checkpoint(name: str) -> Path:
-    """A file of the caller's, or else of the recipes'."""
+    """Find a file here, or else in the recipes' folder."""
     from train.recipes import CHECKPOINT_FOLDER
 
     for path in (Path(name), CHECKPOINT_FOLDER / name):
@@ -171,7 +171,7 @@ def fit(
         str | None,
         typer.Option(
             help="mobilenetv2, mobilenet, cnn or vit (the last two start at random), where the "
-            "weights of the recipe's own cannot be had. [the recipe's]"
+            "weights of the recipe's own are unavailable. [the recipe's]"
         ),
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on after the last whole epoch.")] = False,
@@ -339,7 +339,7 @@ def export(
         list[str] | None,
         typer.Option(
             "--format",
-            help="litert-float16, litert-int8, onnx or web, beside keras and litert-float32. "
+            help="litert-float16, litert-int8, onnx or web, besides keras and litert-float32. "
             "May be repeated. [all]",
         ),
     ] = None,

@@ -83,19 +83,19 @@ class RandomPhotometric(keras.layers.Layer):
         self.generator = keras.random.SeedGenerator(seed)
 
     def _box(self, images: Any) -> int:
-        """The odd side whose box has a standard deviation of 0.7 source pixels."""
+        """Return the odd side whose box has a standard deviation of 0.7 source pixels."""
         side: int = images.shape[1]
         return 2 * round(1.2 * side / self.detail_size) + 1
 
     def _noise(self, images: Any) -> Any:
-        """Normal noise of unit variance in the pixels of the source."""
+        """Draw normal noise of unit variance in the pixels of the source."""
         n, _, _, channels = keras.ops.shape(images)
         shape = (n, self.detail_size, self.detail_size, channels)
         source = keras.random.normal(shape, seed=self.generator)
         return keras.ops.image.resize(source, images.shape[1:3], "bilinear")
 
     def _altered(self, images: Any, amount: Any) -> list[Any]:
-        """What each operation makes of `images`; `amount` (n, 1, 1, 1) in -1..1."""
+        """Apply each operation to `images`; `amount` (n, 1, 1, 1) in -1..1."""
         mean = keras.ops.mean(images, axis=(1, 2, 3), keepdims=True)
         soft = images
         for _ in range(2):  # two boxes are nearly a Gaussian, of one source pixel

@@ -34,7 +34,7 @@ _VIT_WIDTH, _VIT_DEPTH, _VIT_HEADS, _VIT_DROPOUT = 128, 5, 4, 0.1
 
 
 def build_backbone(recipe: Recipe, input_size: int | None) -> keras.Model:
-    """The backbone that `recipe` names, with random weights.
+    """Build the backbone that `recipe` names, with random weights.
 
     Args:
         recipe: says which one, where it is cut, and whether it attends.
@@ -65,14 +65,14 @@ def build_backbone(recipe: Recipe, input_size: int | None) -> keras.Model:
 
 
 def _attending(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-    """What `layer` gives, and attention behind the last blocks of MobileNetV2's stages."""
+    """Call `layer`, with attention after the last blocks of MobileNetV2's stages."""
     maps = layer(*args, **kwargs)
     found = _ATTENDED.fullmatch(layer.name)
     return maps if found is None else _cbam(maps, f"cbam_{found[1]}")
 
 
 def _cbam(maps: Any, name: str) -> Any:
-    """Channel attention, then spatial attention, over maps (n, h, w, f).
+    """Apply channel attention, then spatial attention, to maps (n, h, w, f).
 
     Each gate is twice a sigmoid whose last layer starts at zero, so at first it is 1
     everywhere and training starts from the network as it was without.
@@ -109,7 +109,7 @@ def _gate(logits: Any, name: str) -> Any:
 
 
 def _cnn(shape: tuple[int | None, int | None, int]) -> keras.Model:
-    """Two convolutions a block, half the side and twice the filters from block to block.
+    """Build two convolutions a block, half the side and twice the filters from block to block.
 
     Source: the plan of Simonyan, Zisserman 2015, arXiv:1409.1556, with batch normalisation.
     """
@@ -127,7 +127,7 @@ def _cnn(shape: tuple[int | None, int | None, int]) -> keras.Model:
 
 
 def _vit(shape: tuple[int | None, int | None, int]) -> keras.Model:
-    """Tokens of 8 x 8 pixels from three convolutions, then transformer blocks.
+    """Build three convolutions to tokens of 8 x 8 pixels, then transformer blocks.
 
     Where a token stands enters through the convolutions and through a depthwise one before
     each block, so there is no table of positions.
@@ -150,7 +150,7 @@ def _vit(shape: tuple[int | None, int | None, int]) -> keras.Model:
 
 
 def _vit_block(maps: Any, name: str) -> Any:
-    """Position, attention among all places, and two dense layers at each; (n, h, w, f)."""
+    """Add position, attention among all places, and two dense layers at each; (n, h, w, f)."""
     height, width, n_features = maps.shape[1:]
     if height is None:
         raise InputError("a vit must know its `input_size`. Received: None")
@@ -222,7 +222,7 @@ def _face_block(maps: Any, filters: int, halves: bool, name: str) -> Any:
 
 
 def _resnet(shape: tuple[int | None, int | None, int]) -> keras.Model:
-    """Residual blocks at full resolution first, for faces of 48 pixels.
+    """Build residual blocks, at full resolution first, for faces of 48 pixels.
 
     Source: He et al. 2016, arXiv:1512.03385, with a stem of 3 x 3 as for CIFAR-10, section 4.2;
     a 1 x 1 convolution where the channels change.

@@ -53,7 +53,7 @@ def fit_temperature(
 
 
 def fit_bias(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What to add to the logit of each class so that its mean probability is its share.
+    """Fit the bias of each class so that its mean probability is its share.
 
     Soft targets and repeated images teach other shares of the classes than the labels have.
 
@@ -136,14 +136,14 @@ def fit_decisions(
 def _decision(
     logits: NDArray[np.float32], labels: NDArray[np.int64], bias: NDArray[np.float32]
 ) -> Decision:
-    """`bias` with the temperature that goes with it."""
+    """Fit the temperature that goes with `bias`."""
     rounded = tuple(round(float(value), 4) for value in bias)
     temperature = fit_temperature(logits + np.array(rounded, np.float32), labels)
     return Decision(bias=rounded, temperature=temperature)
 
 
 def match_shares(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float32]:
-    """What to add to the logit of each class so that it is answered as often as it is right.
+    """Find the bias of each class so that it is answered as often as it is the label.
 
     Unlike `fit_bias` it looks at the most probable class alone. An image on which nobody is
     sure goes to whichever class leads by a little, so answers can be skewed where

@@ -167,7 +167,7 @@ def _decode_pixels(texts: list[str], index: list[int], what: str, name: str) -> 
 
 
 def _named_labels(rows: datasets.Dataset, what: str, label: str, pixels: bool) -> list[str]:
-    """The name of each row's class, as the data set spells it."""
+    """Return the name of each row's class, as the data set spells it."""
     feature, values = rows.features[label], list(rows[label])
     missing = next((i for i, value in enumerate(values) if value in (None, "", -1)), None)
     if missing is not None:
@@ -204,7 +204,7 @@ def read_columns(
         reading: what the caller knows of it.
 
     Returns:
-        Splits with columns `image` and `label`, a ClassLabel that is the same in all, beside
+        Splits with columns `image` and `label`, a ClassLabel that is the same in all, and
         the other columns; and what was changed, a line each, for people. Classes that are all
         expressions stand in the order of the alphabet, others in the data set's own order.
 
@@ -261,7 +261,7 @@ def read_columns(
 
 
 def _with_pictures(rows: datasets.Dataset, what: str, image: str, label: str) -> datasets.Dataset:
-    """`rows` with pictures in the column `image`, and no other column of pictures."""
+    """Return `rows` with pictures in the column `image`, and no other column of pictures."""
     if image != "image" and "image" in rows.column_names and label != "image":
         rows = rows.remove_columns("image")
     if _is_picture(rows.features[image]):

@@ -98,7 +98,7 @@ SERVED_DECISION = "balanced"
 
 
 def calibration_sample(train: Split) -> NDArray[np.uint8]:
-    """Training crops that set the ranges of int8 activations: as many of each class.
+    """Choose training crops that set the ranges of int8 activations: as many of each class.
 
     Args:
         train: the training split; images with a twin in another split are not taken.
@@ -119,7 +119,7 @@ def calibration_sample(train: Split) -> NDArray[np.uint8]:
 
 @contextmanager
 def _converter(network: keras.Model, **options: Any) -> Iterator[Any]:
-    """TensorFlow's converter of `network` to LiteRT; `options` are its attributes."""
+    """Build TensorFlow's converter of `network` to LiteRT; `options` are its attributes."""
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -131,13 +131,13 @@ def _converter(network: keras.Model, **options: Any) -> Iterator[Any]:
 
 
 def _to_litert(network: keras.Model, **options: Any) -> bytes:
-    """The LiteRT form of `network`; `options` as for `_converter`."""
+    """Convert `network` to LiteRT; `options` as for `_converter`."""
     with _converter(network, **options) as converter:
         return bytes(converter.convert())
 
 
 def _to_float16(network: keras.Model) -> bytes:
-    """Weights in half precision; LiteRT computes in single."""
+    """Convert to LiteRT with weights in half precision; it computes in single."""
     import tensorflow as tf
 
     return _to_litert(
@@ -148,7 +148,7 @@ def _to_float16(network: keras.Model) -> bytes:
 
 
 def _to_int8(network: keras.Model, calibration: NDArray[np.uint8]) -> bytes:
-    """Integer kernels behind a few float32 ones; weights scaled for each channel.
+    """Convert to integer kernels after a few float32 ones; weights scaled for each channel.
 
     The first layers and the gates of attention have few weights, and what 256 levels lose there
     runs through all that follow: they stay as they are.
@@ -252,7 +252,7 @@ def _with_plain_names(model: Any) -> Any:
 
 
 def convert(network_path: Path, name: str, calibration: NDArray[np.uint8] | None = None) -> bytes:
-    """The content of a .keras file in another format; the same bytes each time.
+    """Convert the content of a .keras file; the same bytes each time.
 
     Args:
         network_path: a .keras file.
@@ -288,7 +288,7 @@ def convert(network_path: Path, name: str, calibration: NDArray[np.uint8] | None
 
 
 def format_file(form: Format, folder: Path, made: Path, dataset: str | None) -> Path:
-    """The file of `form` in the serving folder, or one converted into the folder `made`.
+    """Return the file of `form` in the serving folder, or convert it into the folder `made`.
 
     Args:
         form: one of `FORMATS`.
@@ -304,7 +304,7 @@ def format_file(form: Format, folder: Path, made: Path, dataset: str | None) -> 
     config = ModelConfig.read(folder)
     if form.file in config.files:
         if not (folder / form.file).is_file():
-            raise ConfigError(f"{form.file} must stand in {folder}, as {CONFIG_NAME} says")
+            raise ConfigError(f"{form.file} must be in {folder}, as {CONFIG_NAME} says")
         return folder / form.file
     calibration = None
     if form.name == "litert-int8":
@@ -316,7 +316,7 @@ def format_file(form: Format, folder: Path, made: Path, dataset: str | None) -> 
 
 
 def _onnx_network(model: bytes) -> Network:
-    """A network from the bytes of a .onnx file, run by ONNX Runtime in one thread."""
+    """Load a network from the bytes of a .onnx file; ONNX Runtime runs it in one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -341,7 +341,7 @@ def _onnx_network(model: bytes) -> Network:
 
 
 def load_network(path: Path) -> Network:
-    """The network in a file of any of `FORMATS`, told by its suffix.
+    """Load the network in a file of any of `FORMATS`, by its suffix.
 
     Raises:
         InputError: none of them has this suffix.
@@ -405,7 +405,7 @@ def export(run: Path, dataset: str, out: Path, formats: Sequence[str] = ()) -> M
         run: folder that `train.fit.fit` left.
         dataset: the data set it was trained on.
         out: folder to write; made if missing.
-        formats: names in `FORMATS` to write beside "keras" and "litert-float32".
+        formats: names in `FORMATS` to write besides "keras" and "litert-float32".
 
     Raises:
         InputError: there is no such format, or the network has a head for votes and the validation

@@ -86,11 +86,11 @@ class FaceCrop(datasets.Image):
     _type: str = field(default="FaceCrop", init=False, repr=False)
 
     def encode_example(self, value: dict[str, Any]) -> dict[str, Any]:
-        """`value` as it is stored."""
+        """Return `value` as it is stored."""
         return {name: value.get(name) for name in ("bytes", "path", "xyxy", "landmarks")}
 
     def decode_example(self, value: Any, token_per_repo_id: Any = None) -> Image.Image:
-        """The face that `value` stores, cut out by `fer.crop.crop_faces`."""
+        """Crop the face that `value` stores with `fer.crop.crop_faces`."""
         picture: Image.Image = super().decode_example(value, token_per_repo_id)
         if not isinstance(value, dict):
             return picture
@@ -104,7 +104,7 @@ class FaceCrop(datasets.Image):
         return Image.fromarray(crop)
 
     def cast_storage(self, storage: pa.StructArray) -> pa.StructArray:
-        """`storage`, which has all four fields, in their types."""
+        """Cast `storage`, which has all four fields, to their types."""
         return storage.cast(self.pa_type)
 
 
@@ -147,10 +147,10 @@ class _Layout(NamedTuple):
 
 
 def open_layout(folder: Path) -> datasets.DatasetDict | None:
-    """The splits of AffectNet or RAF-DB in `folder`, where it has one of their layouts.
+    """Open AffectNet or RAF-DB in `folder`; None where it has none of their layouts.
 
     - AffectNet of 2017: `Manually_Annotated_Images/<n>/<hash>.jpg` with `training.csv` and
-      `validation.csv`, beside it or in `Manually_Annotated_file_lists`. The pictures are
+      `validation.csv`, next to it or in `Manually_Annotated_file_lists`. The pictures are
       photographs; the annotated box and the eyes, nose and mouth among the 68 annotated points
       are cropped as a detector's are, see `FaceCrop`.
     - AffectNet of 2021, with 7 or 8 classes: `train_set` and `val_set`, each with
@@ -158,7 +158,7 @@ def open_layout(folder: Path) -> datasets.DatasetDict | None:
     - RAF-DB, basic emotions: `EmoLabel/list_patition_label.txt` and
       `Image/aligned/<name>_aligned.jpg`, with or without the folder `basic` above them.
     - RAF-DB as on Kaggle: `DATASET/train/<1..7>` and `DATASET/test/<1..7>`, checked against
-      `train_labels.csv` and `test_labels.csv` where these lie beside `DATASET`.
+      `train_labels.csv` and `test_labels.csv` where these are next to `DATASET`.
 
     There is no test set of AffectNet to be had and its validation set is what everybody reports
     on, so that is the split "test" here; `train.data.hold_out` makes "validation". Pictures of
@@ -198,7 +198,7 @@ def _read(
     sources: tuple[tuple[str, Path], ...],
     stamps: tuple[int, ...],  # part of the key: what has changed is read anew
 ) -> datasets.DatasetDict:
-    """All splits; kept, because a run asks for them several times and labels can be many files."""
+    """Read all splits; kept, because a run reads them often and labels can be many files."""
     splits = {
         split: _dataset(layout.read(split, source), layout.expressions) for split, source in sources
     }
@@ -219,7 +219,7 @@ def _find_photographs(folder: Path) -> dict[str, Path] | None:
         found = [path for path in places if path.is_file()]
         if not found:
             raise InputError(
-                f"{folder} must have AffectNet's {name}, beside {_PHOTO_FOLDERS[0]} or in "
+                f"{folder} must have AffectNet's {name}, next to {_PHOTO_FOLDERS[0]} or in "
                 f"{_TABLE_FOLDERS[1]}. Received: none"
             )
         tables[split] = found[0]
@@ -345,7 +345,7 @@ def _read_raf_kaggle(split: str, pictures: Path) -> _Listing:
 
 
 def _picture_names(folder: Path) -> list[str]:
-    """The pictures in `folder`, without the hidden files that some systems leave there."""
+    """List the pictures in `folder`, without the hidden files that some systems leave there."""
     suffixes = picture_suffixes()
     names = (entry.name for entry in os.scandir(folder))
     return [
@@ -354,7 +354,7 @@ def _picture_names(folder: Path) -> list[str]:
 
 
 def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """`columns` of a CSV file, as text; NULL and nothing are missing values."""
+    """Read `columns` of a CSV file, as text; NULL and nothing are missing values."""
     try:
         table = pd.read_csv(path, dtype=str, skipinitialspace=True)
     except (ValueError, OSError) as error:  # pandas's own are among them
@@ -371,7 +371,7 @@ def _read_table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 def _dataset(
     listing: _Listing, numbered_expressions: tuple[tuple[int, str], ...]
 ) -> datasets.Dataset:
-    """Pictures and labels of one split, those of our classes."""
+    """Build one split of the pictures of our classes."""
     table, pictures, rows, has_boxes = listing
     expressions = dict(numbered_expressions)
     numbers = pd.to_numeric(rows["number"], errors="coerce")
@@ -418,7 +418,7 @@ def _dataset(
 
 
 def _boxes(rows: pd.DataFrame, table: Path) -> NDArray[np.float64]:
-    """(n, 4) x, y, width and height in pixels; NaN where none is given."""
+    """Return x, y, width and height (n, 4) in pixels; NaN where none is given."""
     columns = []
     for name in _BOX:
         values = pd.to_numeric(rows[name], errors="coerce")
@@ -433,7 +433,7 @@ def _boxes(rows: pd.DataFrame, table: Path) -> NDArray[np.float64]:
 
 
 def _five_points(text: Any, picture: Path, table: Path) -> list[float] | None:
-    """Eyes, nose and mouth corners (10,), x and y in pixels, of the 68 points `text`.
+    """Return eyes, nose and mouth corners (10,), x and y in pixels, of the 68 points `text`.
 
     None where there are no points: such a face is not turned upright.
     """
@@ -452,7 +452,7 @@ def _five_points(text: Any, picture: Path, table: Path) -> list[float] | None:
 
 
 def _check_files(paths: list[Path], folder: Path, table: Path) -> None:
-    """Each of `paths` is there; a look into every folder is much faster than one at every file."""
+    """Check that each of `paths` exists; listing folders is much faster than asking for each."""
     there: dict[Path, set[str]] = {}
     missing = []
     for path in paths:

@@ -73,7 +73,7 @@ class Listing:
 
 
 def walk(folder: Path) -> list[Path]:
-    """All that is no folder under `folder`, in order; links are followed, but not into themselves.
+    """List all but folders under `folder`, in order; links are followed, but not into themselves.
 
     Raises:
         InputError: a folder cannot be read.
@@ -161,7 +161,7 @@ def list_pictures(folder: Path, reading: Reading | None = None) -> Listing:
         if (found := place(file)) is not None:
             pictures.setdefault(found[0], []).append((file, found[1]))
         else:
-            beside = "beside the folders of " + (
+            beside = "next to the folders of " + (
                 "the classes" if file.parent.relative_to(folder).parts in inner else "the splits"
             )
             unused.setdefault(beside, []).append(file)
@@ -192,7 +192,7 @@ def list_extra(folder: Path, class_names: Collection[str]) -> Listing:
 
 
 def _no_picture(file: Path, folder: Path) -> str | None:
-    """Why a file is no picture that can be used; None where it is one."""
+    """Return why a file is not a usable picture; None where it is one."""
     if any(part.startswith(".") or part == "__MACOSX" for part in file.relative_to(folder).parts):
         return "hidden files"
     if not file.exists():
@@ -207,7 +207,7 @@ def _no_picture(file: Path, folder: Path) -> str | None:
 
 
 def _split_level(folders: set[tuple[str, ...]], folder: Path) -> int | None:
-    """Which part of the paths names splits; None where none does."""
+    """Find the part of the paths that names splits; None where none does."""
     found = []
     for level in range(_MAX_LEVELS):
         names = {parts[level] for parts in folders if len(parts) > level}
@@ -219,7 +219,7 @@ def _split_level(folders: set[tuple[str, ...]], folder: Path) -> int | None:
         if words == names and (deeper or above):
             found.append(level)
         elif deeper and level == 0 and any(split_of(name) == "train" for name in words):
-            found.append(level)  # what lies beside the splits is named, and not used
+            found.append(level)  # what is next to the splits is named, and not used
         elif words == names and len(names) > 1:
             raise InputError(
                 f"{folder} must have a folder a class in each of {sorted(names)}. Received: "
@@ -227,8 +227,8 @@ def _split_level(folders: set[tuple[str, ...]], folder: Path) -> int | None:
             )
         elif deeper or (above and level):
             raise InputError(
-                f"folders beside each other in {folder} must all be splits, or none. Received: "
-                f"{_some(words)} beside {_some(names - words)}"
+                f"folders next to each other in {folder} must all be splits, or none. Received: "
+                f"{_some(words)} next to {_some(names - words)}"
             )
     if len(found) > 1:
         raise InputError(
@@ -241,7 +241,7 @@ def _split_level(folders: set[tuple[str, ...]], folder: Path) -> int | None:
 def _splits(
     folders: set[tuple[str, ...]], level: int | None, folder: Path, exact: bool
 ) -> dict[str, str]:
-    """The split of each folder at `level` that is one."""
+    """Map each folder at `level` that is a split to it."""
     if level is None:
         return {}
     names = sorted({parts[level] for parts in folders if len(parts) > level})
@@ -267,7 +267,7 @@ def map_splits(names: Iterable[str], what: str, exact: bool = False) -> dict[str
 
 
 def _class_level(folders: set[tuple[str, ...]], folder: Path, asked: int | None) -> int:
-    """How many folders down the classes are, from 1."""
+    """Find how many folders down the classes are, from 1."""
     depth = max(map(len, folders))
     if not depth:
         raise InputError(

@@ -19,7 +19,7 @@ __all__ = [
 
 
 def repeats(labels: np.ndarray, balance: float, seed: int) -> np.ndarray:
-    """Index of each training image, those of rare classes several times.
+    """Return the index of each training image, those of rare classes several times.
 
     Args:
         labels: (n,) class indices.
@@ -37,7 +37,7 @@ def repeats(labels: np.ndarray, balance: float, seed: int) -> np.ndarray:
 
 
 def soft_targets(split: Split, ferplus: float) -> np.ndarray:
-    """Targets (n, k), rows sum to 1: the label, and the FER+ votes to a part of `ferplus`.
+    """Return targets (n, k), rows sum to 1: the label, and FER+ votes to a part of `ferplus`.
 
     An image that nobody gave one of the classes keeps its label; so does every image of a
     data set without votes, which makes the recipe fit for any faces.
@@ -62,7 +62,7 @@ def joined_targets(split: Split, ferplus: float, with_votes: bool) -> np.ndarray
 
 
 def class_weights(labels: np.ndarray, n_classes: int, power: float) -> np.ndarray:
-    """How much each class (k,) counts: rarer ones more, images 1 on average.
+    """Return the weight of each class (k,): rarer ones more, images 1 on average.
 
     Args:
         labels: (n,) class indices, each class at least once.

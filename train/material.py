@@ -80,7 +80,7 @@ def config_of(recipe: Recipe, dataset: str) -> ModelConfig:
 
 
 def _chosen(recipe: Recipe, train: Split) -> np.ndarray:
-    """Index of the training images that the recipe takes, each once."""
+    """Return the index of the training images that the recipe takes, each once."""
     kept = ~train.twin if recipe.drop_twins else np.ones(len(train.labels), bool)
     if recipe.clean and train.votes is not None:
         kept &= train.votes[np.arange(len(train.labels)), train.labels] > 0

@@ -94,7 +94,7 @@ def _start_from(backbone: keras.Model, source: keras.Model) -> None:
 
 
 def _imagenet(kind: str, file: Path | str | None) -> keras.Model:
-    """Keras's ImageNet weights of a backbone without top, from `file` or downloaded."""
+    """Load Keras's ImageNet weights of a backbone without top, from `file` or downloaded."""
     if kind not in APPLICATIONS:
         raise InputError(
             f'a {kind} must start at "random" or from a .keras file, as --init says. '
@@ -115,7 +115,7 @@ def _imagenet(kind: str, file: Path | str | None) -> keras.Model:
 
 
 def _backbone_of(model: keras.Model) -> keras.Model:
-    """The backbone inside a model of `build_model`.
+    """Return the backbone inside a model of `build_model`.
 
     Raises:
         InputError: there is none.
@@ -152,7 +152,7 @@ def build_model(
         to a dictionary of them by the names of `HEADS`.
 
     Raises:
-        InputError: `init` cannot be had, or is another network.
+        InputError: `init` is unavailable, or is another network.
 
     Source: scaling to [-1, 1] as in `keras.applications.mobilenet_v2.preprocess_input`.
     """
@@ -200,7 +200,7 @@ def _continue_head(model: keras.Model, earlier: keras.Model) -> None:
 
 
 def _head(x: Any, recipe: Recipe) -> Any:
-    """Own convolutions, pooling and dense layers of a recipe: features (n, f)."""
+    """Apply the recipe's convolutions, pooling and dense layers: features (n, f)."""
     for i, filters in enumerate(recipe.conv):
         name = f"conv_{i + 1}"
         x = keras.layers.Conv2D(filters, 3, padding="same", use_bias=False, name=name)(x)
@@ -214,7 +214,7 @@ def _head(x: Any, recipe: Recipe) -> Any:
 
 
 def _norms(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
-    """The batch normalisations of a model and of the models in it."""
+    """Yield the batch normalisations of a model and of the models in it."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _norms(layer)

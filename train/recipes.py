@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 CHECKPOINT_FOLDER = Path(__file__).parent / "checkpoints"
-# The record of a run, beside its weights.
+# The record of a run, next to its weights.
 TRAINING_NAME = "training.json"
 PLATEAU_FACTOR = 0.3
 # Those that ImageNet has no weights of.
@@ -97,7 +97,7 @@ class Recipe:
             computes in it.
         classes: those to tell apart; images of others are left out, of validation and test,
             too. All where there are none.
-        images_per_class: at most so many training images of each class, drawn at random;
+        images_per_class: the most training images of each class, drawn at random;
             None for all.
         extra: folder of more training pictures, cropped faces in a folder a class, which are
             shown as often as the others; "" for none.
@@ -749,7 +749,7 @@ def with_backbone(recipe: Recipe, backbone: str) -> Recipe:
 
 
 def get_recipe(name: str) -> Recipe:
-    """The recipe called `name`.
+    """Return the recipe called `name`.
 
     Raises:
         InputError: there is none; the message lists those there are.

@@ -36,7 +36,7 @@ __all__ = [
 # Which teacher, recipe and images the files of a folder are for.
 RECORD_NAME = "teacher.json"
 _VALIDATION = "validation"
-# What a view follows from, beside its key and the number of images.
+# What a view follows from, besides its key and the number of images.
 _VIEW_FIELDS = (
     *("seed", "batch_size", "flip", "rotation", "zoom", "translation", "shear"),
     *("mix", "mixup", "cutmix"),

@@ -157,7 +157,7 @@ async def _after_a_kill(page: Page) -> None:
 
 
 def _check_ends(folder: Path) -> dict[str, bool]:
-    """How a page ends, and what the next one finds."""
+    """Check how a page ends, and what the next one finds."""
     checks = {}
     with serve_page(folder) as page:
         asyncio.run(_after_a_kill(page))

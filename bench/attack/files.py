@@ -87,7 +87,7 @@ def _bomb(kind: str, **options: object) -> Callable[[], bytes]:
 
 
 def _gif_claim() -> bytes:
-    """One pixel on a screen of 65,535 by 65,535, many times."""
+    """Return one pixel on a screen of 65,535 by 65,535, many times."""
     frame = b"\x2c\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0"
     return b"GIF89a\xff\xff\xff\xff\x80\0\0\0\0\0\xff\xff\xff" + 2000 * frame + b";"
 

@@ -326,7 +326,7 @@ async def _slow_uploads(page: Page) -> str:
 
 
 async def _has_ended(reader: asyncio.StreamReader) -> bool:
-    """Whether the page has closed a connection; what it sent before is read and dropped."""
+    """Return whether the page has closed a connection; what it sent before is dropped."""
     try:
         await asyncio.wait_for(reader.read(), 0.2)
     except TimeoutError:

@@ -24,8 +24,8 @@ _YOUNG_YEARS, _OLD_YEARS = 25, 90
 # One third each, so that no tone of skin comes with a shape of its own.
 _SHAPES = ("african", "asian", "caucasian")
 
-# What sets two persons apart, besides: halves of the names of MakeHuman's targets, and the most
-# that is taken of them. More of it, and the painted brows and lips leave their places.
+# What sets two persons apart, too: halves of the names of MakeHuman's targets, and the most
+# weight of each. With more, the painted brows and lips leave their places.
 _TRAITS = {
     "head/head-scale-horiz": ("decr", "incr", 0.5),
     "head/head-fat": ("decr", "incr", 0.7),

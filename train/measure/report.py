@@ -39,14 +39,14 @@ _DRAWN_FROM = {
 
 
 def plot_names(report: dict[str, Any]) -> dict[str, str]:
-    """The file in results/ of every picture of `report` for which it holds something."""
+    """Return the file in results/ of every picture that `report` has figures for."""
     return {
         name: f"{report['recipe']}_{name}.png" for name, key in _DRAWN_FROM.items() if report[key]
     }
 
 
 def missing_classes(report: dict[str, Any]) -> list[str]:
-    """Say of each part which classes have no images there, each time without a full stop."""
+    """Name the classes without images of each part, in a line without a full stop."""
     found: dict[str, list[str]] = {}
     for part in ("full", "twin_free"):
         classes = report[part].get("classes", {})
@@ -61,23 +61,23 @@ def missing_classes(report: dict[str, Any]) -> list[str]:
 
 
 def subgroup_files(recipe: str) -> tuple[str, str]:
-    """The files in results/ of a probe with rendered persons: figures, and pictures."""
+    """Return the files in results/ of a probe with rendered persons: figures, and pictures."""
     return f"{recipe}_subgroups.json", f"{recipe}_subgroups.png"
 
 
 def load_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None where there is no file."""
+    """Read the object in a file; None where there is no file."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def load_probe(results: Path, report: dict[str, Any]) -> dict[str, Any] | None:
-    """The figures with rendered persons of the very weights of `report`; None without."""
+    """Read the figures with rendered persons of exactly the weights of `report`; None without."""
     probe = load_json(results / subgroup_files(report["recipe"])[0])
     return probe if probe is not None and probe["sha256"] == report["sha256"] else None
 
 
 def read_int8(path: Path) -> dict[str, Any]:
-    """What the report in a file says of the int8 file: `top1`, `sha256` and more.
+    """Read what the report in a file says of the int8 file: `top1`, `sha256` and more.
 
     Raises:
         InputError: there is no report, or it names no such file, or several.

@@ -31,7 +31,7 @@ class Corruption:
 
     Attributes:
         name: the key in results/<recipe>.json.
-        title: what a reader is told.
+        title: for readers.
         unit: of the strengths.
         strengths: five, from weak to strong; those of `scale` from small faces to large.
         apply: (frame, strength, random numbers) -> frame.

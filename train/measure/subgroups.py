@@ -177,7 +177,7 @@ def measure_subgroups(
     """
     path = pictures / PICTURES_NAME
     if not path.is_file():
-        raise InputError(f"{PICTURES_NAME} must stand in {pictures}. Received: no such file")
+        raise InputError(f"{PICTURES_NAME} must be in {pictures}. Received: no such file")
     table = pd.read_csv(path)
     pipeline = Pipeline(load_detector(detector), load_folder(model))
     config = pipeline.classifier.config

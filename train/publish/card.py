@@ -94,7 +94,7 @@ def _class_table(report: dict[str, Any]) -> str:
 
 
 def _plots(report: dict[str, Any]) -> dict[str, str]:
-    """The pictures that were drawn with the report, as links from the repository's root."""
+    """Return the pictures that were drawn with the report, as links from the repository's root."""
     return {name: f"results/{file}" for name, file in plot_names(report).items()}
 
 
@@ -135,7 +135,7 @@ def format_summary(report: dict[str, Any]) -> str:
 
 
 def fill_figures(text: str, figures: str, mark: str = "figures") -> str:
-    """`text` with `figures` between the two comments that have the name `mark`.
+    """Put `figures` between the two comments of `text` that have the name `mark`.
 
     Raises:
         InputError: the marks are missing.
@@ -149,7 +149,7 @@ def fill_figures(text: str, figures: str, mark: str = "figures") -> str:
 
 
 def _card_data(report: dict[str, Any]) -> ModelCardData:
-    """Front matter. Metrics are fractions, as the Hub's own are."""
+    """Build the front matter. Metrics are fractions, as the Hub's own are."""
     results = []
     dataset, _, revision = report["dataset"].partition("@")
     for part in ("full", "twin_free"):
@@ -187,7 +187,7 @@ def _card_data(report: dict[str, Any]) -> ModelCardData:
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV file, None where a cell is empty; none where there is no file."""
+    """Read the rows of a CSV file, None where a cell is empty; none where there is no file."""
     if not path.is_file():
         return []
     table = pd.read_csv(path).astype(object)
@@ -195,7 +195,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _lowest_recall(report: dict[str, Any]) -> dict[str, Any]:
-    """The class with the lowest recall and the three answers given most often instead."""
+    """Find the class with the lowest recall and the three answers given most often instead."""
     classes = report["full"]["classes"]
     name = min(classes, key=lambda each: classes[each]["recall"])
     counts = dict(
@@ -216,7 +216,7 @@ def _lowest_recall(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _largest_drop(report: dict[str, Any]) -> dict[str, Any]:
-    """The corruption that costs most, with the strength at which it does and top-1."""
+    """Find the corruption that costs most, with the strength at which it does and top-1."""
     levels = [
         level | {"name": _TITLES[name], "unit": report["robustness"]["units"][name]}
         for name, rows in report["robustness"].items()
@@ -240,14 +240,14 @@ def _recipe_value(value: object) -> str:
 
 
 def _file_name(named: dict[str, str] | str | None) -> str:
-    """Initial weights or a teacher as `fit` records it, as text."""
+    """Format initial weights or a teacher as `fit` records it."""
     if isinstance(named, dict):
         return f"`{named['file']}` (sha256 `{named['sha256']}`)"
     return named or "random weights"
 
 
 def _training(record: dict[str, Any]) -> dict[str, Any]:
-    """What the card says of a run beyond its record: recipe as text, kept epoch, energy."""
+    """Return what the card says of a run beyond its record: recipe as text, kept epoch, energy."""
     hours = record["wall_time_s"] / 3600
     device = record["device"].lower()
     watts = next((_ASSUMED_WATTS[name] for name in _ASSUMED_WATTS if name in device), None)
@@ -275,7 +275,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _contrast(results: Path, percentile: float | None) -> list[tuple[float, float, float]]:
-    """Contrast factor, top-1 without the stretch, top-1 with the one that is served."""
+    """Return contrast factors, top-1 without the stretch, top-1 with the one that is served."""
     top1 = {
         (row["percentile"], row["contrast"]): row["top1"]
         for row in _read_rows(results / "contrast.csv")
@@ -288,7 +288,7 @@ def _contrast(results: Path, percentile: float | None) -> list[tuple[float, floa
 
 
 def _framing(results: Path, margin: float) -> list[dict[str, Any]]:
-    """For each detector its row with the margin that is served, and the best margin."""
+    """Return for each detector its row with the margin that is served, and the best margin."""
     rows = _read_rows(results / "framing.csv")
     best: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -299,7 +299,7 @@ def _framing(results: Path, margin: float) -> list[dict[str, Any]]:
 
 
 def _leak(results: Path, test_sha256: str) -> list[dict[str, Any]]:
-    """Each pair of runs on this test that differ in nothing but `drop_twins`."""
+    """Find each pair of runs on this test that differ in nothing but `drop_twins`."""
     found = []
     for path in sorted(results.glob(f"*{NO_TWINS}.json")):
         whole = path.with_name(path.name.replace(NO_TWINS, ""))
@@ -313,7 +313,7 @@ def _leak(results: Path, test_sha256: str) -> list[dict[str, Any]]:
 
 
 def _made_of(report: dict[str, Any]) -> dict[str, Any] | None:
-    """What decided a run, but for its name and what became of twins; itself if not known."""
+    """Return what decided a run, without its name and what became of twins."""
     if (record := report["training"]) is None:
         return report
     apart = ("name", "drop_twins")
@@ -322,7 +322,7 @@ def _made_of(report: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _pair(seen: dict[str, Any], unseen: dict[str, Any]) -> dict[str, Any]:
-    """Top-1 of both and how far the second lies behind, with 95 % intervals, in percent.
+    """Compare top-1 of both: how far the second lies behind, with 95 % intervals, in percent.
 
     The intervals are of the test images that there are; those of two runs of one recipe
     differ, too, which one run each cannot tell.
@@ -363,7 +363,7 @@ def render_template(name: str, **values: Any) -> str:
 
 
 def _has_bias(report: dict[str, Any]) -> bool:
-    """Whether the last layer of the labels got a bias for each class after training."""
+    """Return whether the last layer of the labels got a bias for each class after training."""
     bias = (report["training"] or {}).get("class_bias")
     # Of a network with decisions, which have a bias of their own, it may be 0.
     return bias is not None and ("decisions" not in report or any(bias.values()))
@@ -407,7 +407,7 @@ def _heads_text(report: dict[str, Any]) -> list[str]:
 
 
 def _is_plain(report: dict[str, Any]) -> bool:
-    """Whether what the card says of the network is true of the one in `report`."""
+    """Return whether what the card says of the network is true of the one in `report`."""
     recipe = report["training"]["recipe"] if report["training"] else {}
     return (
         recipe.get("backbone", "mobilenetv2") == "mobilenetv2"
@@ -419,12 +419,12 @@ def _is_plain(report: dict[str, Any]) -> bool:
 def format_card(
     report: dict[str, Any], config: ModelConfig, results: Path, repo_id: str = NO_NAME
 ) -> str:
-    """The whole model card.
+    """Format the whole model card.
 
     Args:
         report: what `train.measure.evaluate.evaluate` wrote.
         config: of the weights that the report is about.
-        results: folder of what was measured beside it: results.csv, contrast.csv,
+        results: folder of what was measured with it: results.csv, contrast.csv,
             framing.csv, speed.csv, the probe with rendered persons, and the reports of a run
             with twins and one without, each of which may be missing.
         repo_id: model repository that the card is published in.
@@ -461,7 +461,7 @@ def format_card(
         has_bias=_has_bias(report),
         balance_strength=BALANCE_STRENGTH,
         parts=[(part, PARTS[part]) for part in ("full", "twin_free")],
-        # Those of the family stand beside what their authors report, in docs/family.md.
+        # Those of the family are next to what their authors report, in docs/family.md.
         runs=[row for row in _read_rows(results / "results.csv") if row["recipe"] not in FAMILY],
         speed={row["format"]: row for row in _read_rows(results / "speed.csv")},
         contrast=_contrast(results, config.stretch_percentile),
@@ -475,7 +475,7 @@ def format_card(
 
 
 def read_report(config: ModelConfig, weights: Path, results: Path) -> dict[str, Any]:
-    """What `train.measure.evaluate.evaluate` wrote of these very weights.
+    """Read what `train.measure.evaluate.evaluate` wrote of exactly these weights.
 
     Args:
         config: of the weights.
@@ -506,7 +506,7 @@ def write_cards(results: Path, root: Path = Path()) -> None:
     All are about the bundled weights.
 
     Raises:
-        InputError: results/ holds none for these very weights, or a document has no marks.
+        InputError: results/ holds none for exactly these weights, or a document has no marks.
     """
     config = ModelConfig.read(WEIGHTS_FOLDER)
     report = read_report(config, WEIGHTS_FOLDER, results)

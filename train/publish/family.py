@@ -46,7 +46,7 @@ class System:
         title: in a few words.
         idea: in one sentence, for visitors of the page.
         train, validation, test: top-1 in percent as its author reports it, None where not.
-        remark: what its author says beside figures.
+        remark: what its author says besides figures.
         differs: in what the run here is not the author's.
     """
 
@@ -117,7 +117,7 @@ _BASELINE = "mobilenetv2-64"
 
 
 def _read(results: Path, name: str) -> dict[str, Any] | None:
-    """A report with all that the table needs; None where there is none.
+    """Read a report with all that the table needs; None where there is none.
 
     Raises:
         InputError: it is of an earlier version, or of weights whose training is not recorded.
@@ -134,7 +134,7 @@ def _read(results: Path, name: str) -> dict[str, Any] | None:
 
 
 def _asked(report: dict[str, Any], class_names: list[str]) -> dict[str, Any]:
-    """Top-1 of a report where no other classes than these are shown and asked for."""
+    """Return top-1 of a report among these classes, on their images."""
     if class_names == report["class_names"]:
         full, fresh = report["full"], report["twin_free"]
         return {"top1": full["top1"], "twin_free_top1": fresh["top1"], "n_images": full["n_images"]}
@@ -148,7 +148,7 @@ def _asked(report: dict[str, Any], class_names: list[str]) -> dict[str, Any]:
 
 
 def _setting(report: dict[str, Any], usual_backbone: str) -> str:
-    """How much was trained on what, in a few words."""
+    """Say how much was trained on what, in a few words."""
     recipe = report["training"]["recipe"]
     sizes = dict.fromkeys(phase["input_size"] for phase in recipe["phases"])
     parts = [
@@ -160,7 +160,7 @@ def _setting(report: dict[str, Any], usual_backbone: str) -> str:
 
 
 def collect_rows(results: Path, flagship: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row a recipe of the family, in its order.
+    """Collect one row a recipe of the family, in its order.
 
     Args:
         results: with the reports of `train.measure.evaluate.evaluate`.
@@ -201,7 +201,7 @@ def collect_rows(results: Path, flagship: dict[str, Any]) -> list[dict[str, Any]
 
 
 def _told(name: str) -> dict[str, str]:
-    """The `idea` and the `lesson` of a recipe: its docstring without command, cut in two."""
+    """Split a recipe's docstring, without its command, into `idea` and `lesson`."""
     parts = (inspect.getdoc(RECIPES[name]) or "").split("\n\n")
     idea = [part for part in parts if not part.startswith(("Command:", _LESSON))]
     lesson = [part for part in parts if part.startswith(_LESSON)]
@@ -246,7 +246,7 @@ def format_table(rows: list[dict[str, Any]]) -> str:
 
 
 def sad_bias(report: dict[str, Any], probe: dict[str, Any] | None) -> dict[str, Any]:
-    """How often a model says "sad", against how often it is.
+    """Compare how often a model says "sad" with how often it is the label.
 
     Args:
         report: of `train.measure.evaluate.evaluate`.
@@ -297,7 +297,7 @@ def _apart(labels: dict[str, float], answers: dict[str, float]) -> dict[str, flo
 
 
 def _probed(probe: dict[str, Any]) -> dict[str, float]:
-    """The probe shows every expression equally often."""
+    """Return the figures of a probe, which shows every expression equally often."""
     shown = {name: 100 / len(probe["by_expression"]) for name in probe["by_expression"]}
     answers = {name: probe["answers"].get(name, 0.0) for name in shown}
     apart = _apart(shown, answers)["distance"]
@@ -312,7 +312,7 @@ def _biases(results: Path, flagship: dict[str, Any]) -> Iterator[dict[str, Any]]
 
 
 def _easier(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Top-1 of `_PLAIN` on all classes, and on those of the recipe with fewer of them."""
+    """Return top-1 of `_PLAIN` on all classes, and on those of the recipe with fewer of them."""
     reports = {row["recipe"]: row["report"] for row in rows if row["report"] is not None}
     fewer = [report for report in reports.values() if report["training"]["recipe"]["classes"]]
     if _PLAIN not in reports or not fewer:
@@ -323,7 +323,7 @@ def _easier(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 
 def _entries(results: Path, rows: list[dict[str, Any]], flagship: dict[str, Any]) -> list[Entry]:
-    """What the page says of each model that it compares, the flagship last."""
+    """Return what the page says of each model that it compares, the flagship last."""
     entries = []
     for row in rows:
         if (report := row["report"]) is None:

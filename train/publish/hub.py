@@ -248,7 +248,7 @@ def publish(
         out: folder for copies of both repositories, in `model` and `space`.
         confirm: asked before anything is sent.
         show: given the plan and what came of it.
-        tell: told what takes long.
+        tell: called with a message before what takes long.
 
     Raises:
         InputError: a name, folder, figure or card cannot be used.

@@ -41,7 +41,7 @@ __all__ = ["gallery_files", "log_progress", "model_files"]
 
 log = logging.getLogger(__name__)
 
-# The tables that the figures of a card come from, beside the report of its recipe.
+# The tables that the figures of a card come from, besides the report of its recipe.
 _TABLES = ("results.csv", "contrast.csv", "framing.csv", "speed.csv")
 # Source: Goodfellow et al. 2013, arXiv:1307.0414, section 2.2: the private test set.
 _N_FER2013_TEST = 3589
@@ -81,7 +81,7 @@ def _result_names(card: str, recipe: str, results: Path) -> list[str]:
     """List the files of `results` that a card is made of or links to."""
     folder = f"{RESULTS}/"
     linked = [link.removeprefix(folder) for link in local_links(card) if link.startswith(folder)]
-    # A picture is drawn from the JSON file beside it.
+    # A picture is drawn from the JSON file next to it.
     drawn_from = [PurePosixPath(name).with_suffix(".json").name for name in linked]
     names = dict.fromkeys([f"{recipe}.json", *linked, *drawn_from, *_TABLES])
     return [name for name in names if (results / name).is_file()]
@@ -103,7 +103,7 @@ def _format_contents(
                 path = format_file(form, weights, Path(made), None)
             except InputError as error:
                 raise InputError(
-                    f"{form.file} must stand in {weights}, as `python -m train export` writes it, "
+                    f"{form.file} must be in {weights}, as `python -m train export` writes it, "
                     "or FER_DATASET must name the data that the weights were trained on. "
                     f"Received: {error}"
                 ) from error
@@ -196,7 +196,7 @@ def model_files(
         tell: called with a message before what takes long.
 
     Raises:
-        ConfigError: the weights are not usable, or a format, or a model to show beside
+        ConfigError: the weights are not usable, or a format, or a model to show with
             them, is not the one that was measured.
         InputError: figures or card are missing or about other weights, or the card links to
             a file that is not published.

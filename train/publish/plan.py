@@ -171,7 +171,7 @@ def asking(doing: str) -> Iterator[None]:
         raise
     except Exception as error:
         cause: BaseException = error
-        # What goes wrong with a large file is told with its name, and the reason behind it.
+        # What goes wrong with a large file is reported with its name and the reason.
         while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
             cause = cause.__cause__
         told = [error] if cause is error else [error, cause]

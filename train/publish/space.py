@@ -17,7 +17,7 @@ __all__ = ["list_git", "space_files"]
 
 _SPACE_FILES = ("app.py", "requirements.txt", LICENCE)
 _SPACE_FOLDERS = ("fer", "examples")
-# What Python and Gradio write beside the sources.
+# What Python and Gradio write among the sources.
 _WRITTEN = re.compile(r"(^|/)(\.|__pycache__/)|\.py[ci]$")
 
 
