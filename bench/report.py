@@ -14,8 +14,13 @@ MARK = "speed"
 
 def format_speed(results: Path) -> str:
     """Format what was measured of visitors, videos, folders and a Space, as Markdown."""
-    parts = _visitors(results), _videos(results), _folders(results), _space(results)
-    return "\n\n".join(parts)
+    parts = {
+        "Live": _visitors(results),
+        "Videos": _videos(results),
+        "Folders": _folders(results),
+        "Start of a Space": _space(results),
+    }
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts.items())
 
 
 def _visitors(results: Path) -> str:
@@ -23,7 +28,7 @@ def _visitors(results: Path) -> str:
     soak = pd.read_csv(results / "soak.csv").set_index("what")["value"]
     lines = [
         "| one visitor in Chromium | answers/s | shown/s | round trip, median (p95) "
-        "| processor time of the server an answer |",
+        "| CPU time of the server per answer |",
         "|---|---|---|---|---|",
     ]
     for way, row in live.iterrows():
@@ -34,8 +39,8 @@ def _visitors(results: Path) -> str:
         )
     rate, minutes = (float(soak[key]) for key in ("frames/s asked for by each", "minutes"))
     crowd = (
-        f"{soak['visitors']} visitors at once, {rate:g} frames/s asked for by each, "
-        f"{minutes:g} minutes: {soak['answers/s, all']} answers/s in all, "
+        f"{soak['visitors']} visitors at once, each requesting {rate:g} frames/s for {minutes:g} "
+        f"minutes: {soak['answers/s, all']} answers/s in total, "
         f"{soak['answers/s, slowest visitor']} for the slowest; round trip "
         f"{soak['round trip, median ms']} ms, p95 {soak['round trip, p95 ms']} ms; errors: "
         f"{soak['errors']}; memory of the server "
@@ -54,13 +59,13 @@ def _videos(results: Path) -> str:
     rows = pd.read_csv(results / "video.csv")
     lines = [
         "| 1280 x 720 video, one face, 30 frames/s, sound | times real time "
-        "| processor time a second of video |",
+        "| CPU time per second of video |",
         "|---|---|---|",
     ]
     for _, row in rows.iterrows():
         made = "with" if row["annotated video"] == "yes" else "without"
         lines.append(
-            f"| {row['frames/s looked at']:.0f} frames/s looked at, {made} annotated copy "
+            f"| {row['frames/s looked at']:.0f} frames/s analysed, {made} annotated copy "
             f"| {row['times real time']:.2f} | {row['CPU s/s of video']:.2f} s |"
         )
     return "\n".join(lines)
@@ -88,7 +93,7 @@ def _space(results: Path) -> str:
     return (
         f"The Space: {rows['upload, MB'][0]:.0f} MB in {rows['files'][0]} files to upload, "
         f"{rows['installed, MB'][0]:.0f} MB installed; the page answers {first:.1f} s after the "
-        f"first start, {later.median():.1f} s after later ones; memory "
+        f"first start, {later.median():.1f} s after later starts; memory "
         f"{rows['memory, MB'].median():.0f} MB."
     )
 
