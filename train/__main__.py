@@ -26,6 +26,7 @@ from train.recipes import RECIPES
 # The epochs that a run keeps, and the model in every format.
 _RUN_BYTES = 200_000_000
 _MODEL_BYTES = 50_000_000
+_TABLE_BYTES = 2_000_000
 EXAMPLES = Path("examples")
 SUBGROUPS = EXAMPLES / "subgroups"
 
@@ -401,6 +402,37 @@ def fer2013(
     check_folder(target, room_bytes=_MODEL_BYTES)
     typer.echo(describe_dataset(str(source)) + "\n")
     typer.echo(prepare_fer2013(source, target, votes).to_string())
+
+
+@app.command()
+@_read_dataset
+def signatures(
+    dataset: Dataset = None,
+    out: Annotated[Path | None, typer.Option(help="File to write. [the one that is read]")] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Measure instead, with any copy of FER-2013, how many pictures are known and how "
+            "many others are taken for them.",
+        ),
+    ] = False,
+    others: Annotated[Path, typer.Option(help="For --check: folder of other pictures.")] = EXAMPLES,
+) -> None:
+    """Write the signatures by which pictures of FER-2013 are known, or --check them.
+
+    To write, the data set needs the columns `csv_row`, `ferplus_votes` and `duplicate_group`.
+    """
+    from train.signature_table import measure_signatures, write_signatures
+    from train.signatures import TABLE_PATH
+
+    if check:
+        typer.echo(measure_signatures(_dataset(dataset), others).to_string())
+        return
+    target = out or TABLE_PATH
+    check_file(target, room_bytes=_TABLE_BYTES)
+    n_images = write_signatures(_dataset(dataset), target)
+    typer.echo(f"wrote {target}: {n_images:,} pictures, {target.stat().st_size:,} bytes")
 
 
 @app.command()

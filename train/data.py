@@ -36,6 +36,7 @@ from train.columns import (
 from train.layouts import open_layout
 from train.listing import Reading, format_counts, list_pictures, walk
 from train.names import SPLITS, expression_of, split_of
+from train.signatures import mark_twins, recognize
 
 __all__ = [
     "CSV_CLASSES",
@@ -63,7 +64,6 @@ __all__ = [
     "vote_winners",
 ]
 
-_LOCAL_COPY = Path("../shared/data/fer2013")
 # A seventh of each class for test, then a seventh of what is left for validation.
 _HELD_OUT = 7
 # The challenge's own names and order, https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge
@@ -160,18 +160,16 @@ class Source(str):
 
 
 def default_dataset() -> str:
-    """The data set to use when none is named: FER_DATASET, else the copy beside the project.
+    """The data set to use when none is named: FER_DATASET.
 
     Raises:
-        InputError: neither exists.
+        InputError: that is not set.
     """
     if named := os.environ.get("FER_DATASET"):
         return named
-    if _LOCAL_COPY.is_dir():
-        return str(_LOCAL_COPY)
     raise InputError(
         "a data set is needed: --dataset or FER_DATASET, a Hub repository, as "
-        f"AutumnQiu/fer2013, a folder or a .csv file. Received: none, and there is no {_LOCAL_COPY}"
+        "AutumnQiu/fer2013, a folder or a .csv file. Received: none"
     )
 
 
@@ -295,7 +293,7 @@ def load_rows(dataset: str, split: str) -> datasets.Dataset:
     """
     if split not in SPLITS:
         raise InputError(f"split must be one of {SPLITS}. Received: {split!r}")
-    return hold_out(open_dataset(dataset).splits, dataset)[split]
+    return mark_twins(hold_out(open_dataset(dataset).splits, dataset))[split]
 
 
 def hold_out(source: datasets.DatasetDict, dataset: str) -> datasets.DatasetDict:
@@ -348,6 +346,8 @@ class Opened:
 def open_dataset(dataset: str) -> Opened:
     """Open a data set of any kind; every reader of images comes through here.
 
+    Pictures of FER-2013 are known by their content, see `train.signatures.recognize`.
+
     Args:
         dataset: see `load_rows`.
 
@@ -355,11 +355,19 @@ def open_dataset(dataset: str) -> Opened:
         InputError: it cannot be read, or not in one way alone.
         HubError: a data set of the Hub cannot be had.
     """
+    opened = _open(dataset)
+    if "train" not in opened.splits:
+        raise InputError(f"{dataset} must have a split 'train'. Received: {sorted(opened.splits)}")
+    splits, found = recognize(opened.splits)
+    return Opened(splits, opened.notes + found + _comparable(dataset, splits))
+
+
+def _open(dataset: str) -> Opened:
+    """Open a data set; what its pictures are is not looked at."""
     reading = dataset.reading if isinstance(dataset, Source) else Reading()
     path = Path(dataset)
     if _repository(dataset) is not None:
-        splits, notes = read_columns(_open_pinned(dataset), dataset, reading)
-        return Opened(splits, notes + _comparable(dataset, splits))
+        return Opened(*read_columns(_open_pinned(dataset), dataset, reading))
     if _is_csv(dataset):
         opened = _open_csv(path, reading)
     elif (layout := open_layout(path)) is not None:
@@ -371,9 +379,7 @@ def open_dataset(dataset: str) -> Opened:
             f"{dataset} must be a Hub repository, a folder or a .csv file with labelled pictures. "
             "Received: nothing of that name, or another file"
         )
-    if "train" not in opened.splits:
-        raise InputError(f"{dataset} must have a split 'train'. Received: {sorted(opened.splits)}")
-    return Opened(opened.splits, opened.notes + _comparable(dataset, opened.splits))
+    return opened
 
 
 def _comparable(dataset: str, splits: datasets.DatasetDict) -> list[str]:

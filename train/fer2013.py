@@ -27,12 +27,10 @@ from train.data import (
     open_csv,
 )
 from train.names import expression_of, split_of
+from train.signatures import MAX_COLOUR, MIN_DEVIATION, SIDE_PX
 
 __all__ = ["find_copies", "prepare_fer2013"]
 
-_SIDE_PX = 48
-# Gray levels between the channels of a gray picture that was saved as a colour JPEG.
-_MAX_COLOUR = 8
 # Two pictures are looked at closely where thumbnails of this side correlate by so much.
 # Tuned: 0.9 loses one copy in fifty.
 _THUMBNAIL_PX, _ALIKE = 12, 0.8
@@ -40,8 +38,6 @@ _THUMBNAIL_PX, _ALIKE = 12, 0.8
 # finds more of the copies that are known of FER-2013 and more pairs that are none, 0.95
 # fewer of both; shifts of 4 and 6 pixels find no more.
 _SHIFT_PX, _SAME = 2, 0.93
-# Gray levels: a picture with hardly any contrast correlates with whatever noise there is.
-_MIN_DEVIATION = 2.0
 _ROWS_A_TIME = 512
 
 # PublicTest_3908.jpg: the split that the challenge put it in. The number is no row.
@@ -115,7 +111,7 @@ def find_copies(
         (n,) and (m,) bool: whether each has a copy among the others.
     """
     found, copied = np.zeros(len(images), np.bool_), np.zeros(len(others), np.bool_)
-    usable = others.std(axis=(1, 2)) >= _MIN_DEVIATION
+    usable = others.std(axis=(1, 2)) >= MIN_DEVIATION
     thumbnails = _thumbnails(others)
     inner = slice(_SHIFT_PX, images.shape[1] - _SHIFT_PX)
     with tqdm(total=2 * len(images), unit="img", desc="copies") as bar:
@@ -123,7 +119,7 @@ def find_copies(
             for i, candidates in _alike(views, thumbnails):
                 bar.update()
                 part = np.ascontiguousarray(views[i][inner, inner])
-                if part.std() < _MIN_DEVIATION:
+                if part.std() < MIN_DEVIATION:
                     continue
                 for j in candidates[usable[candidates]]:
                     fit = cv2.matchTemplate(others[j], part, cv2.TM_CCOEFF_NORMED).max()
@@ -158,12 +154,12 @@ def _read_votes(path: Path) -> tuple[pd.Series, NDArray[np.uint8]]:
 def _gray(frame: NDArray[np.uint8], what: object) -> NDArray[np.uint8]:
     """(s, s) of an RGB picture of FER-2013."""
     height, width = frame.shape[:2]
-    if (width, height) != (_SIDE_PX, _SIDE_PX):
+    if (width, height) != (SIDE_PX, SIDE_PX):
         raise InputError(
-            f"pictures of FER-2013 must be {_SIDE_PX} x {_SIDE_PX} pixels. "
+            f"pictures of FER-2013 must be {SIDE_PX} x {SIDE_PX} pixels. "
             f"Received: {width} x {height} in {what}"
         )
-    if np.ptp(frame, axis=2).max() > _MAX_COLOUR:
+    if np.ptp(frame, axis=2).max() > MAX_COLOUR:
         raise InputError(f"pictures of FER-2013 must be gray. Received: colours in {what}")
     return frame[..., 1]
 
