@@ -1,10 +1,10 @@
-# make run | test | check | vendor | bench | bench-live | bench-soak | bench-space | attack | canary | lock
+# make run | test | check | vendor | picture | bench | bench-live | bench-soak | bench-space | attack | canary | lock
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet -c requirements.lock
 
-.PHONY: train-env run test test-fast check vendor bench bench-live bench-soak bench-space attack canary lock clean
+.PHONY: train-env run test test-fast check vendor picture bench bench-live bench-soak bench-space attack canary lock clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py
@@ -30,18 +30,23 @@ check: $(VENV)/dev.stamp
 vendor:
 	$(PYTHON) tools/vendor.py
 
+# The animated picture of README, docs/live.webp, from the page as it is now.
+picture: $(VENV)/dev.stamp
+	bash tests/install_browsers.sh
+	$(BIN)/python -m tools.picture
+
 # For `python -m train`, see train/README.md.
 train-env: $(VENV)/run.stamp requirements-train.txt
 	$(PIP) -r requirements-train.txt
 
-# Frames, videos, folders (beside PyPI fer, in an environment of its own): ten minutes.
+# Frames, videos, folders (compared with PyPI fer, in its own environment): ten minutes.
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.video
 	$(BIN)/python -m bench.folder
 	$(BIN)/python -m bench.detect
 
-# One visitor in Chromium, beside the plain Gradio way: two minutes.
+# One visitor in Chromium, compared with Gradio's own streaming: two minutes.
 bench-live: $(VENV)/dev.stamp
 	bash tests/install_browsers.sh
 	$(BIN)/python -m bench.live
@@ -50,21 +55,21 @@ bench-live: $(VENV)/dev.stamp
 bench-soak: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.soak
 
-# The Space as its visitors get it: what it weighs, how soon it answers; three minutes.
+# The Space as the Hub builds it: size, installation, start; three minutes.
 bench-space: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.space
 
-# A page of its own, attacked on this machine while a visitor streams: nine minutes.
+# A local page under attack while a visitor streams: nine minutes.
 attack: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.attack --results results
 
-# All tests with the newest of every package that is pinned, in an environment of its own; what
-# breaks here will break for users: half an hour. make canary TESTS="-m 'not browser'"
+# All tests with the newest version of every pinned package, in their own environment; what breaks
+# here will break for users: half an hour. make canary TESTS="-m 'not browser'"
 canary:
 	bash tests/install_browsers.sh
 	$(PYTHON) tests/canary.py $(TESTS)
 
-# Exact versions of everything, for every platform, from the ranges' own pins.
+# Exact versions of all packages, for every platform, from the pins of requirements-dev.txt.
 lock: $(VENV)/dev.stamp
 	$(PIP) uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-header --no-annotate \

@@ -267,6 +267,15 @@ def test_links_lead_somewhere(name):
         assert not section or section in anchors(path), link
 
 
+def test_the_picture_of_the_readme_moves_and_is_small():
+    assert "](docs/live.webp)" in read("README.md")
+    path = ROOT / "docs" / "live.webp"
+    with Image.open(path) as picture:
+        assert picture.n_frames >= 20
+        assert picture.width >= 800
+    assert path.stat().st_size < 600_000
+
+
 def test_every_document_is_in_the_list_of_the_readme():
     linked = set(re.findall(r"\]\(([^)\s#]+\.md)\)", read("README.md")))
     assert {name for name in DOCUMENTS if name.startswith("docs/")} <= linked
