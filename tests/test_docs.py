@@ -30,9 +30,10 @@ DOCUMENTS = sorted(
     for folder, pattern in (
         (ROOT, "*.md"),
         (ROOT / "docs", "*.md"),
-        (ROOT / "train", "**/README.md"),
+        (ROOT / "train", "**/*.md"),
     )
     for path in folder.glob(pattern)
+    if path.parent.name != "templates"
 )
 
 

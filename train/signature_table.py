@@ -45,11 +45,10 @@ _NOTICE = """# fer2013_signatures.npz
 
 sha256 `{sha256}`
 
-What is known of each of the {n:,} pictures of FER-2013, in the order of fer2013.csv, so that copies
-of the data set are known by their content. Written by `python -m train signatures`; measured by
-`python -m train signatures --check`.
+Data about each of the {n:,} pictures of FER-2013, in the order of fer2013.csv, by which copies of
+the data set are recognised. `python -m train signatures` writes it, with `--check` it measures it.
 
-| array | what it is |
+| array | content |
 |---|---|
 | `signature` | 28 numbers of 8 bits: the lowest cosine terms of the picture, a coarse blur |
 | `split` | 0, 1, 2: {splits} |
@@ -59,7 +58,7 @@ of the data set are known by their content. Written by `python -m train signatur
 
 Splits and labels are those of the challenge of 2013 (Goodfellow et al., "Challenges in
 Representation Learning", https://arxiv.org/abs/1307.0414), whose pictures are not in this file. The
-groups were found by correlation and are lower bounds. The votes are those of FER+ (Barsoum et al.
+groups were found by correlation and may be incomplete. The votes are those of FER+ (Barsoum et al.
 2016, https://arxiv.org/abs/1608.01041, https://github.com/microsoft/FERPlus), under this licence:
 
 > FER+
