@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer import annotate
-from fer.web.start import start_pipeline
+from fer.web.server.start import start_pipeline
 
 pipeline, _ = start_pipeline()
 

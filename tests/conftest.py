@@ -271,7 +271,7 @@ def unserved_page():
 
     from fer import Pipeline
     from fer.web.page import build_page
-    from fer.web.start import About
+    from fer.web.server.start import About
 
     pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())
     about = About("toy", None, None, None, "fake")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fer.web.admission import Admission, RateLimit, Refused, max_per_minute
+from fer.web.server.queue import Admission, RateLimit, Refused, max_per_minute
 
 
 class Crowd:
@@ -177,7 +177,7 @@ def test_a_crash_gives_the_turn_on():
 
 
 def clock_at(monkeypatch, now):
-    monkeypatch.setattr("fer.web.admission.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("fer.web.server.queue.time", SimpleNamespace(monotonic=lambda: now[0]))
 
 
 def test_a_host_may_ask_so_often_a_minute(monkeypatch):
@@ -229,7 +229,7 @@ def test_without_a_limit_everybody_may_ask():
 def test_many_hosts_do_not_fill_the_memory(monkeypatch):
     now = [0.0]
     clock_at(monkeypatch, now)
-    monkeypatch.setattr("fer.web.admission._MAX_HOSTS", 50)
+    monkeypatch.setattr("fer.web.server.queue._MAX_HOSTS", 50)
     rate = RateLimit(60)
     for i in range(200):
         now[0] += 1
@@ -320,7 +320,7 @@ def test_one_host_leaves_a_place_at_work_to_others():
 
 
 def test_the_turns_of_many_hosts_do_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr("fer.web.admission._MAX_HOSTS", 5)
+    monkeypatch.setattr("fer.web.server.queue._MAX_HOSTS", 5)
 
     async def story():
         admission = Admission(1, 9, 60)

@@ -11,9 +11,9 @@ pytest.importorskip("mcp")
 
 from gradio import mcp
 
-from fer.web import assistants as module
-from fer.web.assistants import keep_no_pictures
-from fer.web.uploads import Uploads
+from fer.web.server import mcp as module
+from fer.web.server.mcp import keep_no_pictures
+from fer.web.server.uploads import Uploads
 
 PICTURE = b"\xff\xd8 a picture"
 URL = "data:image/jpeg;base64," + base64.b64encode(PICTURE).decode()

@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from fer.web.calls import MAX_CHARS, MAX_DEPTH, MAX_PARTS, NAME, BadCall, Calls, check_parts, read
+from fer.web.server.calls import (
+    MAX_CHARS,
+    MAX_DEPTH,
+    MAX_PARTS,
+    NAME,
+    BadCall,
+    Calls,
+    check_parts,
+    read,
+)
 
 OURS = "/folder/uploads/1/2/cat.jpg"
 META = {"_type": "gradio.FileData"}

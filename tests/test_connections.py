@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
-from fer.web.connections import Connections, raise_file_limit
+from fer.web.server.connections import Connections, raise_file_limit
 from tests.servers import served
 
 

@@ -9,12 +9,12 @@ import httpx
 import pytest
 from starlette.exceptions import HTTPException
 
-from fer.web import door as module
-from fer.web.admission import RateLimit
-from fer.web.door import Door
-from fer.web.origins import Hosts
-from fer.web.traffic import traffic
-from fer.web.uploads import uploads
+from fer.web.server import guard as module
+from fer.web.server.guard import Door
+from fer.web.server.origins import Hosts
+from fer.web.server.queue import RateLimit
+from fer.web.server.traffic import traffic
+from fer.web.server.uploads import uploads
 
 API = "/gradio_api"
 HOME = "http://localhost:7860"

@@ -23,10 +23,10 @@ from fer.errors import InputError
 from fer.hub import load_classifier
 from fer.image import read_image
 from fer.media import probe_video, read_frames
-from fer.web import examples
-from fer.web.examples import EXAMPLES_FOLDER, list_examples, list_folder
-from fer.web.traffic import traffic
-from fer.web.video import _offer
+from fer.web.examples import tab as examples
+from fer.web.examples.tab import EXAMPLES_FOLDER, list_examples, list_folder
+from fer.web.server.traffic import traffic
+from fer.web.video.tab import _offer
 from tests.conftest import noise, open_page
 
 CLIP = EXAMPLES_FOLDER / "expressions.mp4"

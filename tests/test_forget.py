@@ -15,9 +15,10 @@ from PIL import Image
 
 from bench.apps import free_port
 from fer import Pipeline
-from fer.web import forget, page
-from fer.web.start import About
-from fer.web.work import InProcess
+from fer.web import page
+from fer.web.server import forget
+from fer.web.server.start import About
+from fer.web.server.work import InProcess
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise
 
 TEXTS = (str, bytes, bytearray)

@@ -13,11 +13,11 @@ from starlette.applications import Starlette
 
 import fer
 from fer import Pipeline
-from fer.web import health as module
-from fer.web.health import Health
-from fer.web.start import About
-from fer.web.traffic import KINDS, Traffic
-from fer.web.work import InProcess
+from fer.web.server import health as module
+from fer.web.server.health import Health
+from fer.web.server.start import About
+from fer.web.server.traffic import KINDS, Traffic
+from fer.web.server.work import InProcess
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
 
 ABOUT = About(
@@ -189,7 +189,7 @@ def test_calls_are_counted_by_what_came_of_them():
 
 def test_a_summary_is_of_what_came_since_the_last(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("fer.web.traffic.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("fer.web.server.traffic.time", SimpleNamespace(monotonic=lambda: now[0]))
     counts = Traffic()
     for i in range(100):
         with counts.call("frame"):

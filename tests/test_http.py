@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from uvicorn.protocols.http import auto
 
-from fer.web.http import use_bounded_http
+from fer.web.server.http import use_bounded_http
 from tests.servers import served
 
 

@@ -18,9 +18,10 @@ from fer import Pipeline
 from fer.errors import InputError
 from fer.image import read_image
 from fer.jpeg import drop_metadata
-from fer.web import live, requests
-from fer.web.live import make_live_frame
-from fer.web.requests import MAX_CHARS, decode_frame
+from fer.web.live import tab as live
+from fer.web.live.tab import make_live_frame
+from fer.web.server import requests
+from fer.web.server.requests import MAX_CHARS, decode_frame
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, noise
 from tests.test_image import encode, many_scans
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fer.web.logs import FIELDS, JsonFormatter, _Seldom, only_the_log, set_up_logging
+from fer.web.server.logs import FIELDS, JsonFormatter, _Seldom, only_the_log, set_up_logging
 from tests.conftest import ROOT
 
 SECRET = "holiday of the Quaggas.jpg"
@@ -96,7 +96,9 @@ def test_it_is_json_on_a_space_or_where_it_is_asked_for(lines, variables, is_jso
 
 def test_another_form_is_said(lines):
     read = lines(FER_LOG="xml")
-    assert read() == ["""WARNING fer.web.logs: FER_LOG must be "json" or "text". Received: 'xml'"""]
+    assert read() == [
+        """WARNING fer.web.server.logs: FER_LOG must be "json" or "text". Received: 'xml'"""
+    ]
 
 
 def test_what_others_print_while_visitors_are_served_is_told_by_its_kind(lines, caplog):
@@ -161,7 +163,7 @@ def test_sessions_are_not_in_the_lines_of_asyncio(form, lines):
 
 def test_who_sends_nonsense_does_not_fill_the_log(monkeypatch):
     now = [1000.0]
-    monkeypatch.setattr("fer.web.logs.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("fer.web.server.logs.time", SimpleNamespace(monotonic=lambda: now[0]))
     seldom = _Seldom()
 
     def passes(level, text):
@@ -182,7 +184,7 @@ def test_for_a_person_others_may_print(lines):
 
 
 def test_an_error_before_the_first_visitor_says_all():
-    code = "from fer.web.logs import set_up_logging; set_up_logging(); raise OSError('why')"
+    code = "from fer.web.server.logs import set_up_logging; set_up_logging(); raise OSError('why')"
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fer.web.origins import Hosts, allowed_hosts, security_headers
+from fer.web.server.origins import Hosts, allowed_hosts, security_headers
 
 
 def hosts(*named, shared=None):

@@ -19,9 +19,9 @@ from bench.apps import free_port
 from bench.visitor import data_url
 from fer import Pipeline, read_image
 from fer.web import page as module
-from fer.web import uploads
-from fer.web.start import About
-from fer.web.work import InProcess
+from fer.web.server import uploads
+from fer.web.server.start import About
+from fer.web.server.work import InProcess
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, open_page
 from tests.test_web_video import write_clip
 
@@ -164,7 +164,7 @@ def test_nothing_of_a_visitor_is_in_the_log_or_stays_on_disk(form, serve, tmp_pa
         assert found[1:] == []
     else:
         assert lines == [lines[0]]
-        assert lines[0].startswith("INFO fer.web.start: Model: ")
+        assert lines[0].startswith("INFO fer.web.server.start: Model: ")
     digits = numbers_in(answers)
     assert len(digits) > 10
     told = "\n".join(lines)
@@ -386,7 +386,7 @@ def test_a_summary_is_a_line_and_silence_is_none(caplog, monkeypatch):
 
 
 def test_the_page_says_how_long_files_stay():
-    # The sentences of the notice and the ages in fer/web/uploads.py.
+    # The sentences of the notice and the ages in fer/web/server/uploads.py.
     assert "or after 15 minutes if it never is" in " ".join(module._NOTICE.split())
     assert "deleted within an hour" in " ".join(module._NOTICE.split())
     assert uploads._UPLOAD_AGE_S <= 15 * 60

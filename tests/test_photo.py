@@ -12,10 +12,10 @@ from PIL import Image
 
 from fer import Pipeline
 from fer.image import read_image
-from fer.web import photo as photo_package
-from fer.web.photo import Pictures, make_explain_face
-from fer.web.uploads import Uploads
-from fer.web.work import InProcess
+from fer.web.photo import tab as photo_package
+from fer.web.photo.tab import Pictures, make_explain_face
+from fer.web.server.uploads import Uploads
+from fer.web.server.work import InProcess
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise
 from tests.test_live import encoded
 

@@ -7,11 +7,11 @@ import pytest
 from gradio.routes import file_upload_statuses
 from starlette.applications import Starlette
 
-from fer.web import receive as module
-from fer.web import uploads as uploads_module
-from fer.web.admission import RateLimit
-from fer.web.receive import upload_route
-from fer.web.uploads import Uploads
+from fer.web.server import receive as module
+from fer.web.server import uploads as uploads_module
+from fer.web.server.queue import RateLimit
+from fer.web.server.receive import upload_route
+from fer.web.server.uploads import Uploads
 
 HOST = "203.0.113.7"
 FORM = {"content-type": "multipart/form-data; boundary=b"}

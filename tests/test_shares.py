@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from fer.web.admission import Refused
-from fer.web.shares import Shares
+from fer.web.server.queue import Refused
+from fer.web.server.shares import Shares
 
 HERE, THERE = "203.0.113.7", "203.0.113.8"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fer.hub import WEIGHTS_FOLDER
-from fer.web.start import start_pipeline
+from fer.web.server.start import start_pipeline
 from tests.conftest import ROOT
 
 FILES = ("fer.json", "model.tflite")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fer.web import receive
-from fer.web import uploads as module
-from fer.web.uploads import Full, Uploads
+from fer.web.server import receive
+from fer.web.server import uploads as module
+from fer.web.server.uploads import Full, Uploads
 from tests.conftest import ROOT
 
 HERE = "192.0.2.1"
@@ -399,9 +399,10 @@ def test_many_threads_send_and_work_at_once(folder):
 
 def test_gradio_uses_a_folder_of_our_own_that_goes_with_the_process(tmp_path):
     code = (
-        "import fer.web, os, pathlib; from gradio import mcp, utils\n"
+        "from fer.web.server.uploads import uploads; import os, pathlib\n"
+        "from gradio import mcp, utils\n"
         "folder = pathlib.Path(utils.get_upload_folder()); folder.mkdir(); print(folder)\n"
-        "assert folder == fer.web.uploads.uploads.folder == pathlib.Path(mcp.DEFAULT_TEMP_DIR)\n"
+        "assert folder == uploads.folder == pathlib.Path(mcp.DEFAULT_TEMP_DIR)\n"
         "assert os.environ['GRADIO_TEMP_DIR'] == str(folder)\n"
     )
     named = {"GRADIO_TEMP_DIR": str(tmp_path)}
@@ -420,7 +421,8 @@ def test_gradio_uses_a_folder_of_our_own_that_goes_with_the_process(tmp_path):
 def run_page_folder(parent, code):
     """A process that has a page's folder in `parent`, and does not end by itself."""
     code = (
-        "import fer.web.uploads as module, sys; folder = module.uploads.folder; folder.mkdir()\n"
+        "from fer.web.server.uploads import uploads; import sys\n"
+        "folder = uploads.folder; folder.mkdir()\n"
         "(folder / 'secret.jpg').write_bytes(b'x')\n"
         f"{code}\nprint(folder, flush=True); sys.stdin.read()\n"
     )
@@ -439,7 +441,10 @@ def test_what_a_killed_page_left_is_swept_and_a_living_one_is_left_alone(tmp_pat
     killed, left = run_page_folder(tmp_path, "")
     with killed:
         killed.kill()
-    living, kept = run_page_folder(tmp_path, "module.sweep_abandoned(folder.parent)")
+    living, kept = run_page_folder(
+        tmp_path,
+        "from fer.web.server.uploads import sweep_abandoned; sweep_abandoned(folder.parent)",
+    )
     with living:
         assert not left.exists()
         (tmp_path / "fer-page-of-an-older-version").mkdir()

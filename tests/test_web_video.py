@@ -14,11 +14,11 @@ from fer import Pipeline, read_image
 from fer.errors import VideoError
 from fer.media import VideoInfo
 from fer.video import Person, Progress, VideoReport
-from fer.web import limits
-from fer.web import video as tab
-from fer.web.report import clock, report_html
-from fer.web.uploads import Uploads
-from fer.web.work import InProcess
+from fer.web.server import limits
+from fer.web.server.uploads import Uploads
+from fer.web.server.work import InProcess
+from fer.web.video import tab
+from fer.web.video.report import clock, report_html
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
 
 

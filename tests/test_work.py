@@ -14,11 +14,12 @@ from PIL import Image
 
 from fer import Pipeline
 from fer.errors import ImageError, VideoError
-from fer.web import jobs, limits, photo
-from fer.web import video as video_tab
-from fer.web.photo import Pictures
-from fer.web.uploads import Uploads
-from fer.web.work import Closed, InProcess, WorkerPool, make_workers
+from fer.web.photo import tab as photo
+from fer.web.photo.tab import Pictures
+from fer.web.server import jobs, limits
+from fer.web.server.uploads import Uploads
+from fer.web.server.work import Closed, InProcess, WorkerPool, make_workers
+from fer.web.video import tab as video_tab
 from fer.worker import AVAILABLE, Bound, OutOfBounds, WorkerError
 from tests import batch_pipelines, worker_jobs
 from tests.conftest import FakeDetector, make_classifier, make_faces
@@ -142,7 +143,7 @@ def test_a_process_that_died_or_grew_while_idle_is_replaced(crew, monkeypatch):
         assert hand.pid != pid
         assert hand.call(worker_jobs.work, 0, bound=WIDE) == "done"
         hand.call(worker_jobs.grow, 100, bound=WIDE)
-        monkeypatch.setattr("fer.web.work.IDLE_MB", hand.memory_mb() - 50)
+        monkeypatch.setattr("fer.web.server.work.IDLE_MB", hand.memory_mb() - 50)
     assert is_gone(hand.pid)
 
 

@@ -79,7 +79,7 @@ def fail(payload):
 
 
 def modules_with_jobs(payload):
-    importlib.import_module("fer.web.jobs")
+    importlib.import_module("fer.web.server.jobs")
     return sorted(name for name in sys.modules if "." not in name)
 
 

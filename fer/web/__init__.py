@@ -6,10 +6,10 @@ A worker process (`fer.worker`) imports its jobs, and neither Gradio nor what na
 from fer.worker import is_worker
 
 if not is_worker():
-    import fer.web.port
-    import fer.web.uploads  # noqa: F401, which names the folder that Gradio then uses
-    from fer.web.logs import set_up_logging
+    import fer.web.server.port
+    import fer.web.server.uploads  # noqa: F401, which names the folder that Gradio then uses
     from fer.web.page import build_page, launch
-    from fer.web.start import start_pipeline
+    from fer.web.server.logs import set_up_logging
+    from fer.web.server.start import start_pipeline
 
 __all__ = ["build_page", "launch", "set_up_logging", "start_pipeline"]

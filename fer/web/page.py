@@ -21,25 +21,25 @@ import gradio as gr
 from fer.errors import InputError
 from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
-from fer.web.admission import RateLimit, max_per_minute
-from fer.web.assistants import keep_no_pictures
-from fer.web.connections import Connections, raise_file_limit
-from fer.web.door import Door
-from fer.web.examples import build_examples_tab, list_examples
-from fer.web.forget import Forgetful, forget_sessions, forget_the_last_call
-from fer.web.health import Health, memory_mb
-from fer.web.http import use_bounded_http
-from fer.web.jobs import PAGE_FORMATS
-from fer.web.limits import max_video_minutes
-from fer.web.live import build_live_tab
-from fer.web.logs import FIELDS, only_the_log
-from fer.web.photo import Pictures, build_photo_tab
-from fer.web.receive import MAX_FILE_BYTES, MAX_UPLOAD_BYTES, upload_route
-from fer.web.start import About
-from fer.web.traffic import traffic
-from fer.web.uploads import RESULT_AGE_S, SWEEP_S, sweep_abandoned, uploads
-from fer.web.video import build_video_tab
-from fer.web.work import Workers, make_workers
+from fer.web.examples.tab import build_examples_tab, list_examples
+from fer.web.live.tab import build_live_tab
+from fer.web.photo.tab import Pictures, build_photo_tab
+from fer.web.server.connections import Connections, raise_file_limit
+from fer.web.server.forget import Forgetful, forget_sessions, forget_the_last_call
+from fer.web.server.guard import Door
+from fer.web.server.health import Health, memory_mb
+from fer.web.server.http import use_bounded_http
+from fer.web.server.jobs import PAGE_FORMATS
+from fer.web.server.limits import max_video_minutes
+from fer.web.server.logs import FIELDS, only_the_log
+from fer.web.server.mcp import keep_no_pictures
+from fer.web.server.queue import RateLimit, max_per_minute
+from fer.web.server.receive import MAX_FILE_BYTES, MAX_UPLOAD_BYTES, upload_route
+from fer.web.server.start import About
+from fer.web.server.traffic import traffic
+from fer.web.server.uploads import RESULT_AGE_S, SWEEP_S, sweep_abandoned, uploads
+from fer.web.server.work import Workers, make_workers
+from fer.web.video.tab import build_video_tab
 
 __all__ = ["MAX_CALL_BYTES", "build_page", "launch"]
 

@@ -3,7 +3,7 @@
 Measured on two cores of an AMD EPYC (2.6 GHz) with YuNet; processor times leave room for machines
 a few times slower. To those of pictures, what a search in full takes is added, measured on JPEGs.
 Memory is beyond an idle worker's. What a live frame or an explanation costs is bounded by
-`fer.web.requests`: a JPEG of 1.6 megapixels and few scans, decoded in .1 s at most.
+`fer.web.server.requests`: a JPEG of 1.6 megapixels and few scans, decoded in .1 s at most.
 
 | job | needs at most | gets |
 |---|---|---|

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from fer.errors import FerError
 from fer.pipeline import Pipeline
-from fer.web.jobs import warm_up
-from fer.web.limits import IDLE_MB, N_WORKERS, START
+from fer.web.server.jobs import warm_up
+from fer.web.server.limits import IDLE_MB, N_WORKERS, START
 from fer.worker import AVAILABLE, Bound, OutOfBounds, Worker, WorkerError
 
 __all__ = ["Closed", "InProcess", "JobRunner", "WorkerPool", "Workers", "make_workers"]
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class JobRunner(Protocol):
-    """Does jobs of `fer.web.jobs`, one at a time; see `fer.worker.Worker`."""
+    """Does jobs of `fer.web.server.jobs`, one at a time; see `fer.worker.Worker`."""
 
     def call(self, job: Callable[..., Any], *args: Any, bound: Bound, kept: object = None) -> Any:
         """See `fer.worker.Worker.call`."""

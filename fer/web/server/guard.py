@@ -2,7 +2,7 @@
 
 Gradio serves many routes that this page does not need; some read, write or fetch files. The table
 of routes here lists those that the page, `gradio_client`, "Use via API", assistants and /health
-need. All others answer 404. `fer.web.calls` checks the JSON of each call.
+need. All others answer 404. `fer.web.server.calls` checks the JSON of each call.
 """
 
 import asyncio
@@ -20,12 +20,12 @@ from urllib.parse import parse_qsl
 from gradio.blocks import Blocks
 from starlette.exceptions import HTTPException
 
-from fer.web.admission import RateLimit, Refused, household, refusal
-from fer.web.calls import MAX_CHARS, NAME, BadCall, Calls, read
-from fer.web.origins import Hosts, allowed_hosts, security_headers
-from fer.web.shares import Shares
-from fer.web.traffic import traffic
-from fer.web.uploads import uploads
+from fer.web.server.calls import MAX_CHARS, NAME, BadCall, Calls, read
+from fer.web.server.origins import Hosts, allowed_hosts, security_headers
+from fer.web.server.queue import RateLimit, Refused, household, refusal
+from fer.web.server.shares import Shares
+from fer.web.server.traffic import traffic
+from fer.web.server.uploads import uploads
 
 __all__ = ["Door", "Pace"]
 

@@ -15,9 +15,9 @@ from starlette.routing import Route
 
 from fer import __version__
 from fer.pipeline import Pipeline
-from fer.web.start import About
-from fer.web.traffic import Traffic, traffic
-from fer.web.work import Workers
+from fer.web.server.start import About
+from fer.web.server.traffic import Traffic, traffic
+from fer.web.server.work import Workers
 
 __all__ = ["Health", "memory_mb"]
 

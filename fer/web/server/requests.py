@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from fer.errors import FerError, InputError
 from fer.image import read_picture
 from fer.jpeg import drop_metadata
-from fer.web.admission import Refused
-from fer.web.calls import NAME
-from fer.web.jobs import JPEG_URL
+from fer.web.server.calls import NAME
+from fer.web.server.jobs import JPEG_URL
+from fer.web.server.queue import Refused
 
 __all__ = [
     "MAX_CHARS",

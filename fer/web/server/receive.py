@@ -18,9 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fer.web.admission import RateLimit, household, refusal
-from fer.web.traffic import Call, traffic
-from fer.web.uploads import Full, Room, uploads
+from fer.web.server.queue import RateLimit, household, refusal
+from fer.web.server.traffic import Call, traffic
+from fer.web.server.uploads import Full, Room, uploads
 
 __all__ = ["MAX_FILE_BYTES", "MAX_UPLOAD_BYTES", "upload_route"]
 

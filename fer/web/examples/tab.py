@@ -20,16 +20,16 @@ from fer.image import picture_suffixes, read_image
 from fer.media import VIDEO_SUFFIXES
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
-from fer.web.compare import build_comparison
-from fer.web.photo import Pictures, build_picture_view
-from fer.web.requests import error_data
-from fer.web.traffic import traffic
+from fer.web.examples.compare import build_comparison
+from fer.web.photo.tab import Pictures, build_picture_view
+from fer.web.server.requests import error_data
+from fer.web.server.traffic import traffic
 
 __all__ = ["EXAMPLES_FOLDER", "Example", "build_examples_tab", "list_examples", "list_folder"]
 
 log = logging.getLogger(__name__)
 
-EXAMPLES_FOLDER = Path(__file__).parents[2] / "examples"
+EXAMPLES_FOLDER = Path(__file__).parents[3] / "examples"
 SOURCES_NAME = "SOURCES.csv"
 # The page waits for its gallery before it starts.
 _MAX_FILES = 200

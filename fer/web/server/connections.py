@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from fer.web.admission import household
+from fer.web.server.queue import household
 
 __all__ = ["Connections", "raise_file_limit"]
 

@@ -28,8 +28,8 @@ from fer.table import TableWriter, face_schema
 from fer.text import json_line
 from fer.types import FrameResult
 from fer.video import Progress, analyse_video, check_duration
-from fer.web.report import report_html
-from fer.web.side_by_side import compare_faces
+from fer.web.examples.side_by_side import compare_faces
+from fer.web.video.report import report_html
 
 __all__ = [
     "CROP_PX",

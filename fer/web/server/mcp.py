@@ -11,7 +11,7 @@ from typing import Any
 
 from gradio import mcp
 
-from fer.web.uploads import uploads
+from fer.web.server.uploads import uploads
 
 __all__ = ["keep_no_pictures"]
 

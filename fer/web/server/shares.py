@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fer.web.admission import Refused, household
+from fer.web.server.queue import Refused, household
 
 __all__ = ["Shares"]
 

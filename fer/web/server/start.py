@@ -12,7 +12,7 @@ from fer.detect import Detector
 from fer.errors import ConfigError, DetectorError, HubError, InputError
 from fer.hub import LITERT_NAME, load_classifier, load_detector
 from fer.pipeline import Pipeline
-from fer.web.logs import FIELDS
+from fer.web.server.logs import FIELDS
 
 __all__ = ["About", "start_pipeline"]
 

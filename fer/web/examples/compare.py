@@ -11,8 +11,8 @@ from pathlib import Path
 import gradio as gr
 
 from fer.gallery import Gallery
-from fer.web.photo import Pictures
-from fer.web.side_by_side import message_html
+from fer.web.examples.side_by_side import message_html
+from fer.web.photo.tab import Pictures
 
 __all__ = ["build_comparison", "make_compare"]
 
@@ -94,7 +94,7 @@ def build_comparison(gallery: Gallery, pictures: Pictures, view_id: str) -> tupl
         view_id: name in the page of the `build_picture_view` whose chosen face is shown.
     """
     shown = gr.HTML(
-        css_template=(_HERE / "compare.css").read_text(encoding="utf-8"),
+        css_template=(_HERE.parent / "compare.css").read_text(encoding="utf-8"),
         js_on_load=_FOLLOW,
         apply_default_css=False,
         elem_id="compare",

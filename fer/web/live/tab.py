@@ -1,0 +1,150 @@
+"""The Live tab: the video stays in the browser, small frames go up, JSON comes down.
+
+`live_frame` answers a frame for the page and for programs alike. It keeps nothing: the
+state of the tracker goes out with each answer and comes back with the next frame.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from fer.errors import InputError
+from fer.pipeline import Pipeline
+from fer.serialize import to_dict
+from fer.track import TrackState
+from fer.web.icons import FACE_SCRIPT, class_props
+from fer.web.server.queue import Admission, Refused
+from fer.web.server.requests import (
+    answer_error,
+    decode_frame,
+    find_host,
+    find_visitor,
+    refused_data,
+)
+from fer.web.server.traffic import traffic
+
+__all__ = ["build_live_tab", "make_live_frame"]
+
+_HERE = Path(__file__).parent
+# One scope in the browser, after face.js and in this order.
+_SCRIPTS = ("overlay.js", "timeline.js", "pace.js", "live.js")
+# Two cores, two frames at work; the others wait in order of arrival. A line of more than
+# a few seconds would only bring stale answers, so beyond it the page is asked to wait.
+_N_AT_WORK = 2
+_MAX_WAITING = 32
+_PATIENCE_S = 3.0
+
+_REFUSALS = {
+    "busy": "Many people are here right now. Trying again in a moment.",
+    "stale": "A newer frame took the place of this one, or it waited too long.",
+}
+
+LiveFrame = Callable[[Any, object, str], Awaitable[dict[str, Any]]]
+
+
+def _read_time(value: object) -> float:
+    if value is None:
+        return time.time()
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
+        return float(value)
+    raise InputError("`time_s` must be a number of seconds under 1e12, not milliseconds")
+
+
+def make_live_frame(pipeline: Pipeline) -> LiveFrame:
+    """The function behind the stream: one frame and the state before it in, its faces out.
+
+    Its arguments are a request {"image", "state", "time_s"}, the name of the visitor whose it
+    is, and the host that it came from. It never raises: a frame that cannot be used is answered
+    with {"error": {"code", "message"}}, where `code` is "bad_frame", "bad_state", "busy"
+    (with `retry_after_ms`), "stale" or "internal".
+    """
+    admission: Admission[dict[str, Any]] = Admission(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
+
+    def answer(request: object, waited_s: float) -> dict[str, Any]:
+        code = "bad_frame"
+        try:
+            if not isinstance(request, dict):
+                raise InputError("a request must be an object with image, state and time_s")
+            frame = decode_frame(request.get("image"))
+            time_s = _read_time(request.get("time_s"))
+            code = "bad_state"
+            before = TrackState.from_json(request.get("state"))
+            state, result = pipeline.track(frame, before, time_s)
+        except Exception as error:
+            # One broken frame must not end a visitor's stream.
+            sorry = "This frame could not be analysed."
+            return answer_error(error, "live frame", code, sorry)
+        timing = {"wait": round(1000 * waited_s, 2)}
+        data = to_dict(result)
+        return {**data, "timing_ms": timing | data["timing_ms"], "state": state.to_json()}
+
+    async def live_frame(request: Any, visitor: object, host: str) -> dict[str, Any]:
+        with traffic.call("frame") as call:
+            try:
+                data = await admission.run(
+                    find_visitor(visitor, host), host, lambda waited: answer(request, waited)
+                )
+            except Refused as refusal:
+                data = refused_data(refusal, _REFUSALS)
+            call.take(data)
+        return data
+
+    return live_frame
+
+
+def _build_endpoint(answer: LiveFrame) -> None:
+    async def live_frame(
+        image: str,
+        state: dict[str, Any] | None = None,
+        time_s: float | None = None,
+        request: gr.Request | None = None,
+    ) -> dict[str, Any]:
+        """Find the faces of one frame of a stream.
+
+        A frame has at most 700,000 characters and 1.6 megapixels. With the `state` of the
+        answer before, faces keep their `track_id` and probabilities are smoothed over time.
+
+        Args:
+            image: a JPEG as "data:image/jpeg;base64,...".
+            state: the `state` of the answer before; null for the first frame.
+            time_s: when the frame was taken, in seconds of one clock of yours; null for now.
+            request: filled in by Gradio.
+
+        Returns:
+            `frame`, `class_names`, `faces` (each with `track_id`, `box_xyxy` in pixels of the
+            frame, `score`, `landmarks`, `label`, `uncertain`, `probs`), `timing_ms` and
+            `state`. Or `error` with `code` and `message`; after "busy" wait `retry_after_ms`.
+        """
+        visitor = None if request is None else request.session_hash
+        frame = {"image": image, "state": state, "time_s": time_s}
+        return await answer(frame, visitor, find_host(request))
+
+    gr.api(live_frame, api_name="live_frame", concurrency_limit=None)
+
+
+def build_live_tab(pipeline: Pipeline) -> gr.HTML:
+    """The webcam view and the endpoint /live_frame; must be called inside a `gr.Blocks`."""
+    names = pipeline.classifier.config.class_names
+    answer = make_live_frame(pipeline)
+
+    async def live_frame(data: Any, request: gr.Request) -> dict[str, Any]:
+        visitor = data.get("visitor") if isinstance(data, dict) else None
+        return await answer(data, visitor, find_host(request))
+
+    _build_endpoint(answer)
+    return gr.HTML(
+        html_template=_read("live.html"),
+        css_template=_read("live.css"),
+        js_on_load="\n".join([FACE_SCRIPT, *(_read(name) for name in _SCRIPTS)]),
+        server_functions=[live_frame],
+        apply_default_css=False,
+        elem_id="live",
+        **class_props(names),
+    )
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

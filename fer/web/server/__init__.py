@@ -1,0 +1,1 @@
+"""The server around the page: limits, queues, uploads, logs, health."""
