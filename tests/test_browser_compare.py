@@ -12,7 +12,7 @@ from bench.apps import run_app, serve
 from fer.gallery import GALLERY_FOLDER
 from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
-from fer.web.examples.tab import list_examples
+from fer.web.examples.files import list_examples
 from tests.conftest import ROOT, visits
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]

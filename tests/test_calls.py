@@ -80,7 +80,7 @@ def test_what_is_no_json_is_refused(body):
 )
 def test_json_of_many_parts_is_not_parsed(value, monkeypatch):
     body = json.dumps(value).encode()
-    monkeypatch.setattr("fer.web.calls.json.loads", None)
+    monkeypatch.setattr("fer.web.server.calls.json.loads", None)
     assert code_of(read, body) == "too_large"
     nested = b"[" * 100_000 + b"]" * 100_000
     assert code_of(read, nested) == "too_large"

@@ -21,7 +21,7 @@ from fer.types import ModelConfig
 from fer.web.examples import compare as module
 from fer.web.examples.compare import make_compare
 from fer.web.examples.tab import build_examples_tab
-from fer.web.photo.tab import Pictures
+from fer.web.photo.view import Pictures
 from fer.web.server.jobs import compare_picture
 from fer.web.server.work import InProcess
 from tests.conftest import FakeDetector, make_classifier, make_config, make_faces, noise
@@ -321,7 +321,7 @@ def test_a_slow_hub_is_not_waited_for_and_takes_no_turn(folder, photo, monkeypat
 
 def test_who_asks_too_much_is_told_so(folder, photo, monkeypatch):
     monkeypatch.setenv("FER_MAX_PER_MINUTE", "1")
-    monkeypatch.setattr("fer.web.photo.tab.find_host", lambda request: "192.0.2.7")
+    monkeypatch.setattr("fer.web.photo.view.find_host", lambda request: "192.0.2.7")
     compare = make_compare(Gallery(folder), pictures())
     first, second = called(compare, photo, 2)
     assert "table" in first
@@ -356,7 +356,7 @@ def own(tmp_path, monkeypatch):
     for name in ("a.png", "b.png"):
         Image.fromarray(noise(90, 160)).save(folder / name)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr("fer.web.examples.tab.EXAMPLES_FOLDER", folder)
+    monkeypatch.setattr("fer.web.examples.files.EXAMPLES_FOLDER", folder)
     return folder
 
 

@@ -24,7 +24,7 @@ from fer.hub import load_classifier
 from fer.image import read_image
 from fer.media import probe_video, read_frames
 from fer.web.examples import tab as examples
-from fer.web.examples.tab import EXAMPLES_FOLDER, list_examples, list_folder
+from fer.web.examples.files import EXAMPLES_FOLDER, list_examples, list_folder
 from fer.web.server.traffic import traffic
 from fer.web.video.tab import _offer
 from tests.conftest import noise, open_page
@@ -237,7 +237,7 @@ def test_without_a_usable_folder_ours_are_shown_and_the_log_says_why_once(
 
 
 def test_of_very_many_files_the_first_are_taken(own, monkeypatch, caplog):
-    monkeypatch.setattr(examples, "_MAX_FILES", 2)
+    monkeypatch.setattr("fer.web.examples.files._MAX_FILES", 2)
     for name in ("a.png", "b.png", "c.png"):
         picture(own / name)
     assert [example.path.name for example in list_folder(own)] == ["a.png", "b.png"]

@@ -16,7 +16,7 @@ from PIL import Image
 from bench.apps import free_port
 from fer import Pipeline
 from fer.web import page
-from fer.web.server import forget
+from fer.web.server import forget, serve
 from fer.web.server.start import About
 from fer.web.server.work import InProcess
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise
@@ -32,7 +32,7 @@ def served():
     def start():
         about = About("toy", None, None, None, "fake")
         made = page.build_page(pipeline, about, InProcess(pipeline))
-        page.launch(made, prevent_thread_lock=True, quiet=True, server_port=free_port())
+        serve.launch(made, prevent_thread_lock=True, quiet=True, server_port=free_port())
         return made
 
     with ThreadPoolExecutor(1) as pool:  # a browser's tests leave a loop running in this thread

@@ -19,7 +19,9 @@ from bench.apps import free_port
 from bench.visitor import data_url
 from fer import Pipeline, read_image
 from fer.web import page as module
+from fer.web.server import serve as server
 from fer.web.server import uploads
+from fer.web.server.event_loop import in_event_loop
 from fer.web.server.start import About
 from fer.web.server.work import InProcess
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces, open_page
@@ -313,7 +315,7 @@ def test_no_event_loop_is_left_open():
     page = in_thread(lambda: module.build_page(pipeline, about, InProcess(pipeline)))
     try:
         in_thread(
-            lambda: module.launch(
+            lambda: server.launch(
                 page, prevent_thread_lock=True, quiet=True, server_port=free_port()
             )
         )
@@ -325,7 +327,7 @@ def test_no_event_loop_is_left_open():
 
 @pytest.mark.parametrize("around", [asyncio.run, None])
 def test_what_builds_locks_has_an_event_loop(around):
-    @module._in_event_loop
+    @in_event_loop
     def seen(loops):
         loops.append(asyncio.get_running_loop())
         return "made"
@@ -358,7 +360,7 @@ def test_the_proxies_of_a_space_are_trusted_to_say_who_asks(space, trusted, monk
         queue=lambda **_: None, launch=launch, health=SimpleNamespace(route=None), work=None
     )
     with pytest.raises(Launched):
-        module.launch(made)
+        server.launch(made)
     named = os.environ.get("FORWARDED_ALLOW_IPS")
     assert (named is not None) == trusted
     if trusted:
@@ -371,13 +373,13 @@ def test_the_proxies_of_a_space_are_trusted_to_say_who_asks(space, trusted, monk
 
 
 def test_a_summary_is_a_line_and_silence_is_none(caplog, monkeypatch):
-    monkeypatch.setattr(module, "traffic", module.traffic.__class__())
+    monkeypatch.setattr(server, "traffic", server.traffic.__class__())
     caplog.set_level("INFO")
-    module._say_what_happened()
+    server._say_what_happened()
     assert caplog.records == []
-    with module.traffic.call("frame"):
+    with server.traffic.call("frame"):
         pass
-    module._say_what_happened()
+    server._say_what_happened()
     (record,) = caplog.records
     assert record.fields["event"] == "summary"
     assert record.fields["frame"]["answered"] == 1

@@ -12,8 +12,8 @@ from PIL import Image
 
 from fer import Pipeline
 from fer.image import read_image
-from fer.web.photo import tab as photo_package
-from fer.web.photo.tab import Pictures, make_explain_face
+from fer.web.photo import view as photo_package
+from fer.web.photo.view import Pictures, make_explain_face
 from fer.web.server.uploads import Uploads
 from fer.web.server.work import InProcess
 from tests.conftest import FakeDetector, make_classifier, make_faces, noise
@@ -38,7 +38,9 @@ def show_picture(pipeline, path):
 
 
 def annotate_picture(pipeline, path):
-    return asyncio.run(Pictures(InProcess(pipeline)).annotate(None, path))
+    """Path and data of the answer to a program, as `fer.web.api` gives them."""
+    answer = asyncio.run(Pictures(InProcess(pipeline)).annotate(None, path))
+    return answer.get("annotated"), answer.get("data", answer)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from fer.gallery import bundled_sha256
 from fer.hub import WEIGHTS_FOLDER, load_classifier
 from fer.types import ModelConfig
 from fer.web import start_pipeline
-from fer.web.examples.tab import EXAMPLES_FOLDER, list_folder
+from fer.web.examples.files import EXAMPLES_FOLDER, list_folder
 from tests.conftest import ROOT, noise
 from tests.hub_server import TOKEN, Fault
 from train.publish.files import write_folder

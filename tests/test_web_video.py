@@ -17,6 +17,7 @@ from fer.video import Person, Progress, VideoReport
 from fer.web.server import limits
 from fer.web.server.uploads import Uploads
 from fer.web.server.work import InProcess
+from fer.web.video import follow as module
 from fer.web.video import tab
 from fer.web.video.report import clock, report_html
 from tests.conftest import ROOT, FakeDetector, make_classifier, make_faces
@@ -138,7 +139,7 @@ def test_names_of_classes_cannot_inject_html():
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """The folder of a page for this test alone."""
-    monkeypatch.setattr(tab, "uploads", Uploads(tmp_path / "page"))
+    monkeypatch.setattr(module, "uploads", Uploads(tmp_path / "page"))
     return tmp_path / "page"
 
 
@@ -149,7 +150,7 @@ def news_of(follow):
 def test_a_video_becomes_four_files(tmp_path, folder):
     pipeline = Pipeline(FakeDetector(make_faces([20, 20, 90, 90])), make_classifier())
     clip = str(write_clip(tmp_path / "a.mp4"))
-    *steps, result = news_of(tab._follow(InProcess(pipeline), clip, 30))
+    *steps, result = news_of(module._follow(InProcess(pipeline), clip, 30))
     assert all(isinstance(step, Progress) for step in steps)
     assert result.report["n_looked_at"] == 40
     assert "Person 1" in result.html
@@ -165,11 +166,11 @@ def test_a_video_becomes_four_files(tmp_path, folder):
 
 
 def test_who_leaves_stops_the_work(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(tab, "_TICK_S", 0.05)
+    monkeypatch.setattr(module, "_TICK_S", 0.05)
     detector = SlowDetector()
     before = threading.active_count()
     work = InProcess(Pipeline(detector, make_classifier()))
-    follow = tab._follow(work, str(write_clip(tmp_path / "a.mp4", 400)), 30)
+    follow = module._follow(work, str(write_clip(tmp_path / "a.mp4", 400)), 30)
     while not isinstance(next(follow), Progress):
         pass
     follow.close()
@@ -183,22 +184,22 @@ def test_who_leaves_stops_the_work(tmp_path, folder, monkeypatch):
 
 
 def test_a_video_that_is_not_let_in_stays_for_another_try(tmp_path, monkeypatch):
-    monkeypatch.setattr(tab, "_MAX_A_HOST", 0)
-    monkeypatch.setattr(tab, "_TICK_S", 0.05)
+    monkeypatch.setattr(module, "_MAX_A_HOST", 0)
+    monkeypatch.setattr(module, "_TICK_S", 0.05)
     detector = SlowDetector()
     work = InProcess(Pipeline(detector, make_classifier()))
     request = SimpleNamespace(client=SimpleNamespace(host="203.0.113.5"))
 
     def send(name):
-        with tab.uploads.room("203.0.113.5", 1_000_000) as room:
+        with module.uploads.room("203.0.113.5", 1_000_000) as room:
             return write_clip(room.path / name, 30)
 
     async def story():
-        line = tab._make_line()
+        videos = module.Videos(work)
         first, second = send("first.mp4"), send("second.mp4")
 
         async def follow(path):
-            return [step async for step in tab._follow_in_turn(line, request, work, str(path), 10)]
+            return [step async for step in videos.follow(request, str(path), 10)]
 
         at_work = asyncio.create_task(follow(first))
         while detector.n_calls < 4:
@@ -222,7 +223,7 @@ def test_a_mistake_is_a_sentence_without_details(tmp_path, caplog):
         raise RuntimeError("secret detail")
 
     pipeline = Pipeline(crash, make_classifier())
-    *_, error = tab._follow(InProcess(pipeline), str(write_clip(tmp_path / "a.mp4")), 30)
+    *_, error = module._follow(InProcess(pipeline), str(write_clip(tmp_path / "a.mp4")), 30)
     assert isinstance(error, VideoError)
     assert "secret" not in str(error)
     assert "video failed" in caplog.text
@@ -232,7 +233,7 @@ def test_an_upload_is_described_or_refused_at_once(tmp_path, monkeypatch):
     work = InProcess(Pipeline(FakeDetector(make_faces()), make_classifier()))
 
     def check(name):
-        return tab._check(work, str(tmp_path / name))
+        return asyncio.run(tab._check(module.Videos(work), str(tmp_path / name), None))
 
     write_clip(tmp_path / "a.mp4")
     text, button = check("a.mp4")
@@ -246,7 +247,7 @@ def test_an_upload_is_described_or_refused_at_once(tmp_path, monkeypatch):
     text, button = check("a.mp4")
     assert "at most 3 s. Received: 4 s" in text
     assert not button["interactive"]
-    *_, error = tab._follow(work, str(tmp_path / "a.mp4"), 30)
+    *_, error = module._follow(work, str(tmp_path / "a.mp4"), 30)
     assert isinstance(error, VideoError)
 
 

@@ -14,11 +14,12 @@ from PIL import Image
 
 from fer import Pipeline
 from fer.errors import ImageError, VideoError
-from fer.web.photo import tab as photo
-from fer.web.photo.tab import Pictures
+from fer.web.photo import view as photo
+from fer.web.photo.view import Pictures
 from fer.web.server import jobs, limits
 from fer.web.server.uploads import Uploads
 from fer.web.server.work import Closed, InProcess, WorkerPool, make_workers
+from fer.web.video import follow as videos
 from fer.web.video import tab as video_tab
 from fer.worker import AVAILABLE, Bound, OutOfBounds, WorkerError
 from tests import batch_pipelines, worker_jobs
@@ -58,7 +59,7 @@ def folder(tmp_path, monkeypatch):
     """The folder of a page for this test alone."""
     made = Uploads(tmp_path / "page")
     monkeypatch.setattr(photo, "uploads", made)
-    monkeypatch.setattr(video_tab, "uploads", made)
+    monkeypatch.setattr(videos, "uploads", made)
     return tmp_path / "page"
 
 
@@ -200,9 +201,9 @@ def test_a_picture_is_looked_at_in_another_process(crew, folder, tmp_path):
     assert jobs.measure_picture(None, answer["annotated"]["path"]) == (30, 40)
     (made,) = folder.iterdir()
     assert sorted(path.name for path in made.iterdir()) == ["cat.jpg", "cat_expressions.jpg"]
-    path, data = asyncio.run(Pictures(crew).annotate(None, str(tmp_path / "cat.png")))
-    assert path.endswith("cat_expressions.jpg")
-    assert len(data["faces"]) == 1
+    answer = asyncio.run(Pictures(crew).annotate(None, str(tmp_path / "cat.png")))
+    assert answer["annotated"].endswith("cat_expressions.jpg")
+    assert len(answer["data"]["faces"]) == 1
 
 
 def comment_of_50_mb():
@@ -275,7 +276,7 @@ def rush(pictures, n_hosts):
             pictures.annotate(SimpleNamespace(client=host, session_hash=name), name)
             for host, name in zip(hosts, names, strict=True)
         )
-        return [data for _, data in await asyncio.gather(*calls)]
+        return [answer["data"] for answer in await asyncio.gather(*calls)]
 
     return asyncio.run(all_at_once())
 
@@ -311,7 +312,7 @@ def test_the_largest_pictures_fit_into_their_bound(crew, folder, tmp_path, kind,
 
 
 def followed(work, path, rate=30):
-    return [step for step in video_tab._follow(work, str(path), rate) if step is not None]
+    return [step for step in videos._follow(work, str(path), rate) if step is not None]
 
 
 def test_a_video_is_followed_in_another_process(crew, folder, tmp_path):
@@ -323,9 +324,9 @@ def test_a_video_is_followed_in_another_process(crew, folder, tmp_path):
 def test_who_leaves_a_video_ends_its_process_and_leaves_no_file(
     crew, folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(video_tab, "_TICK_S", 0.05)
+    monkeypatch.setattr(videos, "_TICK_S", 0.05)
     with crew_of(batch_pipelines.slow()) as slow:
-        follow = video_tab._follow(slow, str(write_clip(tmp_path / "a.mp4", 2000)), 30)
+        follow = videos._follow(slow, str(write_clip(tmp_path / "a.mp4", 2000)), 30)
         while next(follow) is None:
             pass
         (pid,) = {worker.pid for worker in slow._all} - {worker.pid for worker in slow._idle}
@@ -338,7 +339,7 @@ def test_who_leaves_a_video_ends_its_process_and_leaves_no_file(
 def test_too_many_pixels_are_said_before_the_work(crew, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "_USUAL_PIXELS_PER_S", 900)
     path = write_clip(tmp_path / "a.mp4")  # 40 frames of 120 x 120
-    text, button = video_tab._check(crew, str(path))
+    text, button = asyncio.run(video_tab._check(videos.Videos(crew), str(path), None))
     assert "a.mp4 must have at most 0.00054 gigapixels" in text
     assert "40 frames of 120 x 120, 0.000576 gigapixels" in text
     assert not button["interactive"]
@@ -349,7 +350,7 @@ def test_too_many_pixels_are_said_before_the_work(crew, folder, tmp_path, monkey
 
 def test_time_is_over_for_a_video_too(crew, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        video_tab, "video_bound", lambda *_: Bound(cpu_s=60, wall_s=0.5, memory_mb=2000)
+        videos, "video_bound", lambda *_: Bound(cpu_s=60, wall_s=0.5, memory_mb=2000)
     )
     with crew_of(batch_pipelines.slow()) as slow:
         *_, error = followed(slow, write_clip(tmp_path / "a.mp4", 2000))

@@ -11,7 +11,7 @@ import httpx
 import psutil
 
 from bench.apps import Server, serve
-from fer.web.page import MAX_CALL_BYTES
+from fer.web.server.serve import MAX_CALL_BYTES
 
 __all__ = ["HUNG_UP", "TIMEOUT_S", "Page", "Visit", "serve_page", "tree_mb"]
 

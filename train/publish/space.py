@@ -95,7 +95,7 @@ def space_files(
         InputError: a file is missing.
         ConfigError: requirements.lock does not pin Gradio, or the weights are not usable.
     """
-    from fer.web.examples.tab import SOURCES_NAME, list_folder
+    from fer.web.examples.files import SOURCES_NAME, list_folder
 
     ours = weights or root / "fer" / "weights"
     config = load_folder(ours).config

@@ -12,7 +12,7 @@ import gradio as gr
 
 from fer.gallery import Gallery
 from fer.web.examples.side_by_side import message_html
-from fer.web.photo.tab import Pictures
+from fer.web.photo.view import Pictures
 
 __all__ = ["build_comparison", "make_compare"]
 

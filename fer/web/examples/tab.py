@@ -1,11 +1,7 @@
 """The Examples tab: click a picture, see the result, and what other models make of it."""
 
-import csv
 import logging
-import os
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +12,19 @@ from numpy.typing import NDArray
 from fer.errors import FerError
 from fer.gallery import find_gallery
 from fer.hub import LITERT_NAME
-from fer.image import picture_suffixes, read_image
-from fer.media import VIDEO_SUFFIXES
+from fer.image import read_image
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
 from fer.web.examples.compare import build_comparison
-from fer.web.photo.tab import Pictures, build_picture_view
+from fer.web.examples.files import Example, list_examples
+from fer.web.photo.view import Pictures, build_picture_view
 from fer.web.server.requests import error_data
 from fer.web.server.traffic import traffic
 
-__all__ = ["EXAMPLES_FOLDER", "Example", "build_examples_tab", "list_examples", "list_folder"]
+__all__ = ["build_examples_tab"]
 
 log = logging.getLogger(__name__)
 
-EXAMPLES_FOLDER = Path(__file__).parents[3] / "examples"
-SOURCES_NAME = "SOURCES.csv"
-# The page waits for its gallery before it starts.
-_MAX_FILES = 200
 # Twice as wide as the widest place in the gallery.
 _THUMBNAIL_PX = 384
 # The gallery is longer than a screen, and on a phone the result is below it.
@@ -41,73 +33,6 @@ _LOOK = """() => {
   const { top } = view.getBoundingClientRect();
   if (top < 0 || top > innerHeight / 2) view.scrollIntoView();
 }"""
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A file to try the page with.
-
-    Attributes:
-        path: of the file.
-        caption: what is seen.
-        kind: "picture" or "video".
-    """
-
-    path: Path
-    caption: str
-    kind: str
-
-
-def list_examples() -> list[Example]:
-    """The project's examples, then those of the folder that FER_EXAMPLES_DIR names.
-
-    What cannot be used of that folder is left out, and the log says so.
-    """
-    own = os.environ.get("FER_EXAMPLES_DIR")
-    ours = list_folder(EXAMPLES_FOLDER) if EXAMPLES_FOLDER.is_dir() else ()
-    return [*ours, *(list_folder(Path(own).expanduser()) if own else ())]
-
-
-@cache  # so that the log says once what is wrong
-def list_folder(folder: Path) -> tuple[Example, ...]:
-    """The pictures and videos in `folder`, those that its `SOURCES.csv` names first.
-
-    Captions are those of its columns file and caption, else the names of the files.
-    """
-    try:
-        present = {path.name: path for path in sorted(folder.iterdir()) if _kind(path)}
-    except OSError as error:
-        log.warning("FER_EXAMPLES_DIR must be a folder that can be read. Received: %s", error)
-        return ()
-    captions = _read_captions(folder / SOURCES_NAME)
-    names = dict.fromkeys([*(name for name in captions if name in present), *present])
-    if len(names) > _MAX_FILES:
-        log.warning("%s has %d examples, %d are shown", folder, len(names), _MAX_FILES)
-    return tuple(
-        Example(present[name], captions.get(name) or present[name].stem, _kind(present[name]))
-        for name in list(names)[:_MAX_FILES]
-    )
-
-
-def _kind(path: Path) -> str:
-    """The kind of example that a file is by its name, "" for none."""
-    if path.name.startswith(".") or not path.is_file():
-        return ""
-    suffix = path.suffix.lower()
-    if suffix in picture_suffixes():
-        return "picture"
-    return "video" if suffix in VIDEO_SUFFIXES else ""
-
-
-def _read_captions(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return {row["file"]: row["caption"] for row in csv.DictReader(file)}
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        log.warning("%s must be a UTF-8 table with file and caption: %r", path, error)
-        return {}
 
 
 def _thumbnail(path: Path) -> NDArray[np.uint8] | None:

@@ -1,6 +1,6 @@
 """The Live tab: the video stays in the browser, small frames go up, JSON comes down.
 
-`live_frame` answers a frame for the page and for programs alike. It keeps nothing: the
+A frame is answered for the page and for programs (`fer.web.api`) alike. Nothing is kept: the
 state of the tracker goes out with each answer and comes back with the next frame.
 """
 
@@ -26,7 +26,7 @@ from fer.web.server.requests import (
 )
 from fer.web.server.traffic import traffic
 
-__all__ = ["build_live_tab", "make_live_frame"]
+__all__ = ["LiveFrame", "build_live_tab", "make_live_frame"]
 
 _HERE = Path(__file__).parent
 # One scope in the browser, after face.js and in this order.
@@ -95,46 +95,19 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
     return live_frame
 
 
-def _build_endpoint(answer: LiveFrame) -> None:
-    async def live_frame(
-        image: str,
-        state: dict[str, Any] | None = None,
-        time_s: float | None = None,
-        request: gr.Request | None = None,
-    ) -> dict[str, Any]:
-        """Find the faces of one frame of a stream.
+def build_live_tab(pipeline: Pipeline, answer: LiveFrame) -> gr.HTML:
+    """The webcam view; must be called inside a `gr.Blocks`.
 
-        A frame has at most 700,000 characters and 1.6 megapixels. With the `state` of the
-        answer before, faces keep their `track_id` and probabilities are smoothed over time.
-
-        Args:
-            image: a JPEG as "data:image/jpeg;base64,...".
-            state: the `state` of the answer before; null for the first frame.
-            time_s: when the frame was taken, in seconds of one clock of yours; null for now.
-            request: filled in by Gradio.
-
-        Returns:
-            `frame`, `class_names`, `faces` (each with `track_id`, `box_xyxy` in pixels of the
-            frame, `score`, `landmarks`, `label`, `uncertain`, `probs`), `timing_ms` and
-            `state`. Or `error` with `code` and `message`; after "busy" wait `retry_after_ms`.
-        """
-        visitor = None if request is None else request.session_hash
-        frame = {"image": image, "state": state, "time_s": time_s}
-        return await answer(frame, visitor, find_host(request))
-
-    gr.api(live_frame, api_name="live_frame", concurrency_limit=None)
-
-
-def build_live_tab(pipeline: Pipeline) -> gr.HTML:
-    """The webcam view and the endpoint /live_frame; must be called inside a `gr.Blocks`."""
+    Args:
+        pipeline: whose classes are shown.
+        answer: of `make_live_frame`.
+    """
     names = pipeline.classifier.config.class_names
-    answer = make_live_frame(pipeline)
 
     async def live_frame(data: Any, request: gr.Request) -> dict[str, Any]:
         visitor = data.get("visitor") if isinstance(data, dict) else None
         return await answer(data, visitor, find_host(request))
 
-    _build_endpoint(answer)
     return gr.HTML(
         html_template=_read("live.html"),
         css_template=_read("live.css"),

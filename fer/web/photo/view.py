@@ -1,0 +1,277 @@
+"""The view of a picture's result, which the Photo and Examples tabs share.
+
+A picture is analysed in one call; `Pictures.show` gives the browser all of it. What a visitor
+then looks at, which face and how near, is known to the browser alone. For the explanation of
+a face the browser sends its crop back, so any copy of the server can answer.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from fer.errors import InputError
+from fer.explain import explain, overlay
+from fer.gallery import Models
+from fer.image import picture_suffixes
+from fer.pipeline import Pipeline
+from fer.web.icons import FACE_SCRIPT, class_props
+from fer.web.server import jobs
+from fer.web.server.limits import (
+    LARGE_PIXELS,
+    MEASURE,
+    N_LARGE_AT_WORK,
+    N_PICTURES_AT_WORK,
+    picture_bound,
+)
+from fer.web.server.queue import Admission, RateLimit, Refused, max_per_minute
+from fer.web.server.requests import (
+    answer_error,
+    decode_frame,
+    find_host,
+    find_visitor,
+    refused_data,
+)
+from fer.web.server.traffic import traffic
+from fer.web.server.uploads import uploads
+from fer.web.server.work import Workers
+
+__all__ = [
+    "Pictures",
+    "build_picture_view",
+    "make_explain_face",
+]
+
+_HERE = Path(__file__).parent
+# One scope in the browser, after face.js and in this order.
+_SCRIPTS = ("zoom.js", "photo.js")
+# PPM: see `fer.web.server.jobs.PAGE_FORMATS`.
+_UNTAKEN = (".pbm", ".pgm", ".ppm", ".pnm", ".pfm")
+_MAX_PICTURES_WAITING = 64
+_MAX_LARGE_WAITING = 16
+_PICTURE_PATIENCE_S = 60.0
+_PICTURE_REFUSALS = {
+    "busy": "Many pictures are looked at right now. Send this one again in a moment.",
+    "stale": "This picture waited too long. Send it again.",
+}
+# An explanation takes a quarter of a second of one core; the other is left to the stream. It stays
+# in this process: its crop is a JPEG that `decode_frame` bounds as a live frame, and whatever is in
+# it, the network looks at 12 x 12 copies of its own small input.
+_N_AT_WORK = 1
+_MAX_WAITING = 32
+_PATIENCE_S = 15.0
+_REFUSALS = {
+    "busy": "Many people are here right now. Choose the face again in a moment.",
+    "stale": "Another face was chosen meanwhile, or this one waited too long.",
+}
+
+ExplainFace = Callable[[Any, str], Awaitable[dict[str, Any]]]
+# Does a job of `fer.web.server.jobs` on the picture whose turn it is.
+_Do = Callable[..., Any]
+
+
+def _problem(error: Exception) -> dict[str, Any]:
+    """What a visitor or a program is told of an error."""
+    return answer_error(error, "picture", "bad_image", "This picture could not be analysed.")
+
+
+def _served(path: str) -> dict[str, Any]:
+    """A file of the page's folder, in the form in which Gradio serves it."""
+    return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
+
+
+class Pictures:
+    """Where all picture files wait for their turn, and who works on them.
+
+    A few small ones are worked on at a time, and one large one; hosts are served in turn.
+
+    Args:
+        work: where the files are opened.
+    """
+
+    def __init__(self, work: Workers) -> None:
+        self._work = work
+        self._line: Admission[Any] = Admission(
+            N_PICTURES_AT_WORK,
+            _MAX_PICTURES_WAITING,
+            _PICTURE_PATIENCE_S,
+            rate=RateLimit(max_per_minute()),
+            max_a_host_at_work=N_PICTURES_AT_WORK - 1,
+        )
+        self._large: Admission[Any] = Admission(
+            N_LARGE_AT_WORK, _MAX_LARGE_WAITING, _PICTURE_PATIENCE_S
+        )
+
+    async def show(self, request: gr.Request | None, path: str | Path) -> dict[str, Any]:
+        """Analyse a picture file for the component of `build_picture_view`.
+
+        Returns:
+            What `fer.web.server.jobs.show_picture` does, `shown` and `annotated` as Gradio serves
+            files. Or `error` with `code` and `message`.
+        """
+        return await self._answer(request, path, self._show)
+
+    async def annotate(self, request: gr.Request | None, path: str | None) -> dict[str, Any]:
+        """Analyse a picture file for a program.
+
+        Returns:
+            `annotated`, the path of a copy with boxes, and `data` as
+            `fer.web.server.jobs.annotate_picture` returns them. Or `error` with `code` and
+            `message`.
+        """
+        return await self._answer(request, path, self._annotate)
+
+    async def compare(
+        self, request: gr.Request | None, path: Path, models: Models, caption: str
+    ) -> dict[str, Any]:
+        """Ask other models about a picture file.
+
+        Returns:
+            `html` of `fer.web.server.jobs.compare_picture`. Or `error` with `code` and `message`.
+        """
+
+        def compare(do: _Do) -> dict[str, Any]:
+            return {"html": do(jobs.compare_picture, caption, kept=models)}
+
+        return await self._answer(request, path, compare)
+
+    def _show(self, do: _Do) -> dict[str, Any]:
+        with uploads.results() as folder:
+            data: dict[str, Any] = do(jobs.show_picture, str(folder))
+        return data | {key: _served(data[key]) for key in ("shown", "annotated")}
+
+    def _annotate(self, do: _Do) -> dict[str, Any]:
+        with uploads.results() as folder:
+            annotated, data = do(jobs.annotate_picture, str(folder))
+        return {"annotated": annotated, "data": data}
+
+    async def _answer(
+        self,
+        request: gr.Request | None,
+        path: str | Path | None,
+        make: Callable[[_Do], dict[str, Any]],
+    ) -> dict[str, Any]:
+        """What `make` makes when it is the picture's turn, or `error` with code and message.
+
+        Args:
+            request: where it comes from.
+            path: of the picture; where a visitor sent it, it is gone afterwards.
+            make: gets a function which does a job on the picture.
+        """
+        host = find_host(request)
+        with traffic.call("picture") as count, uploads.claim(path):
+            try:
+                if path is None:
+                    raise InputError("`image` must be a picture. Received: None")
+                picture = str(path)
+                answer: dict[str, Any] | None = await self._line.run(
+                    object(), host, lambda _: self._do(picture, make, False)
+                )
+                if answer is None:
+                    answer = await self._large.run(
+                        object(), host, lambda _: self._do(picture, make, True)
+                    )
+                assert answer is not None
+            except Refused as refusal:
+                answer = refused_data(refusal, _PICTURE_REFUSALS)
+            except Exception as error:
+                answer = _problem(error)
+            count.take(answer)
+        return answer
+
+    def _do(
+        self, path: str, make: Callable[[_Do], dict[str, Any]], large: bool
+    ) -> dict[str, Any] | None:
+        """What `make` makes; None for a large picture where only small ones are wanted."""
+        with self._work.lend() as runner:
+            width, height = runner.call(jobs.measure_picture, path, bound=MEASURE)
+            if width * height > LARGE_PIXELS and not large:
+                return None
+            bound = picture_bound(width * height)
+
+            def do(job: Callable[..., Any], *args: Any, kept: object = None) -> Any:
+                return runner.call(job, path, *args, bound=bound, kept=kept)
+
+            return make(do)
+
+
+def _read_class(value: object, n_classes: int) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < n_classes:
+        return value
+    raise InputError(f"`class_index` must be 0..{n_classes - 1}")
+
+
+def make_explain_face(pipeline: Pipeline) -> ExplainFace:
+    """The function behind a click on a face: its crop in, its explanation map out.
+
+    Its arguments are a request {"crop", "class_index", "visitor"}, untrusted, and the host
+    that it came from. It never raises: the answer is `map`, a data URL, and by how much
+    covering a part of the face `lowers` and `raises` the probability of the class at most.
+    Or `error` with `code`, which is "bad_request", "busy", "stale" or "internal", and
+    `message`.
+    """
+    admission: Admission[dict[str, Any]] = Admission(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
+    classifier = pipeline.classifier
+
+    def answer(request: object) -> dict[str, Any]:
+        try:
+            if not isinstance(request, dict):
+                raise InputError("a request must be an object with crop and class_index")
+            index = _read_class(request.get("class_index"), len(classifier.config.class_names))
+            crop = jobs.shrink(decode_frame(request.get("crop")), jobs.CROP_PX)
+            heat = explain(classifier, crop, index)
+        except Exception as error:
+            sorry = "This face could not be explained."
+            return answer_error(error, "explanation", "bad_request", sorry)
+        return {
+            "map": jobs.data_url(overlay(crop, heat)),
+            "lowers": max(0.0, float(heat.max())),
+            "raises": max(0.0, -float(heat.min())),
+        }
+
+    async def explain_face(request: Any, host: str) -> dict[str, Any]:
+        visitor = request.get("visitor") if isinstance(request, dict) else None
+        with traffic.call("explanation") as call:
+            try:
+                data = await admission.run(
+                    find_visitor(visitor, host), host, lambda _: answer(request)
+                )
+            except Refused as refusal:
+                data = refused_data(refusal, _REFUSALS)
+            call.take(data)
+        return data
+
+    return explain_face
+
+
+def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> gr.HTML:
+    """A component whose value is what `Pictures.show` returns; inside a `gr.Blocks`.
+
+    Args:
+        pipeline: explains the faces.
+        elem_id: the component's name in the page.
+        input_id: that of a `fer.web.inputs.PhotoInput` which takes the pictures that a visitor
+            pastes while the component is in view, or drops on it.
+    """
+    names = pipeline.classifier.config.class_names
+    answer = make_explain_face(pipeline)
+
+    async def explain_face(data: Any, request: gr.Request) -> dict[str, Any]:
+        return await answer(data, find_host(request))
+
+    return gr.HTML(
+        html_template=_read("photo.html"),
+        css_template=_read("photo.css"),
+        js_on_load="\n".join([FACE_SCRIPT, *(_read(name) for name in _SCRIPTS)]),
+        server_functions=[explain_face],
+        apply_default_css=False,
+        elem_id=elem_id,
+        **class_props(names),
+        input_id=input_id,
+        endings=[ending for ending in picture_suffixes() if ending not in _UNTAKEN],
+    )
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,176 @@
+"""Serve a page until it is told to end."""
+
+import asyncio
+import functools
+import importlib.util
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import gradio as gr
+
+from fer.errors import InputError
+from fer.web.server.connections import Connections, raise_file_limit
+from fer.web.server.event_loop import in_event_loop
+from fer.web.server.forget import Forgetful, forget_sessions, forget_the_last_call
+from fer.web.server.guard import Door
+from fer.web.server.health import memory_mb
+from fer.web.server.http import use_bounded_http
+from fer.web.server.logs import FIELDS, only_the_log
+from fer.web.server.mcp import keep_no_pictures
+from fer.web.server.queue import RateLimit, max_per_minute
+from fer.web.server.receive import MAX_FILE_BYTES, MAX_UPLOAD_BYTES, upload_route
+from fer.web.server.traffic import traffic
+from fer.web.server.uploads import SWEEP_S, sweep_abandoned, uploads
+
+__all__ = ["MAX_CALL_BYTES", "launch"]
+
+log = logging.getLogger(__name__)
+
+_CSS = (Path(__file__).parents[1] / "page.css").read_text(encoding="utf-8")
+_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
+# Gradio's jobs at a time, most of which wait for their turn: more than one household may have, by
+# far, so that its calls keep nobody out of the lines of the tabs.
+_MAX_JOBS = 160
+MAX_CALL_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
+_SUMMARY_S = 600.0
+# A Space is reached through the Hub's proxies alone, which lie in private networks and say whom
+# they ask for; without this all visitors would be one. Source: RFC 1918, RFC 4193; uvicorn reads
+# the last address that is not in them.
+_PROXIES = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+
+
+def _offers_mcp() -> bool:
+    """Whether FER_MCP asks for a Model Context Protocol server and there is one to have."""
+    if os.environ.get("FER_MCP") != "1":
+        return False
+    if importlib.util.find_spec("mcp") is None:
+        log.warning('FER_MCP is ignored, because it needs a package: pip install "mcp<2"')
+        return False
+    return True
+
+
+@in_event_loop
+def launch(page: gr.Blocks, **options: Any) -> Any:
+    """Serve a page of `build_page` until it is told to end, by Ctrl-C or by SIGTERM.
+
+    Args:
+        page: of `build_page`.
+        options: for `gradio.Blocks.launch`.
+
+    Raises:
+        InputError: the port that was asked for is taken.
+    """
+    page.queue(max_size=64)
+    use_bounded_http()
+    if options.get("server_port") is None and (named := os.environ.get("GRADIO_SERVER_PORT")):
+        options["server_port"] = int(named)  # Gradio would go on to the next one that is free
+    if os.environ.get("SPACE_ID"):
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", _PROXIES)
+    if (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    ):
+        # What has to go at the end goes where Python ends, which it does not at this signal.
+        signal.signal(signal.SIGTERM, functools.partial(_end, page))
+    try:
+        return _launch(page, **options)
+    except OSError as error:
+        raise InputError(f"the page must have a port that is free. Received: {error}") from error
+
+
+def _end(page: gr.Blocks, *_: Any) -> None:
+    """End at once: no job is waited for, and no visitor who is connected."""
+    page.work.close()
+    sys.exit()
+
+
+def _launch(page: gr.Blocks, **options: Any) -> Any:
+    uploading = RateLimit(max_per_minute())
+    app_kwargs = {
+        # They come before Gradio's own.
+        "routes": [page.health.route, upload_route(uploading)],
+        "lifespan": functools.partial(_while_served, page, uploading),
+    }
+    return page.launch(
+        theme=gr.themes.Soft(
+            primary_hue="teal", font=_FONTS, font_mono=("ui-monospace", "monospace")
+        ),
+        css=_CSS,
+        max_file_size=MAX_FILE_BYTES,
+        app_kwargs=app_kwargs,
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=_offers_mcp(),
+        max_threads=_MAX_JOBS,
+        footer_links=["api"],
+        # Where a person started it, not where a Space or a test did.
+        **{"inbrowser": sys.stdout.isatty(), **options},
+    )
+
+
+@asynccontextmanager
+async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> AsyncIterator[None]:
+    """The lifespan of the server: old files are deleted, and the log hears what happened."""
+    uploads.keep_own()
+    raise_file_limit()
+    # Gradio puts its own middleware around what it is given; this stands around all of it.
+    app.middleware_stack = Door(
+        app.middleware_stack,
+        page,
+        max_bytes=MAX_CALL_BYTES,
+        max_upload_bytes=MAX_UPLOAD_BYTES,
+        uploading=uploading,
+        refusing=RateLimit(max_per_minute()),
+        on_space=bool(os.environ.get("SPACE_ID")),
+    )
+    if page.mcp_server_obj is not None:
+        keep_no_pictures(page.mcp_server_obj)
+    # In the background: the page answers before they are there.
+    page.work.start()
+    forget_sessions(app, page)
+    forget_the_last_call(page._queue)
+    jobs = _look_after(), Forgetful(page).run(), Connections(page).run()
+    tasks = [asyncio.create_task(one) for one in jobs]
+    with only_the_log():
+        try:
+            yield
+        finally:
+            page.work.close()
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+async def _look_after() -> None:
+    said_at = time.monotonic()
+    with suppress(OSError):
+        await anyio.to_thread.run_sync(sweep_abandoned, uploads.folder.parent)
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        try:
+            await anyio.to_thread.run_sync(uploads.sweep)
+            if time.monotonic() - said_at >= _SUMMARY_S:
+                said_at = time.monotonic()
+                await anyio.to_thread.run_sync(_say_what_happened)
+        except Exception:
+            log.exception("looking after the page failed")
+
+
+def _say_what_happened() -> None:
+    """One line on what was asked since the last, none where nothing was."""
+    summary = traffic.summary()
+    if set(summary) == {"seconds"}:
+        return
+    more = {"memory_mb": memory_mb(), "folder_mb": round(uploads.n_bytes() / 1e6, 1)}
+    log.info("summary", extra={FIELDS: {"event": "summary", **summary, **more}})

@@ -1,0 +1,197 @@
+"""Analyse visitors' videos, one after the other."""
+
+import logging
+import math
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, closing
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from fer.errors import FerError, VideoError
+from fer.media import VideoInfo
+from fer.video import Progress
+from fer.web.server.jobs import follow_video, probe
+from fer.web.server.limits import (
+    N_PROBES_AT_WORK,
+    N_VIDEOS_AT_WORK,
+    PROBE,
+    VIDEO_PATIENCE_S,
+    max_total_pixels,
+    max_video_s,
+    video_bound,
+)
+from fer.web.server.queue import Admission, RateLimit, Refused, max_per_minute
+from fer.web.server.requests import find_host
+from fer.web.server.traffic import traffic
+from fer.web.server.uploads import uploads
+from fer.web.server.work import JobRunner, Workers
+
+__all__ = ["DEFAULT_RATE", "Busy", "News", "Result", "Videos"]
+
+log = logging.getLogger(__name__)
+
+# Frames a second that are looked at.
+DEFAULT_RATE = 15
+_TICK_S = 0.5
+# Minutes of work each; a household's fifth is asked to come again.
+_MAX_WAITING = 16
+_MAX_A_HOST = 4
+_SORRY = "This video could not be analysed."
+_RETRY_AFTER_S = 60.0
+# A header is read in a moment.
+_MAX_PROBES_WAITING = 32
+_PROBE_PATIENCE_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a video.
+
+    Attributes:
+        files: paths by form.
+        report: as `fer.video.VideoReport.to_dict`.
+        html: of the report.
+    """
+
+    files: dict[str, str]
+    report: dict[str, Any]
+    html: str
+
+
+class _Failure(VideoError):
+    """A mistake of ours."""
+
+
+class Busy(VideoError):
+    """Not let in; the upload is still there."""
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(
+            "Many videos are looked at right now, or many of them are yours. "
+            "Start again in a few minutes."
+        )
+        self.retry_after_ms = math.ceil(1000 * retry_after_s)
+
+
+News = Progress | Result | FerError
+# None where there is no news.
+_Step = News | None
+
+
+class Videos:
+    """Where videos wait for their turn, one after the other, and who works on them.
+
+    Args:
+        work: where the files are opened.
+    """
+
+    def __init__(self, work: Workers) -> None:
+        self._work = work
+        self._line: Admission[_Step] = Admission(
+            n_at_work=N_VIDEOS_AT_WORK,
+            max_waiting=_MAX_WAITING,
+            patience_s=VIDEO_PATIENCE_S,
+            max_a_host=_MAX_A_HOST,
+            rate=RateLimit(max_per_minute()),
+        )
+        self._probes: Admission[VideoInfo] = Admission(
+            N_PROBES_AT_WORK, _MAX_PROBES_WAITING, _PROBE_PATIENCE_S
+        )
+
+    async def probe(self, request: gr.Request | None, path: str) -> VideoInfo:
+        """Read the header of a video; one that cannot be used is deleted.
+
+        Raises:
+            VideoError: why it cannot be used.
+            Refused: it was not looked at; it will be when its turn comes.
+        """
+        return await self._probes.run(
+            object(), find_host(request), lambda _: _probe(self._work, path)
+        )
+
+    async def follow(
+        self, request: gr.Request | None, path: str, rate: float
+    ) -> AsyncGenerator[News, None]:
+        """Analyse a video, when it is its turn; or yield the error that it is not let in.
+
+        A visitor's upload is gone afterwards, but for one who cancels and may start again.
+        """
+        with traffic.call("video") as call, uploads.claim(path) as claim:
+            steps = self._line.steps(
+                object(), find_host(request), lambda: _follow(self._work, path, rate)
+            )
+            try:
+                async with aclosing(steps):
+                    async for step in steps:
+                        if isinstance(step, FerError):
+                            call.outcome = "failed" if isinstance(step, _Failure) else "bad_video"
+                        if step is not None:
+                            yield step
+            except Refused as refusal:
+                call.outcome = refusal.code
+                claim.keep = True
+                yield Busy(max(refusal.retry_after_s, _RETRY_AFTER_S))
+
+
+def _probe(work: Workers, path: str) -> VideoInfo:
+    try:
+        with work.lend() as runner:
+            return VideoInfo(
+                **runner.call(probe, path, max_video_s(), max_total_pixels(), bound=PROBE)
+            )
+    except FerError:
+        log.debug("video refused before work")
+        uploads.drop(path)
+        raise
+    except Exception as error:
+        log.exception("video failed before work")
+        raise _Failure(_SORRY) from error
+
+
+def _follow(work: Workers, path: str, rate: float) -> Generator[_Step, None, None]:
+    """Twice a second how far it is, at last what came of it. Closing it stops the work."""
+    result = None
+    try:
+        with (
+            work.lend(long=True) as runner,
+            uploads.results() as folder,
+            closing(_steps(runner, path, str(folder), rate)) as steps,
+        ):
+            for step in steps:
+                if isinstance(step, Result):
+                    result = step
+                else:
+                    yield step
+        # Past the folder's own end, so that who hangs up now does not take the files away.
+        yield result
+    except FerError as error:
+        # Its message may hold the name of the visitor's file; refusals are counted.
+        log.debug("video refused")
+        yield error
+    except Exception:
+        # A visitor gets a sentence, the log gets the trace.
+        log.exception("video failed")
+        yield _Failure(_SORRY)
+
+
+def _steps(runner: JobRunner, path: str, folder: str, rate: float) -> Generator[_Step, None, None]:
+    limits = max_video_s(), max_total_pixels()
+    fields: dict[str, Any] = {}
+    with closing(runner.steps(probe, path, *limits, bound=PROBE, tick_s=_TICK_S)) as steps:
+        for step in steps:
+            fields = step or fields
+            yield None
+    info = VideoInfo(**fields)
+    n_pixels = None if info.n_frames is None else info.n_frames * info.width * info.height
+    bound = video_bound(info.duration_s, n_pixels)
+    arguments = path, folder, rate, *limits
+    with closing(runner.steps(follow_video, *arguments, bound=bound, tick_s=_TICK_S)) as steps:
+        for step in steps:
+            if step is None:
+                yield None
+            elif "files" in step:
+                yield Result(**step)
+            else:
+                yield Progress(**step)
