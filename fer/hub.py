@@ -22,6 +22,7 @@ from fer.types import CONFIG_NAME, ModelConfig
 __all__ = [
     "DETECTORS",
     "fetch",
+    "load_browser_files",
     "load_classifier",
     "load_detector",
     "load_detectors",
@@ -275,11 +276,50 @@ def _check_repo_id(repo_id: str) -> None:
         ) from None
 
 
+def load_browser_files(repo_id: str | None = None, revision: str | None = None) -> dict[str, Path]:
+    """Return the files that the engine in the browser reads, by name.
+
+    Args:
+        repo_id: as for `load_classifier`.
+        revision: as for `load_classifier`.
+
+    Raises:
+        HubError: a file is unavailable.
+        ConfigError: the weights have no format for browsers, or a file has another hash.
+    """
+    folder = WEIGHTS_FOLDER if repo_id is None else Path(repo_id)
+    is_folder = folder.is_dir()
+    config_path = folder / CONFIG_NAME if is_folder else fetch(str(repo_id), CONFIG_NAME, revision)
+    config = ModelConfig.read(config_path.parent)
+    where = repo_id or "the bundled weights"
+    if WEB_NAME not in config.files:
+        raise ConfigError(
+            f"`files` in {CONFIG_NAME} of {where} must name {WEB_NAME} and its sha256. "
+            f"Received: {sorted(config.files)}"
+        )
+    model = folder / WEB_NAME
+    if not is_folder:
+        model = fetch(str(repo_id), WEB_NAME, config_path.parent.name, config.files[WEB_NAME])
+    elif not model.is_file():
+        raise ConfigError(f"{WEB_NAME} must be in {folder}. Received: no such file")
+    yunet = _yunet_path()
+    for name, path, expected in (
+        (WEB_NAME, model, config.files[WEB_NAME]),
+        (_YUNET_FILE, yunet, _YUNET_SHA256),
+    ):
+        if (received := _sha256(path)) != expected:
+            raise ConfigError(f"{name} must have sha256 {expected}. Received: {received}")
+    return {CONFIG_NAME: config_path, WEB_NAME: model, _YUNET_FILE: yunet}
+
+
+def _yunet_path() -> Path:
+    if named := os.environ.get("FER_YUNET_PATH"):
+        return Path(named)
+    return fetch(_YUNET_REPO, _YUNET_FILE, _YUNET_REVISION, _YUNET_SHA256)
+
+
 def _load_yunet(min_face_px: float | None) -> Detector:
-    path: Path | str | None = os.environ.get("FER_YUNET_PATH")
-    if not path:
-        path = fetch(_YUNET_REPO, _YUNET_FILE, _YUNET_REVISION, _YUNET_SHA256)
-    return YuNetDetector(path, min_face_px=min_face_px)
+    return YuNetDetector(_yunet_path(), min_face_px=min_face_px)
 
 
 def load_detectors(on_missing: Callable[[str], None]) -> Iterator[tuple[str, Detector]]:

@@ -676,3 +676,13 @@ def test_who_hangs_up_in_the_middle_of_a_file_has_asked_often(whole, page):
     asyncio.run(door(scope, receive, None))
     n_left = sum(not door._uploading.wait_s(FAR[0]) for _ in range(40))
     assert n_left == (30 if whole else 30 - module._HANG_UP_COST)
+
+
+def test_the_pages_own_files_are_let_in(knock, behind):
+    version = "0123456789abcdef"
+    ranges = {"range": "bytes=0-1,2-3"}
+    assert knock("GET", f"/fer/{version}/local/ort/a.wasm.gz", headers=ranges).status_code == 200
+    assert b"range" not in dict(behind.scopes[-1]["headers"])
+    for path in (f"/fer/{version}", "/fer/x/a.js", f"/fer/{version}/.a"):
+        assert knock("GET", path).status_code == 404
+    assert knock("POST", f"/fer/{version}/a.js").status_code == 404

@@ -12,6 +12,7 @@ from fer.web.examples.tab import build_examples_tab
 from fer.web.live.tab import build_live_tab, make_live_frame
 from fer.web.photo.tab import build_photo_tab
 from fer.web.photo.view import Pictures
+from fer.web.server.assets import Assets, find_modules
 from fer.web.server.event_loop import in_event_loop
 from fer.web.server.health import Health
 from fer.web.server.jobs import PAGE_FORMATS
@@ -69,6 +70,7 @@ def build_page(pipeline: Pipeline, about: About, work: Workers | None = None) ->
     live_frame = make_live_frame(pipeline)
     pictures = Pictures(work)
     videos = Videos(work)
+    assets = Assets(find_modules() | {f"model/{k}": p for k, p in about.browser_files.items()})
     names = pipeline.classifier.config.class_names
     lines = [f'<p class="fer-status">{html.escape(str(about))}</p>']
     if about.notes:
@@ -104,6 +106,7 @@ def build_page(pipeline: Pipeline, about: About, work: Workers | None = None) ->
         gr.HTML(_NOTICE.format(minutes=minutes, formats=formats), elem_id="notice")
     # On a Space Gradio adds the Hub's bar, with fonts that each visitor's browser gets at Google.
     page.space_id = None
+    page.assets = assets
     page.health = Health(pipeline, about, work=work)
     page.work = work
     return page

@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl
 from gradio.blocks import Blocks
 from starlette.exceptions import HTTPException
 
+from fer.web.server.assets import ASSETS_PATTERN
 from fer.web.server.calls import MAX_CHARS, NAME, BadCall, Calls, read
 from fer.web.server.origins import Hosts, allowed_hosts, security_headers
 from fer.web.server.queue import RateLimit, Refused, household, refusal
@@ -148,6 +149,7 @@ _ROUTES = (
     _get(rf"/|/config|{_API}/(?:info|openapi\.json)", kind="page"),
     _get(r"/health|/theme\.css|/manifest\.json|/favicon\.ico|/robots\.txt"),
     _get(r"/(?:assets|static)/(?!.*\.\.)[\w./@+~-]+"),
+    _get(ASSETS_PATTERN),
     _get(_API + r"/(?:startup-events|theme\.css|app_id)"),
     _get(_API + r"/file=.+", kind="file"),
     # What a visitor sends, and how far it is.
@@ -294,14 +296,14 @@ class Door:
                 await self._app(scope, receive, send)
         else:
             _ask(self._file_rate, host)
+            scope["headers"] = [
+                (name, value)
+                for name, value in scope["headers"]
+                if name != b"range" or _RANGE.fullmatch(value)
+            ]
             if route.kind == "file":
                 if not uploads.shows(found[0].removeprefix(_FILE)):
                     raise BadCall(404, "no_such_file")
-                scope["headers"] = [
-                    (name, value)
-                    for name, value in scope["headers"]
-                    if name != b"range" or _RANGE.fullmatch(value)
-                ]
                 send = _only(_FILE_HEADERS, send)
             await self._app(scope, receive, send)
 

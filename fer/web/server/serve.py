@@ -97,7 +97,7 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
     uploading = RateLimit(max_per_minute())
     app_kwargs = {
         # They come before Gradio's own.
-        "routes": [page.health.route, upload_route(uploading)],
+        "routes": [page.health.route, page.assets.route, upload_route(uploading)],
         "lifespan": functools.partial(_while_served, page, uploading),
     }
     return page.launch(

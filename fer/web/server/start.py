@@ -3,14 +3,14 @@
 import logging
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fer.detect import Detector
 from fer.errors import ConfigError, DetectorError, HubError, InputError
-from fer.hub import LITERT_NAME, load_classifier, load_detector
+from fer.hub import LITERT_NAME, load_browser_files, load_classifier, load_detector
 from fer.pipeline import Pipeline
 from fer.web.server.logs import FIELDS
 
@@ -33,6 +33,7 @@ class About:
         sha256: of the weights.
         detector: the face detector's title.
         notes: what could not be had, a sentence each.
+        browser_files: what the browser's engine reads, by name; empty where it is unavailable.
     """
 
     recipe: str
@@ -41,6 +42,7 @@ class About:
     sha256: str | None
     detector: str
     notes: tuple[str, ...] = ()
+    browser_files: Mapping[str, Path] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """One line for visitors."""
@@ -98,9 +100,19 @@ def start_pipeline(
         sha256=config.files.get(LITERT_NAME),
         detector=finder.title,
         notes=tuple(notes),
+        browser_files=_find_browser_files(source, revision),
     )
     log.info("%s", about, extra={FIELDS: {"event": "start", **about.facts()}})
     return Pipeline(finder, classifier), about
+
+
+def _find_browser_files(repo_id: str | None, revision: str | None) -> dict[str, Path]:
+    """Return what the browser's engine reads; nothing, with a line in the log, if unavailable."""
+    try:
+        return load_browser_files(repo_id, revision)
+    except (HubError, ConfigError) as error:
+        log.warning("Frames are analysed on this server alone, because %s", error)
+        return {}
 
 
 def _without_folders(text: str) -> str:
