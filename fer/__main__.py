@@ -30,6 +30,7 @@ from fer.serialize import to_dict, to_rows
 from fer.table import BOM, TableWriter, face_schema, form_of
 from fer.text import json_line, make_printable
 from fer.types import FrameResult
+from fer.votes import count_votes
 
 if TYPE_CHECKING:
     from fer.batch import FolderProgress
@@ -65,6 +66,13 @@ MinFace = Annotated[
         f"[{MIN_FACE_PX:g}; more in pictures above 9 megapixels]",
     ),
 ]
+Decision = Annotated[
+    str | None,
+    typer.Option(
+        help="How common the classes are taken to be: balanced (equally), or dataset (as in the "
+        "training data). [the one that fer.json names]"
+    ),
+]
 Json = Annotated[str | None, typer.Option("--json", help="File for JSON; - is standard output.")]
 Csv = Annotated[
     str | None,
@@ -92,13 +100,18 @@ def _interruptible() -> Iterator[None]:
 
 
 def _pipeline(
-    model: str | None, revision: str | None, detector: str | None, min_face: float | None = None
+    model: str | None,
+    revision: str | None,
+    detector: str | None,
+    min_face: float | None = None,
+    decision: str | None = None,
+    votes: bool = False,
 ) -> Pipeline:
     def warn(reason: str) -> None:
         _say(f"warning: {reason}")
 
     finder = load_detector(detector, warn, min_face)
-    return Pipeline(finder, load_classifier(model, revision))
+    return Pipeline(finder, load_classifier(model, revision, decision), votes)
 
 
 def _say_legend(pipeline: Pipeline) -> None:
@@ -156,6 +169,15 @@ def _describe(name: str, result: FrameResult) -> Iterator[str]:
         doubt = ", uncertain" if row["uncertain"] else ""
         share = 100 * row[f"p_{row['label']}"]
         yield f"{name}: face {row['face']}: {row['label']} {share:.0f} %{doubt} (box {box})"
+        if result.faces.votes is not None:
+            yield f"  of ten people: {_describe_votes(result, row['face'])}"
+
+
+def _describe_votes(result: FrameResult, number: int) -> str:
+    """Return how many of ten people would name each class for a face, the most first."""
+    assert result.faces.votes is not None
+    counts = zip(count_votes(result.faces.votes[number - 1]), result.vote_names, strict=True)
+    return ", ".join(f"{n} {name}" for n, name in sorted(counts, reverse=True) if n)
 
 
 def _bar(total: float | None, unit: str) -> "tqdm[Any]":
@@ -221,6 +243,13 @@ def image(
     revision: Revision = None,
     detector: Detector = None,
     min_face: MinFace = None,
+    decision: Decision = None,
+    votes: Annotated[
+        bool,
+        typer.Option(
+            "--votes", help="Also estimate what ten people would say. Needs a model with that head."
+        ),
+    ] = False,
 ) -> None:
     """Find the faces of PICTURES.
 
@@ -228,7 +257,7 @@ def image(
     """
     outputs = _outputs(pictures, json=as_json, csv=csv, parquet=parquet, annotated=annotated)
     copies = _annotated_paths(outputs.pop("annotated"), pictures) if annotated else []
-    pipeline = _pipeline(model, revision, detector, min_face)
+    pipeline = _pipeline(model, revision, detector, min_face, decision, votes)
     schema = face_schema(pipeline.classifier.config.class_names, {"file": "string"})
     json_path = outputs.pop("json", None)
     if copies:
@@ -303,6 +332,7 @@ def video(
     revision: Revision = None,
     detector: Detector = None,
     min_face: MinFace = None,
+    decision: Decision = None,
 ) -> None:
     """Follow the faces of a video.
 
@@ -321,7 +351,7 @@ def video(
         # The copy is about as large as the video.
         n_bytes = Path(source).stat().st_size if Path(source).is_file() else 0
         check_file(copy, room_bytes=max(ROOM_BYTES, n_bytes))
-    pipeline = _pipeline(model, revision, detector, min_face)
+    pipeline = _pipeline(model, revision, detector, min_face, decision)
     if copy is not None:
         _say_legend(pipeline)
     with _interruptible(), ExitStack() as stack:
@@ -495,10 +525,11 @@ def info(
     model: Model = None,
     revision: Revision = None,
     detector: Detector = None,
+    decision: Decision = None,
 ) -> None:
     """Say what runs here."""
     _outputs([], json=as_json)
-    pipeline = _pipeline(model, revision, detector)
+    pipeline = _pipeline(model, revision, detector, decision=decision)
     config = pipeline.classifier.config
     versions: dict[str, str | None] = {}
     for package in _PACKAGES:

@@ -19,7 +19,7 @@ from PIL import Image
 from bench.apps import free_port
 from fer import __main__ as cli
 from fer import load_classifier, read_image
-from tests.conftest import ROOT, heeding_ctrl_c
+from tests.conftest import ROOT, heeding_ctrl_c, make_two_heads
 from tests.test_web_video import write_clip
 
 ASTRONAUT = str(ROOT / "examples" / "astronaut_happy.jpg")
@@ -64,6 +64,29 @@ def test_a_picture_in_words(run, nobody):
     first, second = out.splitlines()
     assert first.startswith(f"{ASTRONAUT}: face 1: happy ")
     assert second == f"{nobody}: no face"
+
+
+def test_what_ten_people_would_say_and_another_decision(run, monkeypatch):
+    seen = []
+
+    def load(model, revision, decision):
+        seen.append(decision)
+        return make_two_heads()
+
+    monkeypatch.setattr(cli, "load_classifier", load)
+    status, out, _ = run("image", ASTRONAUT, "--votes", "--decision", "dataset", *SLIM)
+    assert status == 0
+    # Shares .2447, .6652 and .09 of three classes.
+    assert out.splitlines()[1] == "  of ten people: 7 loud, 2 calm, 1 odd"
+    assert seen == ["dataset"]
+
+
+def test_weights_without_votes_or_that_decision_are_told(run):
+    for option, said in ((["--votes"], "votes"), (["--decision", "balanced"], "balanced")):
+        status, out, error = run("image", ASTRONAUT, *option, *SLIM)
+        assert (status, out) == (1, "")
+        assert error.count("\n") == 1
+        assert said in error
 
 
 def test_a_picture_in_every_form(run, nobody, tmp_path):
