@@ -21,7 +21,7 @@ from tqdm import tqdm
 from fer.annotate import annotate
 from fer.errors import FerError, InputError
 from fer.fonts import legend
-from fer.hub import DETECTORS, load_classifier, load_detector
+from fer.hub import DETECTORS
 from fer.image import read_picture
 from fer.output import ROOM_BYTES, check_file
 from fer.pipeline import Pipeline
@@ -99,24 +99,13 @@ def _interruptible() -> Iterator[None]:
         raise typer.Exit(_INTERRUPTED) from None
 
 
-def _pipeline(
-    model: str | None,
-    revision: str | None,
-    detector: str | None,
-    min_face: float | None = None,
-    decision: str | None = None,
-    votes: bool = False,
-) -> Pipeline:
-    def warn(reason: str) -> None:
-        _say(f"warning: {reason}")
-
-    finder = load_detector(detector, warn, min_face)
-    return Pipeline(finder, load_classifier(model, revision, decision), votes)
+def _warn(text: str) -> None:
+    _say(f"warning: {text}")
 
 
 def _say_legend(pipeline: Pipeline) -> None:
     if said := legend(pipeline.classifier.config.class_names):
-        _say(f"warning: {said}")
+        _warn(said)
 
 
 def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
@@ -257,7 +246,15 @@ def image(
     """
     outputs = _outputs(pictures, json=as_json, csv=csv, parquet=parquet, annotated=annotated)
     copies = _annotated_paths(outputs.pop("annotated"), pictures) if annotated else []
-    pipeline = _pipeline(model, revision, detector, min_face, decision, votes)
+    pipeline = Pipeline.load(
+        model,
+        revision,
+        detector,
+        votes=votes,
+        decision=decision,
+        min_face_px=min_face,
+        on_fallback=_warn,
+    )
     schema = face_schema(pipeline.classifier.config.class_names, {"file": "string"})
     json_path = outputs.pop("json", None)
     if copies:
@@ -288,7 +285,7 @@ def image(
             n_cut += not picture.whole
             notes = {"notes": list(picture.notes)} if picture.notes else {}
             for note in picture.notes:
-                _say(f"warning: {name}: {note}")
+                _warn(f"{name}: {note}")
             if lines:
                 lines.write(json_line({"file": name} | to_dict(result) | notes))
             for table in tables:
@@ -351,7 +348,9 @@ def video(
         # The copy is about as large as the video.
         n_bytes = Path(source).stat().st_size if Path(source).is_file() else 0
         check_file(copy, room_bytes=max(ROOM_BYTES, n_bytes))
-    pipeline = _pipeline(model, revision, detector, min_face, decision)
+    pipeline = Pipeline.load(
+        model, revision, detector, decision=decision, min_face_px=min_face, on_fallback=_warn
+    )
     if copy is not None:
         _say_legend(pipeline)
     with _interruptible(), ExitStack() as stack:
@@ -390,7 +389,7 @@ def video(
         for line in _describe_video(report):
             typer.echo(line)
     for note in report.notes:
-        _say(f"warning: {note}")
+        _warn(note)
     if report.ended_early or report.n_damaged:
         raise typer.Exit(_SOME_FAILED)
 
@@ -529,7 +528,7 @@ def info(
 ) -> None:
     """Say what runs here."""
     _outputs([], json=as_json)
-    pipeline = _pipeline(model, revision, detector, decision=decision)
+    pipeline = Pipeline.load(model, revision, detector, decision=decision, on_fallback=_warn)
     config = pipeline.classifier.config
     versions: dict[str, str | None] = {}
     for package in _PACKAGES:

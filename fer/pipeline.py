@@ -1,13 +1,14 @@
 """frame -> detect -> crop -> classify -> track: one call for everything that has a frame."""
 
 import itertools
+import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from fer.track import MAX_TRACKS, TrackState, step
 from fer.types import Faces, FrameResult, check_frame
 
 __all__ = ["FullLooks", "Pipeline"]
+
+log = logging.getLogger(__name__)
 
 # A stream without a face is looked at in full every so many frames.
 _N_GLANCES = 10
@@ -57,48 +60,47 @@ class Pipeline:
         self.votes = votes
 
     @classmethod
-    def default(
-        cls, votes: bool = False, decision: str | None = None, min_face_px: float | None = None
-    ) -> Self:
-        """Return a pipeline of the bundled weights and the best available face detector.
-
-        Args:
-            votes: see `Pipeline`.
-            decision: see `fer.hub.load_classifier`.
-            min_face_px: the smallest faces to search for, in pixels; see `fer.search.search`.
-
-        Raises:
-            ConfigError: the weights have no head for votes, or no such decision.
-            InputError: `min_face_px` is no size.
-        """
-        detector = load_detector(min_face_px=min_face_px)
-        return cls(detector, load_classifier(decision=decision), votes)
-
-    @classmethod
-    def from_hub(
+    def load(
         cls,
-        repo_id: str,
+        model: str | None = None,
         revision: str | None = None,
+        detector: str | None = None,
+        *,
         votes: bool = False,
         decision: str | None = None,
         min_face_px: float | None = None,
+        on_fallback: Callable[[str], None] = log.warning,
     ) -> Self:
-        """Return a pipeline of a Hub repository's weights and the best available face detector.
+        """Return a pipeline of these weights and this face detector.
 
         Args:
-            repo_id: "user/name", or a folder that `python -m train` wrote.
-            revision: commit, branch or tag of the repository.
+            model: "user/name" on the Hub, or a folder that `python -m train` wrote; the bundled
+                weights when None.
+            revision: commit, branch or tag of a repository.
+            detector: see `fer.hub.load_detector`; the best available when None.
             votes: see `Pipeline`.
             decision: see `fer.hub.load_classifier`.
-            min_face_px: see `default`.
+            min_face_px: the smallest faces to search for, in pixels; see `fer.search.search`.
+            on_fallback: told why a better detector is unavailable.
 
         Raises:
-            HubError: the repository is unavailable.
-            ConfigError: what came is not usable, or has no head for votes, or no such decision.
-            InputError: `min_face_px` is no size.
+            HubError: the repository, or the detector that was named, is unavailable.
+            ConfigError: the weights are unusable, or have no head for votes, or no such decision.
+            InputError: there is no such model, detector or size.
+            DetectorError: the detector cannot be built.
         """
-        detector = load_detector(min_face_px=min_face_px)
-        return cls(detector, load_classifier(repo_id, revision, decision), votes)
+        finder = load_detector(detector, on_fallback, min_face_px)
+        return cls(finder, load_classifier(model, revision, decision), votes)
+
+    @classmethod
+    def default(cls, **options: Any) -> Self:
+        """Return `load` with the bundled weights; `options` are those of `load`."""
+        return cls.load(**options)
+
+    @classmethod
+    def from_hub(cls, repo_id: str, revision: str | None = None, **options: Any) -> Self:
+        """Return `load` with the weights of a repository; `options` are those of `load`."""
+        return cls.load(repo_id, revision, **options)
 
     def __call__(self, frame: NDArray[np.uint8]) -> FrameResult:
         """Analyse one frame, which is searched in full.

@@ -73,7 +73,7 @@ def test_what_ten_people_would_say_and_another_decision(run, monkeypatch):
         seen.append(decision)
         return make_two_heads()
 
-    monkeypatch.setattr(cli, "load_classifier", load)
+    monkeypatch.setattr("fer.pipeline.load_classifier", load)
     status, out, _ = run("image", ASTRONAUT, "--votes", "--decision", "dataset", *SLIM)
     assert status == 0
     # Shares .2447, .6652 and .09 of three classes.

@@ -22,7 +22,6 @@ from pebble import ProcessExpired, ProcessPool
 from fer.batch.data import need
 from fer.batch.sources import Item
 from fer.errors import DetectorError, FerError
-from fer.hub import load_classifier, load_detector
 from fer.image import read_picture
 from fer.pipeline import Pipeline
 from fer.serialize import to_rows
@@ -59,8 +58,9 @@ class PipelineMaker:
 
     def __call__(self) -> Pipeline:
         """The pipeline."""
-        detector = load_detector(self.detector, min_face_px=self.min_face_px)
-        return Pipeline(detector, load_classifier(self.repo_id, self.revision))
+        return Pipeline.load(
+            self.repo_id, self.revision, self.detector, min_face_px=self.min_face_px
+        )
 
 
 @dataclass(frozen=True, slots=True)
