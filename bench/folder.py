@@ -26,7 +26,7 @@ from fer.batch.data import DataSet
 from fer.batch.work import CHUNK
 from fer.image import read_image
 from fer.preprocess import resize
-from train.data import default_dataset
+from train.data.dataset import default_dataset
 
 # moviepy 1 and setuptools 80 are the last that it can be imported with.
 _PACKAGES = ("fer==25.10.3", "moviepy==1.0.3", "setuptools<81")

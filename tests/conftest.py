@@ -91,6 +91,13 @@ def yunet_path():
     return shared("models", YUNET.name)
 
 
+def opened(source, reading=None):
+    """A data set, as commands open it."""
+    from train.data.dataset import open_dataset
+
+    return open_dataset(str(source), reading)
+
+
 class FakeDetector:
     """Returns the same faces for every frame."""
 

@@ -144,7 +144,7 @@ def make_report(**changes):
 
 def with_heads(report, decision="balanced"):
     """The report of a network with two heads, as `evaluate` writes it; every figure another one."""
-    from train.data import VOTE_CLASSES
+    from train.data.votes import VOTE_CLASSES
 
     percent = (round(51.03 + 0.17 * i, 2) for i in count())
     decisions = {}
@@ -766,7 +766,7 @@ def test_published_files_of_two_heads_run_as_written(hub, tmp_path, monkeypatch,
     from fer.classify import Classifier
     from tests.conftest import make_heads
     from tests.toy_data import save_two_heads
-    from train.data import VOTE_CLASSES
+    from train.data.votes import VOTE_CLASSES
     from train.export import convert, load_network
 
     path = tmp_path / "model.keras"

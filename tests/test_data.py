@@ -5,7 +5,7 @@ import pytest
 
 from fer.errors import InputError
 from fer.preprocess import to_model_input
-from tests.conftest import make_config, shared
+from tests.conftest import make_config, opened, shared
 
 pytest.importorskip("datasets")
 
@@ -13,12 +13,11 @@ from tests.toy_data import fer_csv, make_dataset, make_folder
 
 
 def test_training_arrays_are_what_serving_makes_of_the_same_pixels(tmp_path):
-    from train.data import load_rows, load_split
 
     source = make_dataset(tmp_path / "toy")
     config = make_config(input_size=96, detail_size=48)
-    split = load_split(source, "validation", config)
-    rows = load_rows(source, "validation")
+    split = opened(source).split("validation", config)
+    rows = opened(source).rows("validation")
     served = to_model_input(
         [np.asarray(row["image"].convert("RGB"), np.uint8) for row in rows], config
     )
@@ -29,34 +28,31 @@ def test_training_arrays_are_what_serving_makes_of_the_same_pixels(tmp_path):
 
 
 def test_the_real_test_split_has_the_known_twins():
-    from train.data import load_class_names, load_rows
 
     source = str(shared("data", "fer2013"))
-    twin = np.asarray(load_rows(source, "test")["cross_split_twin"])
+    twin = np.asarray(opened(source).rows("test")["cross_split_twin"])
     assert (len(twin), int(twin.sum())) == (3589, 587)
     from fer.hub import load_classifier
 
-    assert load_class_names(source) == load_classifier().config.class_names
+    assert opened(source).class_names() == load_classifier().config.class_names
 
 
 def test_a_data_set_that_cannot_be_used_is_named(tmp_path):
-    from train.data import load_rows, load_split
 
     source = make_dataset(tmp_path / "toy", splits=("train",))
     with pytest.raises(InputError, match="split must be one of"):
-        load_rows(source, "holiday")
+        opened(source).rows("holiday")
     half = make_dataset(tmp_path / "half", splits=("test",))
     with pytest.raises(InputError, match="split 'train'"):
-        load_rows(half, "test")
+        opened(half).rows("test")
     with pytest.raises(InputError, match="classes"):
-        load_split(source, "train", make_config(class_names=("a", "b")))
+        opened(source).split("train", make_config(class_names=("a", "b")))
 
 
 def test_the_votes_stand_in_the_order_of_the_classes():
     from fer.hub import load_classifier
-    from train.data import load_split
 
-    split = load_split(str(shared("data", "fer2013")), "validation", load_classifier().config)
+    split = opened(str(shared("data", "fer2013"))).split("validation", load_classifier().config)
     happy = split.class_names.index("happy")
     seen = split.votes.argmax(axis=1) == split.labels
     assert seen[split.labels == happy].mean() > 0.85
@@ -64,10 +60,9 @@ def test_the_votes_stand_in_the_order_of_the_classes():
 
 
 def test_the_challenges_csv_is_read_with_our_order_of_classes(tmp_path):
-    from train.data import load_rows
 
     source = fer_csv(tmp_path / "fer2013.csv", ("Training", "PublicTest", "PrivateTest"), n=1)
-    rows = load_rows(source, "validation")
+    rows = opened(source).rows("validation")
     names = rows.features["label"].names
     assert names == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
     grays = {names[row["label"]]: np.asarray(row["image"]).max() for row in rows}
@@ -77,23 +72,22 @@ def test_the_challenges_csv_is_read_with_our_order_of_classes(tmp_path):
     assert grays["neutral"] == 180
     (tmp_path / "bad.csv").write_text("emotion,pixels\n0,1 2 3\n")
     with pytest.raises(InputError, match="square"):
-        load_rows(str(tmp_path / "bad.csv"), "train")
+        opened(str(tmp_path / "bad.csv")).rows("train")
     (tmp_path / "bad.csv").write_text("emotion,pixels\n0,1 2 3 999\n")
     with pytest.raises(InputError, match=r"0\.\.255"):
-        load_rows(str(tmp_path / "bad.csv"), "train")
+        opened(str(tmp_path / "bad.csv")).rows("train")
     (tmp_path / "bad.csv").write_text("emotion,pixels\n9,1 2 3 4\n")
     with pytest.raises(InputError, match=r"0\.\.6"):
-        load_rows(str(tmp_path / "bad.csv"), "train")
+        opened(str(tmp_path / "bad.csv")).rows("train")
     (tmp_path / "bad.csv").write_text("label,image\n9,1 2 3 4\n")
     with pytest.raises(InputError, match="emotion"):
-        load_rows(str(tmp_path / "bad.csv"), "train")
+        opened(str(tmp_path / "bad.csv")).rows("train")
 
 
 def test_splits_that_are_missing_are_held_out_of_the_training_split(tmp_path):
-    from train.data import load_rows
 
     source = make_folder(tmp_path / "faces")
-    parts = {split: load_rows(source, split) for split in ("train", "validation", "test")}
+    parts = {split: opened(source).rows(split) for split in ("train", "validation", "test")}
     assert parts["train"].features["label"].names == ["calm", "wild"]
     sizes = {split: len(rows) for split, rows in parts.items()}
     assert sum(sizes.values()) == 60
@@ -103,7 +97,7 @@ def test_splits_that_are_missing_are_held_out_of_the_training_split(tmp_path):
     for rows in parts.values():
         share = np.mean(rows["label"])
         assert 0.4 < share < 0.6
-    again = load_rows(source, "validation")
+    again = opened(source).rows("validation")
     assert [np.asarray(row["image"]).tobytes() for row in again] == [
         np.asarray(row["image"]).tobytes() for row in parts["validation"]
     ]
@@ -112,8 +106,6 @@ def test_splits_that_are_missing_are_held_out_of_the_training_split(tmp_path):
 def test_names_of_classes_are_numbered_as_in_train(tmp_path):
     import datasets
     from PIL import Image
-
-    from train.data import load_rows
 
     def write(split, names):
         picture = Image.fromarray(np.zeros((8, 8), np.uint8))
@@ -127,37 +119,35 @@ def test_names_of_classes_are_numbered_as_in_train(tmp_path):
     write("train", ["b", "a", "c"] * 10)
     write("validation", ["c", "b"])
     write("test", ["a", "c", "b"])
-    rows = load_rows(str(tmp_path / "named"), "validation")
+    rows = opened(str(tmp_path / "named")).rows("validation")
     assert rows.features["label"].names == ["a", "b", "c"]
     assert rows["label"] == [2, 1]
     write("test", ["a", "z"])
     with pytest.raises(InputError, match="'z'"):
-        load_rows(str(tmp_path / "named"), "test")
+        opened(str(tmp_path / "named")).rows("test")
     write("test", ["a", None])
     with pytest.raises(InputError, match="some without"):
-        load_rows(str(tmp_path / "named"), "test")
+        opened(str(tmp_path / "named")).rows("test")
 
 
 def test_kaggles_folders_get_a_validation_split(tmp_path):
-    from train.data import load_rows
 
     make_folder(tmp_path / "fer" / "train")
     make_folder(tmp_path / "fer" / "test", n=5)
     source = str(tmp_path / "fer")
-    assert len(load_rows(source, "test")) == 10
-    assert len(load_rows(source, "train")) + len(load_rows(source, "validation")) == 60
+    assert len(opened(source).rows("test")) == 10
+    assert len(opened(source).rows("train")) + len(opened(source).rows("validation")) == 60
     make_folder(tmp_path / "one", n=1)
     with pytest.raises(InputError, match="hold some out"):
-        load_rows(str(tmp_path / "one"), "train")
+        opened(str(tmp_path / "one")).rows("train")
 
 
 def test_a_model_of_some_classes_gets_the_images_of_these(tmp_path):
-    from train.data import load_class_names, load_split
 
     source = make_dataset(tmp_path / "three", n=12, classes=("a", "b", "c"))
-    whole = load_split(source, "test", make_config(class_names=("a", "b", "c")))
-    assert load_class_names(source, ("c", "a")) == ("a", "c")
-    part = load_split(source, "test", make_config(class_names=("a", "c")))
+    whole = opened(source).split("test", make_config(class_names=("a", "b", "c")))
+    assert opened(source).class_names(("c", "a")) == ("a", "c")
+    part = opened(source).split("test", make_config(class_names=("a", "c")))
     kept = whole.labels != 1
     assert (part.images == whole.images[kept]).all()
     assert part.labels.tolist() == [0, 1] * 4
@@ -165,13 +155,13 @@ def test_a_model_of_some_classes_gets_the_images_of_these(tmp_path):
     assert part.sha256 == whole.sha256
     for wanted in (("c", "a"), ("a", "d")):
         with pytest.raises(InputError, match="must have the classes"):
-            load_split(source, "test", make_config(class_names=wanted))
+            opened(source).split("test", make_config(class_names=wanted))
     with pytest.raises(InputError, match=r"\['d'\]"):
-        load_class_names(source, ("a", "d"))
+        opened(source).class_names(("a", "d"))
 
 
 def test_votes_are_shared_among_those_that_name_an_expression():
-    from train.data import FERPLUS_COUNTS, VOTE_CLASSES, vote_shares
+    from train.data.votes import FERPLUS_COUNTS, VOTE_CLASSES, vote_shares
 
     def counts(**named):
         return [named.get(name, 0) for name in FERPLUS_COUNTS]
@@ -220,16 +210,16 @@ def test_votes_are_shared_among_those_that_name_an_expression():
     ],
 )
 def test_the_winner_of_the_votes_has_more_than_half_of_them(counts, winner):
-    from train.data import FERPLUS_COUNTS, VOTE_CLASSES, vote_winners
+    from train.data.votes import FERPLUS_COUNTS, VOTE_CLASSES, vote_winners
 
     row = np.array([[counts.get(name, 0) for name in FERPLUS_COUNTS]])
     assert vote_winners(row).tolist() == [-1 if winner is None else VOTE_CLASSES.index(winner)]
 
 
 def test_most_images_of_fer2013_have_a_winner():
-    from train.data import load_rows, vote_winners
+    from train.data.votes import vote_winners
 
-    rows = load_rows(str(shared("data", "fer2013")), "validation")
+    rows = opened(str(shared("data", "fer2013"))).rows("validation")
     winners = vote_winners(np.asarray(rows["ferplus_votes"], np.int64))
     assert len(winners) == 3589
     assert 0.8 < (winners >= 0).mean() < 0.95
@@ -261,10 +251,9 @@ def csv_text(mark=",", label="{}", names="emotion,pixels,Usage", usage="{}"):
 )
 @pytest.mark.parametrize("name", ["a.csv", "A.CSV"])
 def test_tables_as_people_write_them_are_read(tmp_path, text, name):
-    from train.data import load_rows
 
     (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-    rows = {split: load_rows(str(tmp_path / name), split) for split in ("train", "test")}
+    rows = {split: opened(str(tmp_path / name)).rows(split) for split in ("train", "test")}
     assert {split: len(each) for split, each in rows.items()} == {"train": 14, "test": 14}
     assert rows["train"]["csv_row"] == list(range(14))
     names = rows["train"].features["label"].names
@@ -272,16 +261,16 @@ def test_tables_as_people_write_them_are_read(tmp_path, text, name):
 
 
 def test_labels_may_be_names_and_blank_rows_are_counted(tmp_path):
-    from train.data import open_dataset
+    from train.data.dataset import open_dataset
 
     lines = csv_text().replace("\n0,", "\nAnger,").replace("\n3,", "\nhappiness,").splitlines()
     lines[3:3] = [",,", ""]
     path = tmp_path / "blank.csv"
     path.write_text("\n".join(lines) + "\n")
-    opened = open_dataset(str(path))
-    assert opened.notes == ["not used: 2 blank rows, as 4, 5"]
-    assert sum(map(len, opened.splits.values())) == 42
-    assert set(opened.splits["train"].features["label"].names) >= {"angry", "happy"}
+    data = open_dataset(str(path))
+    assert data.notes == ["not used: 2 blank rows, as 4, 5"]
+    assert sum(map(len, data.given.values())) == 42
+    assert set(data.given["train"].features["label"].names) >= {"angry", "happy"}
 
 
 @pytest.mark.parametrize(
@@ -298,13 +287,12 @@ def test_labels_may_be_names_and_blank_rows_are_counted(tmp_path):
     ],
 )
 def test_what_is_wrong_in_a_table_is_said_with_its_row(tmp_path, old, new, said):
-    from train.data import Source, load_rows
-    from train.listing import Reading
+    from train.data.listing import Reading
 
     path = tmp_path / "bad.csv"
     path.write_text(csv_text().replace(old, new, 1))
     with pytest.raises(InputError, match=said):
-        load_rows(str(path), "train")
+        opened(str(path)).rows("train")
     if new in ("feeling", "dots"):
         reading = Reading(**{"label_column" if new == "feeling" else "image_column": new})
-        assert len(load_rows(Source(str(path), reading), "train")) == 14
+        assert len(opened(str(path), reading).rows("train")) == 14

@@ -13,7 +13,7 @@ from PIL import Image
 from fer.classify import Classifier, softmax
 from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
-from tests.conftest import make_classifier, make_config, noise
+from tests.conftest import make_classifier, make_config, noise, opened
 
 datasets = pytest.importorskip("datasets")
 pytest.importorskip("sklearn")
@@ -120,7 +120,6 @@ def test_the_most_certain_images_are_answered_first():
 
 
 def test_the_majority_of_the_votes_is_one_class_of_ours_or_none(tmp_path):
-    from train.data import load_split
 
     votes = [
         {"happy": 9, "neutral": 1},
@@ -132,7 +131,7 @@ def test_the_majority_of_the_votes_is_one_class_of_ours_or_none(tmp_path):
         {},
     ]
     source = make_voted(tmp_path / "voted", votes, ("happy", "sad"))
-    split = load_split(source, "test", make_config(class_names=("happy", "sad")))
+    split = opened(source).split("test", make_config(class_names=("happy", "sad")))
     assert split.majority[:7].tolist() == [0, 1, -1, -1, -1, -1, -1]
 
 
@@ -219,7 +218,7 @@ def test_weights_without_a_log_have_no_training_curves(tmp_path):
 
 
 def make_split(labels, twin, names):
-    from train.data import Split
+    from train.data.split import Split
 
     images = np.zeros((len(labels), 8, 8, 1), np.uint8)
     return Split(images, np.array(labels), np.array(twin), None, tuple(names), "00")
@@ -266,7 +265,7 @@ def test_shares_of_labels_probabilities_and_answers():
 
 def two_headed(names, decision="balanced"):
     """A classifier whose network answers labels and votes by mean brightness alone."""
-    from train.data import VOTE_CLASSES
+    from train.data.votes import VOTE_CLASSES
 
     decisions = {
         "balanced": {"bias": [0.0, 4.0], "temperature": 1.0},
@@ -397,8 +396,8 @@ def measured(tmp_path_factory):
     (weights / "training.json").write_text(json.dumps(training), encoding="utf-8")
     classes = ModelConfig.read(weights).class_names
     source = make_voted(folder / "voted", [{"happy": 9}, {"unknown": 9}, {"sad": 6}], classes)
-    report = evaluate(weights, source, folder / "one")
-    evaluate(weights, source, folder / "two")
+    report = evaluate(weights, opened(source), folder / "one")
+    evaluate(weights, opened(source), folder / "two")
     return report, folder
 
 
@@ -475,7 +474,7 @@ def test_a_folder_with_the_served_file_alone_is_measured(tmp_path, caplog):
         shutil.copy(WEIGHTS_FOLDER / name, weights)
     classes = ModelConfig.read(weights).class_names
     source = make_voted(tmp_path / "voted", [{"happy": 9}], classes)
-    report = evaluate(weights, source, tmp_path / "results", robustness=False)
+    report = evaluate(weights, opened(source), tmp_path / "results", robustness=False)
     assert report["robustness"] is None
     assert not list((tmp_path / "results").glob("*_robustness.png"))
     assert "corruption" not in format_report(report)
@@ -499,8 +498,8 @@ def test_a_network_of_two_heads_is_measured_whole(tmp_path):
     (tmp_path / "run").mkdir()
     save_two_heads(tmp_path / "run" / "model.keras", n_classes=2)
     (tmp_path / "run" / "fer.json").write_text(make_config().to_json(), encoding="utf-8")
-    export(tmp_path / "run", source, tmp_path / "served", ["onnx"])
-    report = evaluate(tmp_path / "served", source, tmp_path / "results", robustness=False)
+    export(tmp_path / "run", opened(source), tmp_path / "served", ["onnx"])
+    report = evaluate(tmp_path / "served", opened(source), tmp_path / "results", robustness=False)
     assert report["decision"] == "balanced"
     assert set(report["decisions"]) == {"balanced", "dataset"}
     assert report["decisions"]["balanced"]["full"] == report["full"]

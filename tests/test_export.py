@@ -9,7 +9,7 @@ import pytest
 from fer.errors import ConfigError, InputError
 from fer.hub import load_folder
 from fer.types import ModelConfig
-from tests.conftest import make_config, numbers
+from tests.conftest import make_config, numbers, opened
 
 pytest.importorskip("datasets")
 pytest.importorskip("tf2onnx")
@@ -216,7 +216,7 @@ def test_answers_that_are_off_are_refused():
 
 
 def test_calibration_takes_as_many_of_each_class_and_no_twin():
-    from train.data import Split
+    from train.data.split import Split
     from train.export import calibration_sample
 
     labels = np.repeat([0, 1, 2], [300, 90, 20])
@@ -251,7 +251,9 @@ def test_an_export_holds_every_format_asked_for_with_its_hash(finished, tmp_path
     # Of two dozen images each is four points.
     monkeypatch.setitem(FORMATS, "litert-int8", replace(FORMATS["litert-int8"], top1_loss=None))
     run, source = finished
-    config = export(run, source, tmp_path / "out", ["onnx", "litert-int8", "litert-float16"])
+    config = export(
+        run, opened(source), tmp_path / "out", ["onnx", "litert-int8", "litert-float16"]
+    )
     assert set(config.files) == {
         "model.keras",
         "model.tflite",
@@ -272,7 +274,7 @@ def test_an_export_of_two_heads_names_them_with_their_decisions(two_headed, tmp_
     from fer.pipeline import Pipeline
     from tests.conftest import FakeDetector, make_faces, noise
     from tests.test_evaluate import make_voted
-    from train.data import VOTE_CLASSES, load_split
+    from train.data.votes import VOTE_CLASSES
     from train.export import FORMATS, export
 
     monkeypatch.setitem(FORMATS, "litert-int8", replace(FORMATS["litert-int8"], top1_loss=None))
@@ -282,14 +284,14 @@ def test_an_export_of_two_heads_names_them_with_their_decisions(two_headed, tmp_
     (tmp_path / "model.keras").write_bytes(two_headed.read_bytes())
     config = make_config(class_names=classes)
     (tmp_path / "fer.json").write_text(config.to_json(), encoding="utf-8")
-    finished = export(tmp_path, source, tmp_path / "out", ["litert-int8", "onnx", "web"])
+    finished = export(tmp_path, opened(source), tmp_path / "out", ["litert-int8", "onnx", "web"])
     assert ModelConfig.read(tmp_path / "out") == finished
     assert (finished.version, finished.decision) == (2, "balanced")
     assert finished.class_names == classes
     assert finished.vote_names == VOTE_CLASSES
     assert set(finished.head("labels").decisions) == {"balanced", "dataset"}
     served = load_folder(tmp_path / "out")
-    split = load_split(source, "validation", config)
+    split = opened(source).split("validation", config)
     split = split.rows(np.flatnonzero(~split.twin))
     raw = served.head_logits(split.images)
     assert served.probs(split.images) == pytest.approx(decide(raw["labels"], finished.served))
@@ -309,7 +311,7 @@ def test_an_export_of_two_heads_names_them_with_their_decisions(two_headed, tmp_
     assert result.vote_names == VOTE_CLASSES
     plain = make_dataset(tmp_path / "plain", classes=classes)
     with pytest.raises(InputError, match="ferplus_votes"):
-        export(tmp_path, plain, tmp_path / "other")
+        export(tmp_path, opened(plain), tmp_path / "other")
 
 
 def test_nothing_is_written_where_a_format_is_off(finished, tmp_path, monkeypatch):
@@ -323,10 +325,10 @@ def test_nothing_is_written_where_a_format_is_off(finished, tmp_path, monkeypatc
 
     monkeypatch.setattr(train.export, "convert", wrong)
     with pytest.raises(ConfigError, match="litert-float32 and Keras"):
-        train.export.export(run, source, tmp_path / "out")
+        train.export.export(run, opened(source), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(InputError, match="'coreml'"):
-        train.export.export(run, source, tmp_path / "out", ["coreml"])
+        train.export.export(run, opened(source), tmp_path / "out", ["coreml"])
 
 
 def test_an_unfinished_run_is_not_exported(tmp_path):
@@ -334,7 +336,7 @@ def test_an_unfinished_run_is_not_exported(tmp_path):
 
     (tmp_path / "fer.json").write_text(make_config().to_json(), encoding="utf-8")
     with pytest.raises(ConfigError, match="finished"):
-        export(tmp_path, "unused", tmp_path / "out")
+        export(tmp_path, None, tmp_path / "out")
     assert ModelConfig.read(tmp_path).recipe == "toy"
 
 
@@ -343,17 +345,17 @@ def test_a_run_on_votes_ends_in_a_folder_with_two_heads(tmp_path):
 
     from tests.test_evaluate import make_voted
     from tests.toy_data import toy_recipe
-    from train.data import VOTE_CLASSES
+    from train.data.votes import VOTE_CLASSES
     from train.export import export
     from train.fit import fit
 
     votes = [{"happy": 9}, {"sad": 6, "neutral": 4}, {"unknown": 9}]
     source = make_voted(tmp_path / "voted", votes, ("happy", "sad"), n=20)
     recipe = toy_recipe(backbone="cnn", votes=0.5, correct_bias=True)
-    fit(recipe, source, tmp_path / "run", init=None)
+    fit(recipe, opened(source), tmp_path / "run", init=None)
     record = json.loads((tmp_path / "run" / "training.json").read_text(encoding="utf-8"))
     assert set(record["class_bias"].values()) == {0.0}
-    config = export(tmp_path / "run", source, tmp_path / "out")
+    config = export(tmp_path / "run", opened(source), tmp_path / "out")
     assert config.vote_names == VOTE_CLASSES
     assert config.dataset.endswith("with FER+ votes")
     answers = load_folder(tmp_path / "out").head_logits(images(3, side=32))

@@ -7,15 +7,15 @@ import pytest
 from PIL import Image
 
 from fer.errors import InputError
-from tests.conftest import noise, shared
+from tests.conftest import noise, opened, shared
 
 pytest.importorskip("datasets")
 
 import datasets
 from huggingface_hub import DatasetCard
 
-from train.data import CSV_CLASSES, load_rows, load_split
-from train.fer2013 import find_copies, prepare_fer2013
+from train.data.columns import CSV_CLASSES
+from train.data.fer2013 import find_copies, prepare_fer2013
 
 USAGES = ("Training", "PublicTest", "PrivateTest")
 VOTES = "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
@@ -82,15 +82,15 @@ def test_the_file_and_the_votes_become_a_data_set(files, tmp_path, monkeypatch):
     report = prepare_fer2013(csv, target, votes)
     assert report["images"].tolist() == [28, 28, 28]
     assert report["twins"].tolist() == [1, 0, 1]
-    rows = load_rows(str(target), "test")
+    rows = opened(str(target)).rows("test")
     assert rows["cross_split_twin"][:2] == [True, False]
     assert rows["csv_row"][0] == 56
     names = rows.features["label"].names
     config = ModelConfig(class_names=tuple(names), input_size=48, detail_size=48)
-    split = load_split(str(target), "test", config)
+    split = opened(str(target)).split("test", config)
     assert split.twin.sum() == 1
     assert split.votes[:, names.index("angry")].tolist() == [(56 + i) % 11 for i in range(28)]
-    plain = load_split(str(csv), "test", config)
+    plain = opened(str(csv)).split("test", config)
     assert (plain.images == split.images).all()
     assert (plain.labels == split.labels).all()
     assert plain.sha256 == split.sha256
@@ -191,7 +191,7 @@ def test_a_folder_whose_names_tell_the_split(tmp_path):
     assert report["images"].to_dict() == {"train": 49, "validation": 14, "test": 14}
     assert report["twins"].to_dict() == {"train": 1, "validation": 0, "test": 1}
     assert stored(tmp_path / "out") == expected()
-    assert "csv_row" not in load_rows(str(tmp_path / "out"), "test").column_names
+    assert "csv_row" not in opened(str(tmp_path / "out")).rows("test").column_names
 
 
 @pytest.mark.parametrize("name", ["fer{:07}.png", "{}.png"])
@@ -203,7 +203,7 @@ def test_a_folder_whose_names_are_rows_takes_the_votes(name, tmp_path):
     prepare_fer2013(csv, tmp_path / "same", votes)
     assert stored(tmp_path / "out") == stored(tmp_path / "same") == expected()
     for split in ("train", "validation", "test"):
-        rows, same = (load_rows(str(tmp_path / name), split) for name in ("out", "same"))
+        rows, same = (opened(str(tmp_path / name)).rows(split) for name in ("out", "same"))
         for column in ("csv_row", "ferplus_votes", "cross_split_twin", "label"):
             assert rows[column] == same[column]
     assert source.is_dir()
@@ -246,8 +246,10 @@ def test_pictures_saved_as_colour_jpeg_are_kept_as_they_are(tmp_path):
     Image.open(path).convert("RGB").save(path.with_suffix(".jpg"), quality=90)
     path.unlink()
     prepare_fer2013(source, tmp_path / "out")
-    rows = load_rows(str(tmp_path / "out"), "train").cast_column(
-        "image", datasets.Image(decode=False)
+    rows = (
+        opened(str(tmp_path / "out"))
+        .rows("train")
+        .cast_column("image", datasets.Image(decode=False))
     )
     kept = {row["image"]["path"]: row["image"]["bytes"] for row in rows}
     assert kept["Training_0.jpg"] == path.with_suffix(".jpg").read_bytes()
@@ -312,7 +314,7 @@ def test_folders_that_are_not_fer2013_are_refused(tmp_path):
 def test_copies_in_fer2013_are_those_that_are_known():
     """Against marks made in another way; either finds a few that the other does not."""
     source = str(shared("data", "fer2013"))
-    train, test = (load_rows(source, name) for name in ("train", "test"))
+    train, test = (opened(source).rows(name) for name in ("train", "test"))
     others = np.stack([np.asarray(image.convert("L")) for image in train["image"]])
     some = test.select(range(400))
     found, _ = find_copies(

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fer.errors import InputError
-from tests.conftest import ROOT, heeding_ctrl_c, noise, numbers
+from tests.conftest import ROOT, heeding_ctrl_c, noise, numbers, opened
 
 pytest.importorskip("datasets")
 pytest.importorskip("keras")
@@ -32,7 +33,7 @@ def test_unknown_recipes_are_named():
 def make_material(images, n_classes):
     """Images (n, s, s, 1) of which number i is of class i modulo `n_classes`."""
     from fer.types import ModelConfig
-    from train.data import Split
+    from train.data.split import Split
     from train.material import Material
 
     labels = np.arange(len(images)) % n_classes
@@ -147,7 +148,7 @@ def test_two_runs_at_once_do_not_share_a_folder(tmp_path):
         FileLock(tmp_path / "run" / "lock"),
         pytest.raises(InputError, match="another process is training"),
     ):
-        fit(toy_recipe(), faces, tmp_path / "run", init=None)
+        fit(toy_recipe(), opened(faces), tmp_path / "run", init=None)
 
 
 def test_unusable_recipes_are_refused():
@@ -170,7 +171,7 @@ def test_twins_that_nobody_marked_cannot_be_left_out(tmp_path):
 
     recipe = replace(get_recipe("smoke"), drop_twins=True)
     with pytest.raises(InputError, match="cross_split_twin"):
-        fit(recipe, make_folder(tmp_path / "faces", n=20), tmp_path / "run", init=None)
+        fit(recipe, opened(make_folder(tmp_path / "faces", n=20)), tmp_path / "run", init=None)
     assert not (tmp_path / "run").exists()
 
 
@@ -396,7 +397,7 @@ def test_a_pupil_learns_from_teachers_of_any_size(tmp_path):
         drop_twins=True,
         balance=0.0,
     )
-    fit(recipe, source, tmp_path / "run", init=None, teachers=[teacher, other])
+    fit(recipe, opened(source), tmp_path / "run", init=None, teachers=[teacher, other])
     record = json.loads((tmp_path / "run" / "training.json").read_text())
     assert [each["file"] for each in record["teachers"]] == ["teacher.keras", "other.keras"]
     assert record["recipe"]["mix"] == 0.5
@@ -407,9 +408,9 @@ def test_a_pupil_learns_from_teachers_of_any_size(tmp_path):
     assert keras.layers.BatchNormalization in kinds
     build_model(toy_recipe(), 3, 64).save(teacher)
     with pytest.raises(InputError, match=r"\[2\] classes"):
-        fit(recipe, source, tmp_path / "other", init=None, teachers=[teacher])
+        fit(recipe, opened(source), tmp_path / "other", init=None, teachers=[teacher])
     with pytest.raises(InputError, match="teacher"):
-        fit(recipe, source, tmp_path / "none", init=None, teachers=[tmp_path / "no.keras"])
+        fit(recipe, opened(source), tmp_path / "none", init=None, teachers=[tmp_path / "no.keras"])
 
 
 def test_another_backbone_starts_from_what_there_is():
@@ -468,7 +469,7 @@ def test_frozen_layers_first_and_a_schedule_for_each_part(tmp_path):
         ema_momentum=0.5,
     )
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    fit(recipe, source, whole, tmp_path / "start.keras")
+    fit(recipe, opened(source), whole, tmp_path / "start.keras")
     record = json.loads((whole / "training.json").read_text())
     assert record["images_seen"] == 5 * 40
     assert set(record["class_bias"].values()) == {0.0}
@@ -491,7 +492,7 @@ def test_frozen_layers_first_and_a_schedule_for_each_part(tmp_path):
     # Only the last two backups are kept, so this one is of the second phase.
     (broken / "log.csv").write_text("\n".join(lines[:5]) + "\n")
     (folder / "0004.weights.h5").write_bytes((whole / "backup" / "0004.weights.h5").read_bytes())
-    fit(recipe, source, broken, tmp_path / "start.keras", resume=True)
+    fit(recipe, opened(source), broken, tmp_path / "start.keras", resume=True)
     again = json.loads((broken / "training.json").read_text())["log"]
     assert len(again) == 5
     assert again[4]["loss"] == pytest.approx(record["log"][4]["loss"], abs=1e-3)
@@ -560,14 +561,14 @@ def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, monkeypatch):
 
     source = make_dataset(tmp_path / "toy")
     run, served = tmp_path / "run", tmp_path / "served"
-    fit(get_recipe("smoke"), source, run, init=None)
+    fit(get_recipe("smoke"), opened(source), run, init=None)
     epochs = (run / "log.csv").read_text(encoding="utf-8").splitlines()
     assert len(epochs) == 1 + 2
     record = json.loads((run / "training.json").read_text(encoding="utf-8"))
     assert record["class_bias"].keys() == {"dark", "bright"}
     with pytest.raises(InputError, match="resume"):
-        fit(get_recipe("smoke"), source, run, init=None)
-    config = export(run, source, served)
+        fit(get_recipe("smoke"), opened(source), run, init=None)
+    config = export(run, opened(source), served)
     assert config.class_names == ("dark", "bright")
     assert config.input_size == 48
     classifier = load_folder(served)
@@ -575,7 +576,7 @@ def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, monkeypatch):
     assert pipeline(noise(30, 30)).labels[0] in config.class_names
 
     results = tmp_path / "results"
-    report = evaluate(served, source, results)
+    report = evaluate(served, opened(source), results)
     assert report["full"]["n_images"] == 24
     assert report["twin_free"]["n_images"] == 18
     assert sum(map(sum, report["full"]["confusion_matrix"])) == 24
@@ -583,8 +584,44 @@ def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, monkeypatch):
     assert low <= report["full"]["top1"] <= high
     assert "top-1" in format_report(report)
     written = (results / "smoke.json").read_bytes()
-    evaluate(served, source, results)
+    evaluate(served, opened(source), results)
     assert (results / "smoke.json").read_bytes() == written
     assert json.loads(written) == report
     assert len((results / "results.csv").read_text(encoding="utf-8").splitlines()) == 2
     assert (results / "smoke_confusion.png").stat().st_size > 1000
+
+
+def test_a_data_set_is_opened_once_in_a_run(tmp_path, monkeypatch):
+    """Though it is shown, counted, trained on at two sizes, and exported."""
+    import datasets
+    from typer.testing import CliRunner
+
+    from train import export, fit, recipes
+    from train.__main__ import app
+    from train.model import build_model
+
+    load, n_opened = datasets.load_dataset, []
+
+    def count(*arguments, **options):
+        n_opened.append(arguments)
+        return load(*arguments, **options)
+
+    def write(run, dataset, out):  # what so few epochs leave cannot be converted well enough
+        assert len(dataset.rows("validation"))
+        return SimpleNamespace(temperature=1.0)
+
+    def train(run, part, data):  # the steps themselves open nothing
+        return build_model(run.recipe, 2, part.phase.input_size)
+
+    monkeypatch.setattr(datasets, "load_dataset", count)
+    monkeypatch.setattr(fit, "_train_phase", train)
+    monkeypatch.setattr(fit, "_record", lambda *_: {})
+    monkeypatch.setattr(export, "export", write)
+    sizes = (recipes.Phase(32, 1), recipes.Phase(48, 1))
+    monkeypatch.setitem(recipes.RECIPES, "toy", lambda: toy_recipe(phases=sizes))
+    source = make_dataset(tmp_path / "toy", n=14)
+    arguments = ("fit", "toy", "--init", "random", "--dataset", source, "--out", tmp_path / "run")
+    done = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert (tmp_path / "run" / "model.keras").is_file()
+    assert len(n_opened) == 1

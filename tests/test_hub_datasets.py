@@ -14,7 +14,7 @@ from PIL import Image
 from bench.apps import free_port
 from fer.errors import HubError, InputError
 from tests import olah_server
-from tests.conftest import ROOT, shared
+from tests.conftest import ROOT, opened, shared
 from tests.hub_server import TOKEN
 
 pytest.importorskip("datasets")
@@ -22,21 +22,15 @@ pytest.importorskip("datasets")
 import datasets
 
 from tests.toy_data import make_dataset
-from train.data import (
-    Source,
-    dataset_name,
-    describe_dataset,
-    load_rows,
-    load_split,
-    pin_dataset,
-)
-from train.listing import Reading
+from train.data.hub import dataset_name, pin_dataset
+from train.data.listing import Reading
 
 # What is stored of every row, by split: by training's way of reading, and streamed.
 READ = """
 import hashlib, json, sys
 import datasets
-from train.data import load_rows, pin_dataset
+from train.data.dataset import open_dataset
+from train.data.hub import pin_dataset
 
 def digest(rows):
     sha = hashlib.sha256()
@@ -55,16 +49,17 @@ streamed = datasets.load_dataset(repository, revision=commit, streaming=True)
 assert isinstance(streamed, datasets.IterableDatasetDict)
 print(json.dumps({
     "commit": commit,
-    "folder": [digest(load_rows(folder, split)) for split in splits],
-    "hub": [digest(load_rows(pinned, split)) for split in splits],
+    "folder": [digest(open_dataset(folder).rows(split)) for split in splits],
+    "hub": [digest(open_dataset(pinned).rows(split)) for split in splits],
     "streamed": [digest(streamed[split]) for split in splits],
 }))
 """
 COUNT = """
 import sys
-from train.data import load_rows, pin_dataset
+from train.data.dataset import open_dataset
 for name in sys.argv[1:]:
-    print(pin_dataset(name), len(load_rows(name, "test")))
+    data = open_dataset(name)
+    print(data.name, len(data.rows("test")))
 """
 
 
@@ -97,10 +92,10 @@ def test_rows_of_a_repository_are_those_of_the_folder(hub, toys):
     commit = publish(hub, "someone/toys", folder)
     for name in ("someone/toys", "someone/toys@main", f"hf://datasets/someone/toys@{commit}"):
         assert pin_dataset(name) == f"someone/toys@{commit}"
-        assert gray(load_rows(name, "test")) == gray(load_rows(source, "test"))
+        assert gray(opened(name).rows("test")) == gray(opened(source).rows("test"))
     assert dataset_name(pin_dataset("someone/toys")) == f"someone/toys@{commit}"
     streamed = datasets.load_dataset("someone/toys", split="test", streaming=True)
-    assert [row["label"] for row in streamed] == load_rows(source, "test")["label"]
+    assert [row["label"] for row in streamed] == opened(source).rows("test")["label"]
 
 
 def test_a_pinned_data_set_stays_what_it_was(hub, toys, tmp_path):
@@ -110,9 +105,9 @@ def test_a_pinned_data_set_stays_what_it_was(hub, toys, tmp_path):
     pinned = pin_dataset("someone/moving")
     make_dataset(tmp_path / "later", n=12)
     second = publish(hub, "someone/moving", tmp_path / "later")
-    assert len(load_rows("someone/moving", "test")) == 12
+    assert len(opened("someone/moving").rows("test")) == 12
     for name in (pinned, "someone/moving@v1", f"someone/moving@{first}"):
-        assert gray(load_rows(name, "test")) == gray(load_rows(source, "test"))
+        assert gray(opened(name).rows("test")) == gray(opened(source).rows("test"))
     assert pin_dataset("someone/moving@v1") == pinned == f"someone/moving@{first}"
     assert pin_dataset("someone/moving") == f"someone/moving@{second}"
 
@@ -121,19 +116,19 @@ def test_what_the_hub_does_not_have_is_named(hub, toys):
     folder, _ = toys
     publish(hub, "someone/here", folder)
     with pytest.raises(HubError, match=r"nobody/nothing.*RepositoryNotFoundError"):
-        load_rows("nobody/nothing", "train")
+        opened("nobody/nothing").rows("train")
     with pytest.raises(HubError, match=r"someone/here@v9.*RevisionNotFoundError"):
-        load_rows("someone/here@v9", "train")
+        opened("someone/here@v9").rows("train")
     with pytest.raises(HubError, match=f"someone/here@{'0' * 40}"):
-        load_rows(f"someone/here@{'0' * 40}", "train")
+        opened(f"someone/here@{'0' * 40}").rows("train")
     hub.files["datasets/someone/words", "train.csv"] = b"a,b\n1,2\n"
-    with pytest.raises(InputError, match=r"someone/words\[train\] must have columns"):
-        load_rows("someone/words", "train")
+    with pytest.raises(InputError, match=r"someone/words@\w+\[train\] must have columns"):
+        opened("someone/words").rows("train")
     hub.files["datasets/someone/empty", "notes.bin"] = b"nothing"
     with pytest.raises(HubError, match="someone/empty"):
-        load_rows("someone/empty", "train")
+        opened("someone/empty").rows("train")
     with pytest.raises(InputError, match=r"\.\./nothing/here must be"):
-        load_rows("../nothing/here", "train")
+        opened("../nothing/here").rows("train")
 
 
 def test_a_private_data_set_wants_a_token_that_may_read_it(hub, toys, monkeypatch):
@@ -142,29 +137,29 @@ def test_a_private_data_set_wants_a_token_that_may_read_it(hub, toys, monkeypatc
     hub.private.add("datasets/someone/private")
     monkeypatch.delenv("HF_TOKEN", raising=False)
     with pytest.raises(HubError, match=r"someone/private.*401.*HF_TOKEN"):
-        load_rows("someone/private", "test")
+        opened("someone/private").rows("test")
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(HubError, match=r"someone/private.*Invalid credentials.*HF_TOKEN"):
-        load_rows("someone/private", "test")
+        opened("someone/private").rows("test")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert gray(load_rows("someone/private", "test")) == gray(load_rows(source, "test"))
+    assert gray(opened("someone/private").rows("test")) == gray(opened(source).rows("test"))
 
 
 def test_without_the_hub_the_copy_at_that_commit_serves_and_no_other(hub, toys):
     folder, source = toys
     commit = publish(hub, "someone/cached", folder)
-    assert len(load_rows("someone/cached", "test")) == 24
+    assert len(opened("someone/cached").rows("test")) == 24
     hub.fault = 500
     with pytest.raises(HubError, match=r"someone/cached.*500"):
-        load_rows("someone/cached", "test")
+        opened("someone/cached").rows("test")
     hub.reset()  # the data set is gone
     with pytest.raises(HubError, match=r"someone/cached.*RepositoryNotFoundError"):
-        load_rows("someone/cached", "test")
+        opened("someone/cached").rows("test")
     pinned = f"someone/cached@{commit}"
-    assert gray(load_rows(pinned, "test")) == gray(load_rows(source, "test"))
+    assert gray(opened(pinned).rows("test")) == gray(opened(source).rows("test"))
     # `datasets` would give the copy at hand for it.
     with pytest.raises(HubError, match=f"{'1' * 40}.*the cache has {commit}"):
-        load_rows(f"someone/cached@{'1' * 40}", "test")
+        opened(f"someone/cached@{'1' * 40}").rows("test")
 
 
 def test_the_card_names_data_set_and_commit_apart():
@@ -303,7 +298,7 @@ def test_training_and_evaluation_by_name_record_the_commit(olah, toys, tmp_path)
     assert code == 0, said
     config = json.loads((run / "export" / "fer.json").read_text(encoding="utf-8"))
     assert config["dataset"] == f"someone/trained@{commit}"
-    split = load_split(source, "train", _config(config))
+    split = opened(source).split("train", _config(config))
     assert config["dataset_sha256"] == split.sha256
     code, _, said = run_python(
         *("-m", "train", "evaluate", run / "export", *data, "--results", results), **environment
@@ -385,10 +380,10 @@ def test_copies_of_fer2013_on_the_hub_are_read_in_their_own_layouts(hub, layout)
     publish_layout = {"named": publish_named, "pixels": publish_pixels}[layout]
     commit = publish_layout(hub, "someone/fer2013")
     for split in ("train", "validation", "test"):
-        rows = load_rows("someone/fer2013", split)
+        rows = opened("someone/fer2013").rows(split)
         assert rows.features["label"].names == sorted(_NAMED)
         assert shades(rows) == {30 * i: name for i, name in enumerate(_NAMED)}
-    said = describe_dataset(f"someone/fer2013@{commit}")
+    said = opened(f"someone/fer2013@{commit}").describe()
     assert "are not the challenge's (28,709 / 3,589 / 3,589)" in said
     assert ("splits: valid -> validation" in said) == (layout == "named")
     renamed = "columns: pixels -> image, emotion -> label" in said
@@ -398,28 +393,28 @@ def test_copies_of_fer2013_on_the_hub_are_read_in_their_own_layouts(hub, layout)
 def test_columns_and_classes_under_other_names_are_found_or_asked_for(hub):
     names = ["Anger", "Disgusted", "FEAR", "happiness", "Sad", "Surprised", "neutral"]
     publish_named(hub, "someone/other", names=names, image="face_crop", label="what")
-    rows = load_rows("someone/other", "validation")
+    rows = opened("someone/other").rows("validation")
     assert shades(rows) == {30 * i: name for i, name in enumerate(_NAMED)}
     with pytest.raises(InputError, match=r"--exact.*valid -> validation"):
-        load_rows(Source("someone/other", Reading(exact=True)), "train")
+        opened("someone/other", Reading(exact=True)).rows("train")
     publish_pixels(hub, "someone/mood", label="mood")
-    with pytest.raises(InputError, match=r"someone/mood\[train\].*--label-column"):
-        load_rows("someone/mood", "train")
-    source = pin_dataset(Source("someone/mood", Reading(label_column="mood")))
-    assert shades(load_rows(source, "test")) == {30 * i: n for i, n in enumerate(_NAMED)}
+    with pytest.raises(InputError, match=r"someone/mood@\w+\[train\].*--label-column"):
+        opened("someone/mood").rows("train")
+    mood = opened("someone/mood", Reading(label_column="mood"))
+    assert shades(mood.rows("test")) == {30 * i: n for i, n in enumerate(_NAMED)}
     with pytest.raises(InputError, match=r"--image-column dots"):
-        load_rows(Source("someone/mood", Reading(image_column="dots")), "train")
+        opened("someone/mood", Reading(image_column="dots")).rows("train")
 
 
 def test_a_data_set_with_a_loading_script_is_named_in_a_sentence(hub, tmp_path):
     hub.files["datasets/someone/old", "old.py"] = b"import datasets\n"
     hub.commit("datasets/someone/old")
     with pytest.raises(HubError, match=r"loading script old\.py.*no longer runs"):
-        load_rows("someone/old", "train")
+        opened("someone/old").rows("train")
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "old.py").write_text("import datasets\n")
     with pytest.raises(InputError, match=r"loading script old\.py"):
-        load_rows(str(tmp_path / "old"), "train")
+        opened(str(tmp_path / "old")).rows("train")
 
 
 # What a few epochs on a few images leave cannot be converted within the tolerances.

@@ -10,7 +10,7 @@ from PIL import Image
 from fer.crop import crop_faces
 from fer.errors import InputError
 from fer.types import Faces, ModelConfig
-from tests.conftest import make_config, noise
+from tests.conftest import make_config, noise, opened
 
 pytest.importorskip("datasets")
 
@@ -127,11 +127,10 @@ def folder(request, tmp_path):
 
 
 def test_each_layout_is_read_with_its_own_numbers_and_splits(folder):
-    from train.data import load_rows, load_split
 
     sizes = {}
     for split in ("train", "validation", "test"):
-        rows = load_rows(str(folder), split)
+        rows = opened(str(folder)).rows(split)
         assert tuple(rows.features["label"].names) == CLASSES
         # As many of each class, as in the whole; and each picture has its own label.
         assert len(set(np.bincount(rows["label"]).tolist())) == 1
@@ -139,7 +138,7 @@ def test_each_layout_is_read_with_its_own_numbers_and_splits(folder):
             gray = np.asarray(row["image"].convert("L"))
             assert np.abs(gray.astype(int) - shade(CLASSES[row["label"]])).max() <= 8
         sizes[split] = len(rows)
-        decoded = load_split(str(folder), split, make_config(class_names=CLASSES))
+        decoded = opened(str(folder)).split(split, make_config(class_names=CLASSES))
         assert decoded.images.shape == (len(rows), 16, 16, 1)
         assert decoded.labels.tolist() == list(rows["label"])
     # The owner's test set stays whole; validation comes out of train.
@@ -147,17 +146,16 @@ def test_each_layout_is_read_with_its_own_numbers_and_splits(folder):
 
 
 def test_validation_shares_no_picture_with_train(folder):
-    from train.data import load_rows
 
     paths = {}
     for split in ("train", "validation", "test"):
-        stored = load_rows(str(folder), split).with_format("arrow")[:]["image"].combine_chunks()
+        stored = opened(str(folder)).rows(split).with_format("arrow")[:]["image"].combine_chunks()
         paths[split] = set(stored.field("path").to_pylist())
     assert sum(map(len, paths.values())) == len(set.union(*paths.values())) == 112
 
 
 def test_a_layout_is_found_from_each_folder_that_may_be_named(tmp_path):
-    from train.layouts import open_layout
+    from train.data.layouts import open_layout
 
     make_raf(tmp_path / "raf")
     assert len(open_layout(tmp_path / "raf" / "basic")["test"]) == 14
@@ -173,20 +171,19 @@ def test_a_layout_is_found_from_each_folder_that_may_be_named(tmp_path):
 
 
 def test_other_folders_stay_what_they_are(tmp_path):
-    from train.data import load_rows
-    from train.layouts import open_layout
+    from train.data.layouts import open_layout
 
     for number in range(1, 8):
         for i in range(8):
             save_picture(tmp_path / "own" / "train" / str(number) / f"{i}.png", CLASSES[0])
     assert open_layout(tmp_path / "own") is None
-    assert load_rows(str(tmp_path / "own"), "train").features["label"].names == list("1234567")
+    assert opened(str(tmp_path / "own")).rows("train").features["label"].names == list("1234567")
     assert open_layout(tmp_path / "nowhere") is None
 
 
 def test_the_crop_of_an_annotated_box_is_the_one_crop(tmp_path):
     """Face by face what `fer.crop` makes of the box and the five points; turned upright, too."""
-    from train.layouts import open_layout
+    from train.data.layouts import open_layout
 
     make_photographs(tmp_path)
     table = tmp_path / "Manually_Annotated_file_lists" / "training.csv"
@@ -228,7 +225,7 @@ def test_the_crop_of_an_annotated_box_is_the_one_crop(tmp_path):
 
 
 def test_other_classes_and_faces_without_a_box_are_left_out_and_counted(tmp_path, caplog):
-    from train.layouts import open_layout
+    from train.data.layouts import open_layout
 
     make_photographs(tmp_path)
     table = tmp_path / "Manually_Annotated_file_lists" / "training.csv"
@@ -248,16 +245,6 @@ def test_other_classes_and_faces_without_a_box_are_left_out_and_counted(tmp_path
     assert "validation.csv" not in said
 
 
-def test_a_folder_is_read_once_in_a_run_and_anew_when_it_has_changed(tmp_path, caplog):
-    from train.layouts import open_layout
-
-    make_raf(tmp_path)
-    assert open_layout(tmp_path) is open_layout(tmp_path)
-    table = tmp_path / "basic" / "EmoLabel" / "list_patition_label.txt"
-    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
-    assert len(open_layout(tmp_path)["test"]) == 13
-
-
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
@@ -272,7 +259,6 @@ def test_a_folder_is_read_once_in_a_run_and_anew_when_it_has_changed(tmp_path, c
     ],
 )
 def test_a_broken_table_of_photographs_is_named(tmp_path, column, value, message):
-    from train.data import load_rows
 
     make_photographs(tmp_path)
     path = tmp_path / "Manually_Annotated_file_lists" / "training.csv"
@@ -283,26 +269,25 @@ def test_a_broken_table_of_photographs_is_named(tmp_path, column, value, message
         table.loc[3, column] = value
     table.to_csv(path, index=False)
     with pytest.raises(InputError, match=message) as caught:
-        load_rows(str(tmp_path), "train")
+        opened(str(tmp_path)).rows("train")
     assert "training.csv" in str(caught.value)
     assert "Received" in str(caught.value)
 
 
 def test_photographs_without_tables_are_no_classes(tmp_path):
-    from train.data import load_rows
 
     make_photographs(tmp_path)
     table = tmp_path / "Manually_Annotated_file_lists" / "validation.csv"
     table.write_bytes(b"")
     with pytest.raises(InputError, match=r"validation.csv must be a table"):
-        load_rows(str(tmp_path), "train")
+        opened(str(tmp_path)).rows("train")
     table.unlink()
     with pytest.raises(InputError, match=r"must have AffectNet's validation.csv"):
-        load_rows(str(tmp_path), "train")
+        opened(str(tmp_path)).rows("train")
 
 
 def test_broken_annotations_are_named(tmp_path):
-    from train.layouts import open_layout
+    from train.data.layouts import open_layout
 
     make_affectnet_crops(tmp_path)
     annotation = tmp_path / "train_set" / "annotations" / "5_exp.npy"
@@ -326,7 +311,7 @@ def test_broken_annotations_are_named(tmp_path):
 
 
 def test_a_broken_list_of_raf_is_named(tmp_path):
-    from train.layouts import open_layout
+    from train.data.layouts import open_layout
 
     make_raf(tmp_path)
     table = tmp_path / "basic" / "EmoLabel" / "list_patition_label.txt"
@@ -349,7 +334,7 @@ def test_a_broken_list_of_raf_is_named(tmp_path):
 
 
 def test_kaggles_tables_and_folders_must_agree(tmp_path):
-    from train.layouts import open_layout
+    from train.data.layouts import open_layout
 
     make_raf_kaggle(tmp_path)
     table = tmp_path / "test_labels.csv"
@@ -367,13 +352,12 @@ def test_kaggles_tables_and_folders_must_agree(tmp_path):
 
 
 def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
-    from train.data import load_split
 
     make_photographs(tmp_path)
     for path in (tmp_path / "Manually_Annotated_Images" / "0").glob("test*"):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"\[test\]\[\d+\] must be a picture"):
-        load_split(str(tmp_path), "test", make_config(class_names=CLASSES))
+        opened(str(tmp_path)).split("test", make_config(class_names=CLASSES))
 
 
 @pytest.mark.keras

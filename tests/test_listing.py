@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from fer.errors import InputError
+from tests.conftest import opened
 
 pytest.importorskip("datasets")
 pytest.importorskip("hypothesis")
@@ -18,8 +19,8 @@ pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from train.data import Source, describe_dataset, load_rows, open_dataset
-from train.listing import Reading, list_pictures
+from train.data.dataset import open_dataset
+from train.data.listing import Reading, list_pictures
 
 _PIXELS = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
 
@@ -68,7 +69,7 @@ def test_names_of_files_and_of_folders_above_say_nothing(tmp_path):
     many(root, "happy", "sad", name="train_{}.png")
     many(root, "happy", "sad", name="{} test.png")
     assert counts(root) == {"train": {"happy": 8, "sad": 8}}
-    assert sum(len(load_rows(str(root), split)) for split in ("train", "validation", "test")) == 16
+    assert sum(map(len, opened(root).splits.values())) == 16
 
 
 def test_classes_are_known_by_other_words_and_shown(tmp_path):
@@ -101,8 +102,8 @@ def test_the_level_of_the_classes_is_known_by_names_or_asked_for(tmp_path):
     assert counts(tmp_path / "d", class_level=2) == {"train": {"S00": 8, "S01": 8}}
     with pytest.raises(InputError, match=r"1\.\.2\. Received: 3"):
         counts(tmp_path / "d", class_level=3)
-    source = Source(str(tmp_path / "d"), Reading(class_level=1))
-    assert load_rows(source, "train").features["label"].names == ["calm", "wild"]
+    reading = Reading(class_level=1)
+    assert opened(tmp_path / "d", reading).rows("train").features["label"].names == ["calm", "wild"]
 
 
 def test_splits_may_stand_below_the_classes_but_not_in_each_other(tmp_path):
@@ -137,7 +138,7 @@ def test_what_is_not_used_is_counted(tmp_path):
         "next to the folders of the splits": 5,
         "next to the folders of the classes": 1,
     }
-    said = describe_dataset(str(tmp_path))
+    said = opened(str(tmp_path)).describe()
     assert "not used: 1 files .txt that are no picture, as train/happy/1.txt" in said
     assert "test                8      4      4" in said
     assert "validation: a seventh of each class, held out of train" in said
@@ -163,7 +164,7 @@ def test_names_that_are_not_utf8_are_read(tmp_path):
         _PIXELS.save(os.fsdecode(os.fsencode(tmp_path / "sad") + b"/\xe9t\xe9.png"), "PNG")
     except OSError:
         pytest.skip("this file system takes UTF-8 alone")
-    rows = open_dataset(str(tmp_path)).splits["train"]
+    rows = open_dataset(str(tmp_path)).given["train"]
     assert len([row["image"].size for row in rows]) == 9
 
 
@@ -182,13 +183,13 @@ def test_metadata_files_with_labels_as_text_are_read_by_folder(tmp_path, place):
             (tmp_path / split / "metadata.csv").write_text(table)
     if place == "above":
         (tmp_path / "metadata.csv").write_text("\n".join(above) + "\n")
-    opened = open_dataset(str(tmp_path))
-    assert {split: len(rows) for split, rows in opened.splits.items()} == {"train": 28, "test": 6}
-    names = opened.splits["test"].features["label"].names
-    assert Counter(names[i] for i in opened.splits["test"]["label"]) == {"happy": 3, "sad": 3}
-    assert "classes: Happiness -> happy" in opened.notes
+    data = open_dataset(str(tmp_path))
+    assert {split: len(rows) for split, rows in data.given.items()} == {"train": 28, "test": 6}
+    names = data.given["test"].features["label"].names
+    assert Counter(names[i] for i in data.given["test"]["label"]) == {"happy": 3, "sad": 3}
+    assert "classes: Happiness -> happy" in data.notes
     lone = "not used: 2 pictures that no metadata lists, as Train/left over.png"
-    assert lone in opened.notes
+    assert lone in data.notes
     gc.collect()
 
 

@@ -22,7 +22,7 @@ def softmax(logits):
 
 
 def test_votes_enter_the_targets_as_far_as_asked():
-    from train.data import Split
+    from train.data.split import Split
     from train.losses import soft_targets
 
     votes = np.array([[3, 1], [0, 0]], np.float32)
@@ -127,7 +127,7 @@ def test_teachers_may_know_the_labels_alone(both_heads):
 
 
 def test_targets_of_both_heads_stand_side_by_side():
-    from train.data import Split
+    from train.data.split import Split
     from train.losses import joined_targets
 
     shares = np.array([[0.5, 0.5], [0, 0]], np.float32)

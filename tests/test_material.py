@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from fer.errors import InputError
-from tests.conftest import noise
+from tests.conftest import noise, opened
 
 pytest.importorskip("datasets")
 pytest.importorskip("keras")
@@ -20,7 +20,7 @@ from tests.toy_data import make_dataset, make_folder, toy_recipe  # noqa: E402
 def load(recipe, source):
     from train.material import config_of, load_material
 
-    return load_material(recipe, source, config_of(recipe, source))
+    return load_material(recipe, opened(source), config_of(recipe, opened(source)))
 
 
 def test_extra_pictures_stand_behind_the_others(tmp_path):
@@ -39,7 +39,7 @@ def test_extra_pictures_stand_behind_the_others(tmp_path):
 
 
 def test_extra_pictures_may_be_called_by_words_for_the_classes(tmp_path):
-    from train.listing import list_extra
+    from train.data.listing import list_extra
 
     folder = make_folder(tmp_path / "extra", n=3, classes=("happiness", "Angry"))
     (Path(folder) / "notes.txt").write_text("no picture")
@@ -52,7 +52,7 @@ def test_extra_pictures_may_be_called_by_words_for_the_classes(tmp_path):
 
 def test_extra_pictures_have_no_votes(tmp_path):
     from fer.types import ModelConfig
-    from train.data import Split
+    from train.data.split import Split
     from train.material import _with_extra
 
     labels, twin = np.array([0, 1]), np.zeros(2, bool)

@@ -9,15 +9,24 @@ from PIL import Image
 
 from fer.errors import InputError
 from fer.preprocess import resize
-from tests.conftest import shared
+from tests.conftest import opened, shared
 
 pytest.importorskip("datasets")
 
 import datasets
 
-from train import signatures
-from train.columns import CSV_CLASSES
-from train.signatures import Pictures, Table, find_rows, is_flat, match, quantize, recognize, sign
+from train.data import signatures
+from train.data.columns import CSV_CLASSES
+from train.data.signatures import (
+    Pictures,
+    Table,
+    find_rows,
+    is_flat,
+    match,
+    quantize,
+    recognize,
+    sign,
+)
 
 N_VOTES = 10
 
@@ -253,7 +262,6 @@ def test_the_last_pictures_of_a_whole_data_set_are_known_by_the_rows_that_are_le
 
 
 def test_a_data_set_is_opened_with_what_is_known_of_it(challenge, tmp_path):
-    from train.data import describe_dataset, load_fresh_rows, load_rows
 
     images, table = challenge
     for row in range(60):
@@ -261,13 +269,13 @@ def test_a_data_set_is_opened_with_what_is_known_of_it(challenge, tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{(row * 37) % 61:03}.jpg").write_bytes(jpeg(images[row], 75))
     source = str(tmp_path / "fer")
-    test = load_rows(source, "test")
+    test = opened(source).rows("test")
     assert sorted(test["csv_row"]) == list(range(50, 60))
     for row, votes in zip(test["csv_row"], test["ferplus_votes"], strict=True):
         assert votes == table.votes[row].tolist()
     assert sum(test["cross_split_twin"]) == 1
-    assert len(load_fresh_rows(source, "test")) == 9
-    assert "FER-2013: 60 of 60 pictures are known by their content" in describe_dataset(source)
+    assert len(opened(source).fresh_rows("test")) == 9
+    assert "FER-2013: 60 of 60 pictures are known by their content" in opened(source).describe()
 
 
 def test_the_table_comes_with_its_notice_and_is_small():
@@ -283,7 +291,7 @@ def test_the_table_comes_with_its_notice_and_is_small():
 
 
 def test_a_table_is_written_from_a_data_set_and_measured(challenge, tmp_path, monkeypatch):
-    from train import signature_table
+    from train.data import signature_table
 
     images, table = challenge
     splits, _ = recognize(
@@ -298,7 +306,7 @@ def test_a_table_is_written_from_a_data_set_and_measured(challenge, tmp_path, mo
     for name, rows in splits.items():
         rows.to_parquet(str(folder / f"{name}-00000-of-00001.parquet"))
     target = tmp_path / "table.npz"
-    assert signature_table.write_signatures(str(folder), target) == 60
+    assert signature_table.write_signatures(opened(str(folder)), target) == 60
     with np.load(target) as written:
         for name in ("split", "label", "votes", "group"):
             assert (written[name] == getattr(table, name)).all()
@@ -310,7 +318,7 @@ def test_a_table_is_written_from_a_data_set_and_measured(challenge, tmp_path, mo
     others = tmp_path / "others"
     others.mkdir()
     Image.fromarray(pictures(1, seed=8)[0]).resize((200, 200)).save(others / "a.png")
-    report = signature_table.measure_signatures(str(folder), others)
+    report = signature_table.measure_signatures(opened(str(folder)), others)
     copies = report.iloc[:6]
     assert (copies["pictures"] == 60).all()
     assert (copies["known"] == 60).all()
@@ -318,11 +326,11 @@ def test_a_table_is_written_from_a_data_set_and_measured(challenge, tmp_path, mo
     assert report["known"].iloc[6:].tolist() == [0, 0]
     assert report["pictures"].iloc[6] == 50
     with pytest.raises(InputError, match="pictures of 48 pixels"):
-        signature_table.measure_signatures(str(folder), folder)
+        signature_table.measure_signatures(opened(str(folder)), folder)
 
 
 def test_no_path_of_one_machine_stands_for_the_data_set(monkeypatch):
-    from train.data import default_dataset
+    from train.data.dataset import default_dataset
 
     monkeypatch.delenv("FER_DATASET", raising=False)
     with pytest.raises(InputError, match=r"AutumnQiu/fer2013.*Received: none"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fer.errors import InputError
-from tests.conftest import noise, numbers
+from tests.conftest import noise, numbers, opened
 
 pytest.importorskip("datasets")
 pytest.importorskip("keras")
@@ -19,7 +19,7 @@ N_TRAIN = 24
 
 @pytest.fixture
 def source(tmp_path):
-    return make_dataset(tmp_path / "toy", n=N_TRAIN)
+    return opened(make_dataset(tmp_path / "toy", n=N_TRAIN))
 
 
 def save_network(path, side, n_votes=0, **choices):

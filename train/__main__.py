@@ -9,7 +9,7 @@ from functools import wraps
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 # Read by TensorFlow when it is imported.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -22,6 +22,10 @@ from fer.output import check_file, check_folder
 from fer.text import make_printable
 from fer.types import parse_json
 from train.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from train.data.dataset import OpenDataset
+    from train.data.listing import Reading
 
 # The epochs that a run keeps, and the model in every format.
 _RUN_BYTES = 200_000_000
@@ -72,7 +76,7 @@ Exact = Annotated[
 
 
 def _read_dataset(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that say how to read the data set; `command` gets them with its name."""
+    """Add the options that say how to read the data set; `command` gets them as `reading`."""
 
     @wraps(command)
     def reader(
@@ -83,13 +87,10 @@ def _read_dataset(command: Callable[..., None]) -> Callable[..., None]:
         exact: bool,
         **options: Any,
     ) -> None:
-        from train.data import Source, default_dataset
-        from train.listing import Reading
+        from train.data.listing import Reading
 
         reading = Reading(image_column, label_column, class_level, exact)
-        if reading != Reading():
-            options["dataset"] = Source(options["dataset"] or default_dataset(), reading)
-        command(*args, **options)
+        command(*args, **options, reading=reading)
 
     kinds = {
         "image_column": (ImageColumn, None),
@@ -103,21 +104,22 @@ def _read_dataset(command: Callable[..., None]) -> Callable[..., None]:
         inspect.Parameter(name, keyword, default=default, annotation=kind)
         for name, (kind, default) in kinds.items()
     ]
+    own = [each for name, each in signature.parameters.items() if name != "reading"]
     reader.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=[*signature.parameters.values(), *added]
+        parameters=[*own, *added]
     )
-    reader.__annotations__ = command.__annotations__ | {name: kinds[name][0] for name in kinds}
+    reader.__annotations__ = {each.name: each.annotation for each in (*own, *added)}
     del reader.__wrapped__
     return reader
 
 
-def _dataset(named: str | None) -> str:
-    """Return the data set at its commit, after showing its splits and classes."""
-    from train.data import default_dataset, describe_dataset, pin_dataset
+def _open(named: str | None, reading: "Reading") -> "OpenDataset":
+    """Open the data set of a run, and show its splits and classes."""
+    from train.data.dataset import default_dataset, open_dataset
 
-    source = pin_dataset(named or default_dataset())
-    typer.echo(describe_dataset(source) + "\n")
-    return source
+    opened = open_dataset(named or default_dataset(), reading)
+    typer.echo(opened.describe() + "\n")
+    return opened
 
 
 def _checkpoint(name: str) -> Path:
@@ -197,10 +199,11 @@ def fit(
     weights: Annotated[
         Path | None, typer.Option(help="Folder for the finished model. [OUT/export]")
     ] = None,
+    *,
+    reading: "Reading",
 ) -> None:
     """Train RECIPE, select on validation, export. The test split stays shut."""
-    from train.data import load_class_names
-    from train.listing import list_extra
+    from train.data.listing import list_extra
     from train.recipes import NO_TWINS, get_recipe, with_backbone
 
     chosen = get_recipe(recipe)
@@ -213,9 +216,9 @@ def fit(
     run = out or Path("runs") / chosen.name
     for folder in (run, weights or run / "export"):
         check_folder(folder, room_bytes=_RUN_BYTES)
-    source = _dataset(dataset)
+    source = _open(dataset, reading)
     # What is wrong with it is said before TensorFlow has said what it finds.
-    class_names = load_class_names(source, chosen.classes)
+    class_names = source.class_names(chosen.classes)
     if extra is not None:
         more = list_extra(extra, class_names)
         typer.echo(f"more pictures, {extra.name}\n{more.describe()}\n")
@@ -279,6 +282,8 @@ def teach_command(
         Path | None, typer.Option(help="Folder for a folder a teacher. [runs/RECIPE-teachers]")
     ] = None,
     extra: Annotated[Path | None, typer.Option(help="As for `fit`. [none]")] = None,
+    *,
+    reading: "Reading",
 ) -> None:
     """Write what each TEACHER says of all views of RECIPE, for `fit --teacher OUT/NAME`.
 
@@ -291,7 +296,7 @@ def teach_command(
     check_folder(target)
     files = [_checkpoint(name) for name in teacher]
     pupil = replace(get_recipe(recipe), extra="" if extra is None else str(extra))
-    for name, accuracy in teach_all(pupil, files, _dataset(dataset), target).items():
+    for name, accuracy in teach_all(pupil, files, _open(dataset, reading), target).items():
         typer.echo(f"{100 * accuracy:6.2f} %  {name}")
 
 
@@ -322,12 +327,14 @@ def face_weights(
     ],
     target: Annotated[Path, typer.Argument(help="The .keras file to write.")],
     dataset: Dataset = None,
+    *,
+    reading: "Reading",
 ) -> None:
     """Convert dlib's face network into what `fit teacher-face --init TARGET` starts from."""
     from train.face_weights import write_face_weights
 
     check_file(target, room_bytes=_MODEL_BYTES)
-    write_face_weights(source, target, _dataset(dataset))
+    write_face_weights(source, target, _open(dataset, reading))
 
 
 @app.command()
@@ -344,13 +351,15 @@ def export(
             "May be repeated. [all]",
         ),
     ] = None,
+    *,
+    reading: "Reading",
 ) -> None:
     """Write RUN in every format, each checked against Keras on validation images."""
     from train.export import FORMATS
     from train.export import export as write
 
     check_folder(out, room_bytes=_MODEL_BYTES)
-    config = write(run, _dataset(dataset), out, formats or tuple(FORMATS))
+    config = write(run, _open(dataset, reading), out, formats or tuple(FORMATS))
     for file in config.files:
         typer.echo(f"{(out / file).stat().st_size:10}  {out / file}")
 
@@ -396,11 +405,11 @@ def fer2013(
     ] = None,
 ) -> None:
     """Put FER-2013, FER+'s votes and marks of copies in training into one data set."""
-    from train.data import describe_dataset
-    from train.fer2013 import prepare_fer2013
+    from train.data.dataset import open_dataset
+    from train.data.fer2013 import prepare_fer2013
 
     check_folder(target, room_bytes=_MODEL_BYTES)
-    typer.echo(describe_dataset(str(source)) + "\n")
+    typer.echo(open_dataset(str(source)).describe() + "\n")
     typer.echo(prepare_fer2013(source, target, votes).to_string())
 
 
@@ -418,20 +427,22 @@ def signatures(
         ),
     ] = False,
     others: Annotated[Path, typer.Option(help="For --check: folder of other pictures.")] = EXAMPLES,
+    *,
+    reading: "Reading",
 ) -> None:
     """Write the signatures by which pictures of FER-2013 are known, or --check them.
 
     To write, the data set needs the columns `csv_row`, `ferplus_votes` and `duplicate_group`.
     """
-    from train.signature_table import measure_signatures, write_signatures
-    from train.signatures import TABLE_PATH
+    from train.data.signature_table import measure_signatures, write_signatures
+    from train.data.signatures import TABLE_PATH
 
     if check:
-        typer.echo(measure_signatures(_dataset(dataset), others).to_string())
+        typer.echo(measure_signatures(_open(dataset, reading), others).to_string())
         return
     target = out or TABLE_PATH
     check_file(target, room_bytes=_TABLE_BYTES)
-    n_images = write_signatures(_dataset(dataset), target)
+    n_images = write_signatures(_open(dataset, reading), target)
     typer.echo(f"wrote {target}: {n_images:,} pictures, {target.stat().st_size:,} bytes")
 
 
@@ -467,6 +478,8 @@ def evaluate(
             "shut.",
         ),
     ] = False,
+    *,
+    reading: "Reading",
 ) -> None:
     """Measure MODEL on the test split, full and twin-free, and write results/."""
     from train.measure.evaluate import evaluate as measure_test
@@ -481,13 +494,12 @@ def evaluate(
         raise InputError(f"each --folder must have a name of its own. Received: {folder}")
     if validation:
         from fer.hub import load_folder
-        from train.data import load_split
 
         classifier = load_folder(model)
-        split = load_split(_dataset(dataset), "validation", classifier.config)
+        split = _open(dataset, reading).split("validation", classifier.config)
         typer.echo(format_measure(measure(classifier, split)))
     elif dataset is not None or not named:
-        typer.echo(format_report(measure_test(model, _dataset(dataset), results, robustness)))
+        typer.echo(format_report(measure_test(model, _open(dataset, reading), results, robustness)))
     for name, path in named:
         typer.echo(format_folder(measure_folder(model, name, path, results, detector)))
 
@@ -498,22 +510,29 @@ def framing(
     dataset: Dataset = None,
     results: Results = Path("results"),
     images: Annotated[int, typer.Option(help="How many validation images to paste.")] = 1500,
+    *,
+    reading: "Reading",
 ) -> None:
     """Measure how each detector frames FER-2013 faces, and top-1 against crop margin."""
     from train.measure.framing import measure_framing
 
     check_folder(results)
-    typer.echo(measure_framing(_dataset(dataset), results, images).to_string(index=False))
+    typer.echo(measure_framing(_open(dataset, reading), results, images).to_string(index=False))
 
 
 @app.command()
 @_read_dataset
-def contrast(dataset: Dataset = None, results: Results = Path("results")) -> None:
+def contrast(
+    dataset: Dataset = None,
+    results: Results = Path("results"),
+    *,
+    reading: "Reading",
+) -> None:
     """Measure top-1 against how far the contrast of a crop is stretched."""
     from train.measure.contrast import measure_contrast
 
     check_folder(results)
-    typer.echo(measure_contrast(_dataset(dataset), results).to_string(index=False))
+    typer.echo(measure_contrast(_open(dataset, reading), results).to_string(index=False))
 
 
 @app.command()

@@ -22,7 +22,7 @@ from fer.hub import load_detector
 from fer.image import is_picture_file, picture_suffixes, read_picture
 from fer.text import printable
 from fer.types import ModelConfig
-from train.listing import list_pictures
+from train.data.listing import list_pictures
 
 __all__ = ["REPORT_NAME", "crop_folder", "describe_photographs"]
 

@@ -30,7 +30,9 @@ from fer.gallery import INT8_NAME
 from fer.hub import KERAS_NAME, LITERT_NAME, WEB_NAME
 from fer.types import CONFIG_NAME, HEADS_VERSION, Decision, Head, ModelConfig
 from train.calibrate import fit_decisions, fit_temperature
-from train.data import VOTE_CLASSES, Split, default_dataset, load_split
+from train.data.dataset import OpenDataset, default_dataset, open_dataset
+from train.data.split import Split
+from train.data.votes import VOTE_CLASSES
 from train.recipes import TRAINING_NAME
 
 __all__ = [
@@ -287,15 +289,15 @@ def convert(network_path: Path, name: str, calibration: NDArray[np.uint8] | None
     return converters[name](network)
 
 
-def format_file(form: Format, folder: Path, made: Path, dataset: str | None) -> Path:
+def format_file(form: Format, folder: Path, made: Path, dataset: OpenDataset | None) -> Path:
     """Return the file of `form` in the serving folder, or convert it into the folder `made`.
 
     Args:
         form: one of `FORMATS`.
         folder: with fer.json and model.keras.
         made: where to write.
-        dataset: see `train.data.load_rows`, the default one if None; opened for int8's
-            calibration only.
+        dataset: has the images for int8's calibration; the default one, opened when it is needed,
+            if None.
 
     Raises:
         InputError: the data set cannot be used.
@@ -308,8 +310,8 @@ def format_file(form: Format, folder: Path, made: Path, dataset: str | None) -> 
         return folder / form.file
     calibration = None
     if form.name == "litert-int8":
-        source = dataset or default_dataset()
-        calibration = calibration_sample(load_split(source, "train", config))
+        source = dataset or open_dataset(default_dataset())
+        calibration = calibration_sample(source.split("train", config))
     path = made / form.file
     path.write_bytes(convert(folder / KERAS_NAME, form.name, calibration))
     return path
@@ -394,7 +396,7 @@ def check_parity(
         )
 
 
-def export(run: Path, dataset: str, out: Path, formats: Sequence[str] = ()) -> ModelConfig:
+def export(run: Path, dataset: OpenDataset, out: Path, formats: Sequence[str] = ()) -> ModelConfig:
     """Write the serving folder of a finished run.
 
     Fits the temperature on the twin-free validation images and checks on them that every head of
@@ -421,9 +423,9 @@ def export(run: Path, dataset: str, out: Path, formats: Sequence[str] = ()) -> M
         raise ConfigError(f"{run} must hold a finished run. Received: no {KERAS_NAME}")
     calibration = None
     if "litert-int8" in formats:
-        calibration = calibration_sample(load_split(dataset, "train", config))
+        calibration = calibration_sample(dataset.split("train", config))
     contents = {form.name: convert(run / KERAS_NAME, form.name, calibration) for form in chosen}
-    validation = load_split(dataset, "validation", config)
+    validation = dataset.split("validation", config)
     validation = validation.rows(np.flatnonzero(~validation.twin))
     logits: dict[str, dict[str, NDArray[np.float32]]] = {}
     with tempfile.TemporaryDirectory() as folder:

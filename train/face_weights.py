@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fer.errors import InputError
 from train.backbones import build_backbone
-from train.data import load_split
+from train.data.dataset import OpenDataset
 from train.material import config_of
 from train.recipes import Recipe, teacher_face
 
@@ -141,13 +141,13 @@ def _absorb_statistics(backbone: keras.Model, norms: list[Any], images: NDArray[
         )
 
 
-def write_face_weights(path: Path, out: Path, dataset: str) -> None:
+def write_face_weights(path: Path, out: Path, dataset: OpenDataset) -> None:
     """Convert the file `path` for the recipe `teacher-face`, with statistics of `dataset`.
 
     Args:
         path: see `read_face_weights`.
         out: the .keras file to write.
-        dataset: see `train.data.load_rows`; validation images are taken.
+        dataset: its validation images are taken.
 
     Raises:
         InputError: a file or the data set is not usable.
@@ -155,5 +155,5 @@ def write_face_weights(path: Path, out: Path, dataset: str) -> None:
     read_face_weights(path)
     recipe = teacher_face()
     config = config_of(recipe, dataset)
-    images = load_split(dataset, "validation", config).images[:_N_IMAGES]
+    images = dataset.split("validation", config).images[:_N_IMAGES]
     convert_face_weights(path, images, recipe).save(out)

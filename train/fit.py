@@ -25,6 +25,7 @@ from fer.errors import InputError
 from fer.hub import KERAS_NAME
 from fer.types import CONFIG_NAME, ModelConfig
 from train.augment import build_photometry
+from train.data.dataset import OpenDataset
 from train.losses import TrainingLoss, class_weights, label_accuracy
 from train.material import Material, config_of, load_material
 from train.model import (
@@ -625,7 +626,7 @@ def _note(out: Path, made_of: dict[str, Any], resume: bool) -> None:
 
 def fit(
     recipe: Recipe,
-    dataset: str,
+    dataset: OpenDataset,
     out: Path,
     init: Path | str | None = "imagenet",
     resume: bool = False,
@@ -641,7 +642,7 @@ def fit(
 
     Args:
         recipe: what to do.
-        dataset: see `train.data.load_rows`.
+        dataset: what to learn from.
         out: folder of the run; made if missing.
         init: see `train.model.build_model`.
         resume: go on after the last whole epoch found in `out`.
@@ -716,7 +717,7 @@ def _save(
 
 
 def _ask_teachers(
-    recipe: Recipe, teachers: Sequence[Path], dataset: str, out: Path, config: ModelConfig
+    recipe: Recipe, teachers: Sequence[Path], dataset: OpenDataset, out: Path, config: ModelConfig
 ) -> list[Path]:
     """Return the folders of the teachers' logits; those of network files are computed now."""
     folders = []

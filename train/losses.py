@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from train.data import Split
+from train.data.split import Split
 
 __all__ = [
     "TrainingLoss",

@@ -13,8 +13,10 @@ from fer.errors import InputError
 from fer.image import read_image
 from fer.preprocess import to_model_input
 from fer.types import ModelConfig
-from train.data import VOTE_CLASSES, Split, dataset_name, load_class_names, load_split
-from train.listing import list_extra
+from train.data.dataset import OpenDataset
+from train.data.listing import list_extra
+from train.data.split import Split
+from train.data.votes import VOTE_CLASSES
 from train.losses import joined_targets, repeats
 from train.recipes import Recipe
 
@@ -60,7 +62,7 @@ class Material:
         return joined_targets(self.validation, 0.0, self.n_votes > 0)
 
 
-def config_of(recipe: Recipe, dataset: str) -> ModelConfig:
+def config_of(recipe: Recipe, dataset: OpenDataset) -> ModelConfig:
     """Return how `recipe` wants the images of `dataset`, at its last size.
 
     Raises:
@@ -68,14 +70,14 @@ def config_of(recipe: Recipe, dataset: str) -> ModelConfig:
         HubError: a data set of the Hub is unavailable.
     """
     return ModelConfig(
-        class_names=load_class_names(dataset, recipe.classes),
+        class_names=dataset.class_names(recipe.classes),
         input_size=recipe.input_size,
         detail_size=recipe.detail_size,
         stretch_percentile=recipe.stretch_percentile,
         color_mode=recipe.color_mode,
         crop_margin=recipe.crop_margin,
         recipe=recipe.name,
-        dataset=dataset_name(dataset),
+        dataset=dataset.title,
     )
 
 
@@ -96,7 +98,7 @@ def _with_extra(train: Split, folder: Path, config: ModelConfig) -> Split:
     """Append the pictures of `folder`, which have no votes.
 
     Raises:
-        InputError: see `train.listing.list_extra`; or one of the files is not a picture.
+        InputError: see `train.data.listing.list_extra`; or one of the files is not a picture.
     """
     images, labels, digest = [], [], hashlib.sha256(train.sha256.encode())
     for path, name in list_extra(folder, config.class_names).pictures["train"]:
@@ -121,22 +123,22 @@ def _with_extra(train: Split, folder: Path, config: ModelConfig) -> Split:
     )
 
 
-def load_material(recipe: Recipe, dataset: str, config: ModelConfig) -> Material:
+def load_material(recipe: Recipe, dataset: OpenDataset, config: ModelConfig) -> Material:
     """Load what `recipe` trains on and is selected by.
 
     Args:
         recipe: says which images, and how often.
-        dataset: see `train.data.load_rows`.
+        dataset: the images.
         config: says the input that the model wants, and its classes.
 
     Raises:
         InputError: the data set is not usable, or the recipe leaves too little of it.
         HubError: a data set of the Hub is unavailable.
     """
-    train, validation = (load_split(dataset, name, config) for name in ("train", "validation"))
+    train, validation = (dataset.split(name, config) for name in ("train", "validation"))
     if recipe.drop_twins and not train.twin.any():
         raise InputError(
-            f"to leave out twins, a column `cross_split_twin` of {dataset}[train] must mark "
+            f"to leave out twins, a column `cross_split_twin` of {dataset.name}[train] must mark "
             "them. Received: none marked"
         )
     kept = _chosen(recipe, train)
@@ -144,11 +146,11 @@ def load_material(recipe: Recipe, dataset: str, config: ModelConfig) -> Material
     counts = np.bincount(train.labels[kept], minlength=len(config.class_names))
     if not counts.all() or not len(fresh):
         raise InputError(
-            f"what {recipe.name} leaves of {dataset} must have images of every class in train and "
-            f"some in validation. Received: {counts.tolist()} and {len(fresh)}"
+            f"what {recipe.name} leaves of {dataset.name} must have images of every class in train "
+            f"and some in validation. Received: {counts.tolist()} and {len(fresh)}"
         )
     if (recipe.ferplus or recipe.clean or recipe.votes) and train.votes is None:
-        log.warning("%s has no FER+ votes: the labels alone count", dataset)
+        log.warning("%s has no FER+ votes: the labels alone count", dataset.name)
     shown = train.rows(kept[repeats(train.labels[kept], recipe.balance, recipe.seed)])
     return Material(
         config,

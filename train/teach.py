@@ -18,6 +18,7 @@ from tqdm import tqdm
 from fer.errors import InputError
 from fer.types import ModelConfig
 from train.augment import apply_view
+from train.data.dataset import OpenDataset
 from train.material import Material, config_of, load_material
 from train.model import head_logits, jit_compile, load_model
 from train.recipes import Recipe
@@ -141,7 +142,9 @@ def _made_for(recipe: Recipe, material: Material) -> dict[str, Any]:
     }
 
 
-def teach(recipe: Recipe, teacher: Path, dataset: str, out: Path, config: ModelConfig) -> float:
+def teach(
+    recipe: Recipe, teacher: Path, dataset: OpenDataset, out: Path, config: ModelConfig
+) -> float:
     """Write the logits of `teacher` on all views of `recipe` into `out`.
 
     Existing files are kept, so that an interrupted run resumes.
@@ -150,7 +153,7 @@ def teach(recipe: Recipe, teacher: Path, dataset: str, out: Path, config: ModelC
         recipe: of the pupil.
         teacher: a .keras file from float32 (n, t, t, c) in [0, 255] to logits, of any
             architecture, with one head or both.
-        dataset: see `train.data.load_rows`.
+        dataset: with the pupil's images.
         out: folder to write; made if missing.
         config: of the pupil; its images are enlarged to the teacher's side t.
 
@@ -226,7 +229,7 @@ def _logits(
 
 
 def teach_all(
-    recipe: Recipe, teachers: Sequence[Path], dataset: str, out: Path
+    recipe: Recipe, teachers: Sequence[Path], dataset: OpenDataset, out: Path
 ) -> dict[str, float]:
     """Write the logits of each teacher into a folder of its name below `out`.
 

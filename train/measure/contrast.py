@@ -11,7 +11,7 @@ from tqdm import tqdm
 from fer.classify import Classifier
 from fer.hub import load_classifier
 from fer.image import image_to_frame
-from train.data import load_fresh_rows
+from train.data.dataset import OpenDataset
 from train.measure.figures import macro_f1
 from train.measure.robustness import corrupt
 
@@ -22,17 +22,17 @@ PERCENTILES = (None, 0.2, 0.5, 1.0, 2.0, 5.0)
 FACTORS = (1.0, 0.7, 0.5, 0.3)
 
 
-def measure_contrast(dataset: str, results: Path) -> pd.DataFrame:
+def measure_contrast(dataset: OpenDataset, results: Path) -> pd.DataFrame:
     """Measure the bundled network with every percentile on ever flatter pictures.
 
     Args:
-        dataset: Hub repository or folder; its validation images without twins are used.
+        dataset: its validation images without twins are used.
         results: folder to write contrast.csv in.
 
     Returns:
         Columns percentile (empty for none), contrast, top1 and macro_f1 in percent.
     """
-    rows = load_fresh_rows(dataset, "validation")
+    rows = dataset.fresh_rows("validation")
     labels = np.asarray(rows["label"])
     crops = [image_to_frame(row["image"]) for row in rows]
     bundled = load_classifier()

@@ -21,7 +21,9 @@ from fer.image import image_to_frame
 from fer.preprocess import resize
 from fer.types import Decision, ModelConfig
 from train.calibrate import match_shares
-from train.data import VOTE_CLASSES, Split, dataset_name, load_rows, load_split, select_classes
+from train.data.dataset import OpenDataset
+from train.data.split import Split, select_classes
+from train.data.votes import VOTE_CLASSES
 from train.measure.figures import (
     coverage_curve,
     expected_calibration_error,
@@ -107,9 +109,10 @@ def _measure_votes(
 ) -> dict[str, Any] | None:
     """Measure the votes' head against FER+; None where the images have no votes.
 
-    `majority` is FER+'s protocol of that name (`train.data.vote_winners`), `shares` the mean
-    distance between the real shares of the votes q (`train.data.vote_shares`) and the predicted
-    ones p: `total_variation` half the sum of |p - q|, `kl` the sum of q log(q / p), in nats.
+    `majority` is FER+'s protocol of that name (`train.data.votes.vote_winners`), `shares` the mean
+    distance between the real shares of the votes q (`train.data.votes.vote_shares`) and the
+    predicted ones p: `total_variation` half the sum of |p - q|, `kl` the sum of q log(q / p), in
+    nats.
     """
     if split.winners is None or split.shares is None:
         return None
@@ -153,17 +156,19 @@ def _measure_votes(
     return report
 
 
-def _load_crops(dataset: str, config: ModelConfig) -> list[NDArray[np.uint8]]:
+def _load_crops(dataset: OpenDataset, config: ModelConfig) -> list[NDArray[np.uint8]]:
     """Load the test pictures with as many pixels as the model sees, so that all fit in memory."""
-    rows = load_rows(dataset, "test")
+    rows = dataset.rows("test")
     index, _ = select_classes(rows, config.class_names)
     side = config.detail_size
     return [resize(image_to_frame(row["image"]), side, side) for row in rows.select(index)]
 
 
-def _validate(classifier: Classifier, dataset: str) -> tuple[dict[str, Any], NDArray[np.float32]]:
+def _validate(
+    classifier: Classifier, dataset: OpenDataset
+) -> tuple[dict[str, Any], NDArray[np.float32]]:
     """Return the scores on the validation split, and `match_shares`'s bias (k,) for it."""
-    split = load_split(dataset, "validation", classifier.config)
+    split = dataset.split("validation", classifier.config)
     logits, fresh = classifier.logits(split.images), ~split.twin
     hit = logits.argmax(axis=1) == split.labels
     scores = {
@@ -264,14 +269,14 @@ def _check_same(path: Path, test_sha256: str) -> None:
         )
 
 
-def _describe(config: ModelConfig, dataset: str, test: Split) -> dict[str, Any]:
+def _describe(config: ModelConfig, dataset: OpenDataset, test: Split) -> dict[str, Any]:
     """Return what is measured, on what."""
     return {
         "recipe": config.recipe,
         "file": LITERT_NAME,
         "sha256": config.files[LITERT_NAME],
         "trained_on": config.dataset,
-        "dataset": dataset_name(dataset),
+        "dataset": dataset.title,
         "test_sha256": test.sha256,
         "twins_marked": bool(test.twin.any()),
         "class_names": list(config.class_names),
@@ -284,7 +289,9 @@ def _describe(config: ModelConfig, dataset: str, test: Split) -> dict[str, Any]:
     }
 
 
-def evaluate(folder: Path, dataset: str, results: Path, robustness: bool = True) -> dict[str, Any]:
+def evaluate(
+    folder: Path, dataset: OpenDataset, results: Path, robustness: bool = True
+) -> dict[str, Any]:
     """Measure the LiteRT file in `folder` on the test split and write the figures.
 
     `full` is what the literature reports; `twin_free` leaves out the test images with a copy in
@@ -299,7 +306,7 @@ def evaluate(folder: Path, dataset: str, results: Path, robustness: bool = True)
     Args:
         folder: with fer.json and model.tflite; model.keras, from which other formats are
             converted, and training.json where there are any.
-        dataset: Hub repository or folder with the same classes.
+        dataset: with the same classes.
         results: folder to write `<recipe>.json`, the plots of `train.measure.plots` and the row of
             `results.csv` in, and for recipes of `train.recipes.FAMILY` the int8 file.
         robustness: corrupt the test images as well, which takes most of the time.
@@ -314,7 +321,7 @@ def evaluate(folder: Path, dataset: str, results: Path, robustness: bool = True)
     """
     classifier = load_folder(folder)
     config = classifier.config
-    test = load_split(dataset, "test", config)
+    test = dataset.split("test", config)
     path = results / f"{config.recipe}.json"
     _check_same(path, test.sha256)
     report = _describe(config, dataset, test) | measure(classifier, test)

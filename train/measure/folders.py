@@ -24,9 +24,9 @@ from fer.image import picture_suffixes, read_image
 from fer.pool import ahead
 from fer.preprocess import to_model_input
 from fer.text import printable
-from train.listing import walk
+from train.data.listing import walk
+from train.data.names import expression_of
 from train.measure.figures import mean_recall
-from train.names import expression_of
 
 __all__ = ["FOLDERS_FOLDER", "format_folder", "measure_folder", "parse_folder"]
 

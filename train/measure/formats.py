@@ -15,7 +15,8 @@ from fer.classify import Classifier, decide
 from fer.gallery import INT8_NAME
 from fer.hub import KERAS_NAME
 from fer.types import CONFIG_NAME, ModelConfig
-from train.data import Split
+from train.data.dataset import OpenDataset
+from train.data.split import Split
 from train.measure.figures import percent, score_answers
 
 __all__ = ["measure_formats", "write_alone"]
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 def measure_formats(
     folder: Path,
-    dataset: str,
+    dataset: OpenDataset,
     config: ModelConfig,
     test: Split,
     logits: dict[str, NDArray[np.float32]],

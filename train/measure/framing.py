@@ -21,7 +21,7 @@ from fer.geometry import center_xy, crop_side_px, roll_degrees
 from fer.hub import load_classifier, load_detectors
 from fer.image import image_to_frame
 from fer.preprocess import resize
-from train.data import load_fresh_rows
+from train.data.dataset import OpenDataset
 
 __all__ = ["measure_framing"]
 
@@ -31,9 +31,9 @@ _TURN_DEGREES = 30
 MARGINS = (0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.5)
 
 
-def _scenes(dataset: str, n_images: int) -> Iterable[tuple[NDArray[np.uint8], int]]:
+def _scenes(dataset: OpenDataset, n_images: int) -> Iterable[tuple[NDArray[np.uint8], int]]:
     """Yield twin-free validation images, enlarged, their edges repeated to fill a canvas."""
-    rows = load_fresh_rows(dataset, "validation")
+    rows = dataset.fresh_rows("validation")
     rows = rows.shuffle(seed=0).select(range(min(n_images, len(rows))))
     pad = (_CANVAS_PX - _FACE_PX) // 2
     for row in rows:
@@ -106,7 +106,7 @@ def _try_detector(
     return rows
 
 
-def measure_framing(dataset: str, results: Path, n_images: int = 1500) -> pd.DataFrame:
+def measure_framing(dataset: OpenDataset, results: Path, n_images: int = 1500) -> pd.DataFrame:
     """Write `framing.csv`: for each detector its boxes on FER-2013 and top-1 by margin.
 
     `image_to_box` is the side of the FER-2013 image divided by the longer side of the
@@ -117,7 +117,7 @@ def measure_framing(dataset: str, results: Path, n_images: int = 1500) -> pd.Dat
     Detectors that are unavailable are left out.
 
     Args:
-        dataset: Hub repository or folder; its validation split is used.
+        dataset: its validation split is used.
         results: folder of the table.
         n_images: how many images to paste.
     """

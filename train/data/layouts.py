@@ -10,7 +10,6 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -160,9 +159,10 @@ def open_layout(folder: Path) -> datasets.DatasetDict | None:
     - RAF-DB as on Kaggle: `DATASET/train/<1..7>` and `DATASET/test/<1..7>`, checked against
       `train_labels.csv` and `test_labels.csv` where these are next to `DATASET`.
 
-    There is no test set of AffectNet to be had and its validation set is what everybody reports
-    on, so that is the split "test" here; `train.data.hold_out` makes "validation". Pictures of
-    other classes than ours, and photographs without a box, are left out; a warning says how many.
+    No test set of AffectNet is available and its validation set is what everybody reports
+    on, so that is the split "test" here; `train.data.dataset.hold_out` makes "validation". Pictures
+    of other classes than ours, and photographs without a box, are left out; a warning counts
+    them.
 
     Args:
         folder: the folder that was unpacked.
@@ -187,22 +187,12 @@ def open_layout(folder: Path) -> datasets.DatasetDict | None:
         _Layout(_find_raf_kaggle, _read_raf_kaggle, RAF_EXPRESSIONS),
     ):
         if sources := layout.find(folder.absolute()):
-            stamps = tuple(path.stat().st_mtime_ns for path in sources.values())
-            return _read(layout, tuple(sources.items()), stamps)
+            splits = {
+                split: _dataset(layout.read(split, source), layout.expressions)
+                for split, source in sources.items()
+            }
+            return datasets.DatasetDict({name: rows for name, rows in splits.items() if len(rows)})
     return None
-
-
-@lru_cache(maxsize=1)
-def _read(
-    layout: _Layout,
-    sources: tuple[tuple[str, Path], ...],
-    stamps: tuple[int, ...],  # part of the key: what has changed is read anew
-) -> datasets.DatasetDict:
-    """Read all splits; kept, because a run reads them often and labels can be many files."""
-    splits = {
-        split: _dataset(layout.read(split, source), layout.expressions) for split, source in sources
-    }
-    return datasets.DatasetDict({split: rows for split, rows in splits.items() if len(rows)})
 
 
 def _photo_folder(folder: Path) -> Path | None:

@@ -10,7 +10,7 @@ from fer.errors import InputError
 from fer.formats import UNREAD_SUFFIXES
 from fer.image import picture_suffixes
 from fer.text import printable
-from train.names import check_exact, expression_of, map_classes, renamed, split_of
+from train.data.names import check_exact, expression_of, map_classes, renamed, split_of
 
 __all__ = ["Listing", "Reading", "format_counts", "list_extra", "list_pictures", "walk"]
 

@@ -17,17 +17,12 @@ from tqdm import tqdm
 from fer.errors import ImageError, InputError
 from fer.image import image_to_frame, picture_suffixes, read_image
 from fer.preprocess import resize
-from train.data import (
-    CSV_CLASSES,
-    CSV_SPLITS,
-    FERPLUS_COUNTS,
-    SPLITS,
-    hold_out,
-    majority_votes,
-    open_csv,
-)
-from train.names import expression_of, split_of
-from train.signatures import MAX_COLOUR, MIN_DEVIATION, SIDE_PX
+from train.data.columns import CSV_CLASSES
+from train.data.csv_file import CSV_SPLITS, open_csv
+from train.data.dataset import hold_out
+from train.data.names import SPLITS, expression_of, split_of
+from train.data.signatures import MAX_COLOUR, MIN_DEVIATION, SIDE_PX
+from train.data.votes import FERPLUS_COUNTS, majority_votes
 
 __all__ = ["find_copies", "prepare_fer2013"]
 
@@ -76,7 +71,7 @@ _VOTES_COLUMN = (
 
 
 def _thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(n, t) of mean 0 and length 1, so that a product of two is their correlation."""
+    """Return thumbnails (n, t) of mean 0 and length 1: a product of two is their correlation."""
     small = [resize(image, _THUMBNAIL_PX, _THUMBNAIL_PX) for image in images]
     rows = np.stack(small).reshape(len(images), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
@@ -88,7 +83,7 @@ def _thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _alike(
     images: NDArray[np.uint8], thumbnails: NDArray[np.float32]
 ) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """For each of `images` its index and those of the `thumbnails` that are like it."""
+    """Yield the index of each of `images` and those of the `thumbnails` that are like it."""
     queries = _thumbnails(images)
     for start in range(0, len(queries), _ROWS_A_TIME):
         close = queries[start : start + _ROWS_A_TIME] @ thumbnails.T >= _ALIKE
@@ -99,7 +94,7 @@ def _alike(
 def find_copies(
     images: NDArray[np.uint8], others: NDArray[np.uint8]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which pictures show the same photograph as one of the other set.
+    """Find the pictures that show the same photograph as one of the other set.
 
     Copies may be shifted by two pixels, mirrored, brighter, darker or flatter.
 
@@ -129,7 +124,7 @@ def find_copies(
 
 
 def _read_votes(path: Path) -> tuple[pd.Series, NDArray[np.uint8]]:
-    """fer2013new.csv of FER+: split and (n, 10) votes of the rows of fer2013.csv."""
+    """Read fer2013new.csv of FER+: split and (n, 10) votes of the rows of fer2013.csv."""
     try:
         table = pd.read_csv(path)
     except (OSError, ValueError) as error:
@@ -152,7 +147,7 @@ def _read_votes(path: Path) -> tuple[pd.Series, NDArray[np.uint8]]:
 
 
 def _gray(frame: NDArray[np.uint8], what: object) -> NDArray[np.uint8]:
-    """(s, s) of an RGB picture of FER-2013."""
+    """Return the gray values (s, s) of an RGB picture of FER-2013."""
     height, width = frame.shape[:2]
     if (width, height) != (SIDE_PX, SIDE_PX):
         raise InputError(
@@ -169,7 +164,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _split_folders(source: Path) -> dict[str, Path]:
-    """The folder of each split, in `source` or in the only folder that is in it."""
+    """Find the folder of each split, in `source` or in the only folder that is in it."""
     inside = _subfolders(source)
     while len(inside) == 1 and not split_of(inside[0].name):
         inside = _subfolders(inside[0])
@@ -183,7 +178,7 @@ def _split_folders(source: Path) -> dict[str, Path]:
 
 
 def _class_of(name: str) -> str | None:
-    """The class that a folder's name or number stands for."""
+    """Return the class that a folder's name or number stands for."""
     if name.isdecimal() and int(name) < len(CSV_CLASSES):
         return CSV_CLASSES[int(name)]
     found = expression_of(name)
@@ -191,7 +186,7 @@ def _class_of(name: str) -> str | None:
 
 
 def _list_pictures(source: Path) -> pd.DataFrame:
-    """Each picture's `path`, `label` and `folder`, the split whose folder it is in."""
+    """List each picture's `path`, `label` and `folder`, the split whose folder it is in."""
     rows = []
     for split, folder in _split_folders(source).items():
         for kind in _subfolders(folder):
@@ -226,7 +221,7 @@ def _check_splits(pictures: pd.DataFrame, told: pd.Series, advice: str) -> None:
 
 
 def _splits_in_names(pictures: pd.DataFrame) -> pd.Series | None:
-    """The split that each picture's name begins with; None where none does."""
+    """Return the split that each picture's name begins with; None where none does."""
     found = pictures["path"].map(lambda path: _NAME_WITH_SPLIT.match(path.name))
     if found.isna().all():
         return None
@@ -236,7 +231,7 @@ def _splits_in_names(pictures: pd.DataFrame) -> pd.Series | None:
 
 
 def _rows_in_names(pictures: pd.DataFrame, usage: pd.Series) -> pd.Series:
-    """The row of fer2013.csv that each picture's name gives."""
+    """Return the row of fer2013.csv that each picture's name gives."""
     advice = "Give fer2013.csv itself, in whose order the votes are, or leave the votes out"
     found = pictures["path"].map(lambda path: _NAME_WITH_ROW.fullmatch(path.stem))
     numbers = found.map(lambda match: int(match[1]) if match else -1)
@@ -253,7 +248,7 @@ def _rows_in_names(pictures: pd.DataFrame, usage: pd.Series) -> pd.Series:
 def _open_folder(
     folder: Path, usage: pd.Series | None
 ) -> tuple[datasets.DatasetDict, tuple[str, ...]]:
-    """Pictures in folders of splits and classes.
+    """Read pictures in folders of splits and classes.
 
     Args:
         folder: with or without a folder around them.
@@ -306,7 +301,7 @@ def _open_folder(
 
 
 def _open_rows(csv: Path, votes: Path | None, usage: pd.Series | None) -> datasets.DatasetDict:
-    """The splits of fer2013.csv, in whose order the votes must be."""
+    """Read the splits of fer2013.csv, in whose order the votes must be."""
     source, own = open_csv(csv)
     if missing := sorted(set(SPLITS) - set(source)):
         raise InputError(f"{csv} must have all three splits. Received: none of {missing}")
@@ -335,7 +330,7 @@ def _check_agreement(rows: datasets.Dataset, votes: Path | None) -> None:
 def _write_card(
     folder: Path, splits: datasets.DatasetDict, report: pd.DataFrame, notes: tuple[str, ...]
 ) -> None:
-    """README.md of a data set on the Hub: what stands in it, for readers and for the Hub."""
+    """Write README.md of a data set: what is in it, for readers and for the Hub."""
     rows = splits["train"]
     sizes = datasets.SplitDict()
     for name, part in splits.items():

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from fer.errors import InputError
 from fer.image import image_to_frame, picture_suffixes, read_image
 from fer.preprocess import resize
-from train.columns import CSV_CLASSES
-from train.data import FERPLUS_COUNTS, load_rows
-from train.names import SPLITS
-from train.signatures import (
+from train.data.columns import CSV_CLASSES
+from train.data.dataset import OpenDataset
+from train.data.names import SPLITS
+from train.data.signatures import (
     SIDE_PX,
     TABLE_PATH,
     Pictures,
@@ -30,6 +30,7 @@ from train.signatures import (
     quantize,
     sign,
 )
+from train.data.votes import FERPLUS_COUNTS
 
 __all__ = ["NOTICE_PATH", "measure_signatures", "write_signatures"]
 
@@ -85,16 +86,20 @@ groups were found by correlation and may be incomplete. The votes are those of F
 """
 
 
-def _read_gray(dataset: str) -> tuple[NDArray[np.uint8], pd.DataFrame]:
-    """All pictures of FER-2013 in the order of fer2013.csv, and their other columns."""
+def _read_gray(dataset: OpenDataset) -> tuple[NDArray[np.uint8], pd.DataFrame]:
+    """Read all pictures of FER-2013 in the order of fer2013.csv, and their other columns."""
     images, columns = [], []
     for number, split in enumerate(SPLITS):
-        rows = load_rows(dataset, split)
+        rows = dataset.rows(split)
         if missing := [name for name in _NEEDED if name not in rows.column_names]:
-            raise InputError(f"{dataset} must have the columns {list(_NEEDED)}. Missing: {missing}")
+            raise InputError(
+                f"{dataset.name} must have the columns {list(_NEEDED)}. Missing: {missing}"
+            )
         names = rows.features["label"].names
         if unknown := sorted(set(names) - set(CSV_CLASSES)):
-            raise InputError(f"{dataset} must have the classes of FER-2013. Received: {unknown}")
+            raise InputError(
+                f"{dataset.name} must have the classes of FER-2013. Received: {unknown}"
+            )
         part = {name: list(rows[name]) for name in _NEEDED}
         part["label"] = [CSV_CLASSES.index(names[label]) for label in rows["label"]]
         columns.append(pd.DataFrame(part).assign(split=number))
@@ -106,8 +111,8 @@ def _read_gray(dataset: str) -> tuple[NDArray[np.uint8], pd.DataFrame]:
     return np.stack(images)[order], table.iloc[order].reset_index(drop=True)
 
 
-def write_signatures(dataset: str, target: Path = TABLE_PATH) -> int:
-    """Write the table of signatures of `dataset`, and the notice beside it.
+def write_signatures(dataset: OpenDataset, target: Path = TABLE_PATH) -> int:
+    """Write the table of signatures of `dataset`, and the notice next to it.
 
     Args:
         dataset: FER-2013 with the columns `csv_row`, `ferplus_votes` and `duplicate_group`.
@@ -121,7 +126,7 @@ def write_signatures(dataset: str, target: Path = TABLE_PATH) -> int:
     """
     images, rows = _read_gray(dataset)
     if rows["csv_row"].tolist() != list(range(len(rows))):
-        raise InputError(f"`csv_row` of {dataset} must be 0..{len(rows) - 1}, each once")
+        raise InputError(f"`csv_row` of {dataset.name} must be 0..{len(rows) - 1}, each once")
     table = Table(
         quantize(sign(images)),
         rows["split"].to_numpy(np.uint8),
@@ -167,7 +172,7 @@ _COPIES: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
 
 
 def _windows(folder: Path) -> Iterator[NDArray[np.uint8]]:
-    """`_N_OTHERS` square gray windows of the pictures below `folder`, the same each time.
+    """Yield `_N_OTHERS` square gray windows of the pictures below `folder`, the same each time.
 
     None is of one colour.
     """
@@ -196,7 +201,7 @@ def _nearest(terms: NDArray[np.float32], table: Table) -> float:
     return float(min([radius, *match(terms, table, radius).distance]))
 
 
-def measure_signatures(dataset: str, others: Path) -> pd.DataFrame:
+def measure_signatures(dataset: OpenDataset, others: Path) -> pd.DataFrame:
     """Measure how many copies of FER-2013 are known, and how many other pictures are taken for it.
 
     Copies are looked for in their splits and with their labels. Pictures of one half of FER-2013
@@ -210,7 +215,7 @@ def measure_signatures(dataset: str, others: Path) -> pd.DataFrame:
         For each kind of copy the number of `pictures`, how many are `known`, how many of these
         by their own `row` or that of an equal picture in the same split with the same label, and
         the `distance` from it, the largest; for other pictures the least distance from any row.
-        Pictures of one colour do not count: they are known beside others alone.
+        Pictures of one colour do not count: they are known among others only.
 
     Raises:
         InputError: `dataset` is no copy of FER-2013, or there are no pictures in `others`.

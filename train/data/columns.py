@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 from fer.errors import InputError
-from train.listing import Reading, map_splits
-from train.names import map_classes, renamed
+from train.data.listing import Reading, map_splits
+from train.data.names import map_classes, renamed
 
 __all__ = ["CSV_CLASSES", "PIXEL_NAMES", "find_column", "picture_of_text", "read_columns"]
 

@@ -6,9 +6,7 @@ encoded. `fer2013_signatures.md` says where the table comes from. `python -m tra
 --check` measures how well pictures are known.
 """
 
-import hashlib
 import io
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer.preprocess import resize
-from train.columns import CSV_CLASSES
-from train.names import SPLITS
+from train.data.columns import CSV_CLASSES
+from train.data.names import SPLITS
 
 __all__ = [
     "MAX_COLOUR",
@@ -64,7 +62,7 @@ MIN_DEVIATION = 2.0
 MAX_COLOUR = 8
 # Pixels a side of what may be a copy: larger or smaller ones are decoded for nothing.
 _SIDES_PX = range(24, 1025)
-# So many pictures of each split are tried first, and so many of them must be of FER-2013.
+# How many pictures of each split are tried first, and the share of them that must be known.
 _N_TRIED, _MIN_SHARE = 100, 0.05
 # A data set that is FER-2013 but for so few pictures may have the challenge's splits, and
 # pictures of one colour.
@@ -77,9 +75,9 @@ class Table(NamedTuple):
 
     Attributes:
         signature: (n, k) int8, see `quantize`.
-        split: (n,) uint8 index into `train.names.SPLITS`.
-        label: (n,) uint8 index into `train.columns.CSV_CLASSES`.
-        votes: (n, 10) uint8 counts of FER+, in the order of `train.data.FERPLUS_COUNTS`.
+        split: (n,) uint8 index into `train.data.names.SPLITS`.
+        label: (n,) uint8 index into `train.data.columns.CSV_CLASSES`.
+        votes: (n, 10) uint8 counts of FER+, in the order of `train.data.votes.FERPLUS_COUNTS`.
         group: (n,) int32: pictures of the same photograph have the same number, others -1.
     """
 
@@ -99,8 +97,8 @@ class Pictures(NamedTuple):
 
     Attributes:
         terms: (n, k), see `sign`.
-        splits: (n,) index into `train.names.SPLITS`.
-        labels: (n,) index into `train.columns.CSV_CLASSES`, -1 for others.
+        splits: (n,) index into `train.data.names.SPLITS`.
+        labels: (n,) index into `train.data.columns.CSV_CLASSES`, -1 for others.
     """
 
     terms: NDArray[np.float32]
@@ -169,7 +167,7 @@ def dequantize(signature: NDArray[np.int8]) -> NDArray[np.float32]:
 
 
 def is_flat(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether each picture has too little contrast to be known by, (n,)."""
+    """Return whether each picture has too little contrast to be known by, (n,)."""
     return np.asarray(images.std(axis=(1, 2)) < MIN_DEVIATION)
 
 
@@ -242,9 +240,9 @@ def find_rows(
 
 
 def _gray(stored: dict[str, Any]) -> NDArray[np.uint8] | None:
-    """(48, 48) of a stored picture; None of one that cannot be of FER-2013, or be read.
+    """Read a stored picture, (48, 48); None of one that cannot be of FER-2013, or be read.
 
-    Whoever needs the picture says what is wrong with it.
+    The reader of the picture reports what is wrong with it.
     """
     try:
         source = stored["path"] if stored["bytes"] is None else io.BytesIO(stored["bytes"])
@@ -267,7 +265,7 @@ def _stored(rows: datasets.Dataset) -> datasets.Dataset:
 
 
 def _read(rows: datasets.Dataset) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Index and gray pixels of the pictures that may be of FER-2013, (m,) and (m, 48, 48)."""
+    """Read the pictures that may be of FER-2013: index (m,) and gray pixels (m, 48, 48)."""
     index, images = [], []
     for i, row in enumerate(_stored(rows)):
         if (image := _gray(row["image"])) is not None:
@@ -277,7 +275,7 @@ def _read(rows: datasets.Dataset) -> tuple[NDArray[np.int64], NDArray[np.uint8]]
 
 
 def _may_be_copy(splits: datasets.DatasetDict, table: Table) -> bool:
-    """Whether some pictures of each split are of FER-2013; photographs are not decoded."""
+    """Return whether some pictures of each split are of FER-2013, without decoding photographs."""
     n_tried = n_known = 0
     for rows in splits.values():
         if type(rows.features["image"]) is not datasets.Image:
@@ -289,34 +287,6 @@ def _may_be_copy(splits: datasets.DatasetDict, table: Table) -> bool:
         n_tried += len(tried)
         n_known += len(np.unique(known))
     return n_known > 0 and n_known >= _MIN_SHARE * n_tried
-
-
-@dataclass(frozen=True)
-class _Request:
-    """Splits, told apart by their content, because a run opens the same ones several times."""
-
-    digest: str
-    splits: datasets.DatasetDict = field(compare=False)
-    table: Table = field(compare=False)
-
-
-def _digest(splits: datasets.DatasetDict, table: Table) -> str:
-    digest = hashlib.sha256(table.signature.tobytes())
-    for name, rows in splits.items():
-        digest.update(f"{name} {len(rows)} {rows.features['label']}".encode())
-        digest.update(np.asarray(rows["label"], np.int64).tobytes())
-        for row in _stored(rows):
-            stored = row["image"]
-            if stored["bytes"] is not None:
-                digest.update(stored["bytes"])
-                continue
-            try:
-                stat = Path(stored["path"]).stat()
-                stamp = f"{stored['path']} {stat.st_size} {stat.st_mtime_ns}"
-            except (OSError, TypeError):  # no file: whoever decodes it says so
-                stamp = repr(stored["path"])
-            digest.update(stamp.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def recognize(splits: datasets.DatasetDict) -> tuple[datasets.DatasetDict, list[str]]:
@@ -334,7 +304,7 @@ def recognize(splits: datasets.DatasetDict) -> tuple[datasets.DatasetDict, list[
     table = load_table()
     if not _may_be_copy(splits, table):
         return splits, []
-    found, n_again = _rows_of_splits(_Request(_digest(splits, table), splits, table))
+    found, n_again = _rows_of_splits(splits, table)
     n_known = sum(int((rows >= 0).sum()) for rows in found.values())
     n_images = sum(map(len, found.values()))
     notes = [f"FER-2013: {n_known:,} of {n_images:,} pictures are known by their content"]
@@ -363,10 +333,10 @@ _COLUMNS = {
 }
 
 
-@lru_cache(maxsize=2)
-def _rows_of_splits(request: _Request) -> tuple[dict[str, NDArray[np.int64]], int]:
-    """Return the row of each split's pictures (-1 unknown), and how many repeat a row."""
-    splits, table = request.splits, request.table
+def _rows_of_splits(
+    splits: datasets.DatasetDict, table: Table
+) -> tuple[dict[str, NDArray[np.int64]], int]:
+    """Find the rows of each split's pictures, -1 of others, and how many repeat a row."""
     terms, flat, where, numbers, labels = [], [], [], [], []
     for name, rows in splits.items():
         index, images = _read(rows)
@@ -389,7 +359,7 @@ def _rows_of_splits(request: _Request) -> tuple[dict[str, NDArray[np.int64]], in
         found[left[first]] = free[rest[first]]
         again[left[first]] = False
     else:
-        # What has no contrast is known by its place beside the others.
+        # A picture without contrast is known only by its place among the others.
         found[is_plain] = -1
         again[is_plain] = False
     result = {name: np.full(len(rows), -1, np.int64) for name, rows in splits.items()}
@@ -399,7 +369,7 @@ def _rows_of_splits(request: _Request) -> tuple[dict[str, NDArray[np.int64]], in
 
 
 def _challenge_labels(rows: datasets.Dataset) -> NDArray[np.int64]:
-    """Index into `CSV_CLASSES` of each label, -1 of others."""
+    """Return the index into `CSV_CLASSES` of each label, -1 of others."""
     names = rows.features["label"].names
     index = [CSV_CLASSES.index(name) if name in CSV_CLASSES else -1 for name in names]
     return np.array([*index, -1], np.int64)[np.asarray(rows["label"], np.int64)]
@@ -408,11 +378,11 @@ def _challenge_labels(rows: datasets.Dataset) -> NDArray[np.int64]:
 def _challenge_splits(
     found: dict[str, NDArray[np.int64]], table: Table
 ) -> dict[str, tuple[str, NDArray[np.int64]]]:
-    """Where the pictures of each split of the challenge are, if a split that lacks hides them.
+    """Find the pictures of each split of the challenge, where a missing split is in another.
 
     Returns:
         For each split the one that it is in here and the index there; nothing where no split
-        lacks, or those that are here are not the challenge's.
+        is missing, or those that are here are not the challenge's.
     """
     challenge = {
         name: np.where(rows >= 0, table.split[rows], -1).astype(np.int64)

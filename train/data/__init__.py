@@ -1,0 +1,1 @@
+"""Opens labelled pictures of any source, once, under names of this project."""
