@@ -130,8 +130,8 @@ def test_every_output_is_tried_before_the_work(arguments, where, tmp_path, monke
         target.mkdir()
     else:
         target = tmp_path / "missing" / target.name
-    monkeypatch.setattr(cli, "_pipeline", stop)
-    monkeypatch.setattr("fer.batch.Recipe.of", stop)
+    monkeypatch.setattr(cli.Pipeline, "load", stop)
+    monkeypatch.setattr("fer.batch.run.PipelineSpec.of", stop)
     assert_refused(cli.main, [*arguments, str(target)], monkeypatch, capsys)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from fer.batch.data import need
 from fer.batch.sources import Item
-from fer.batch.work import CHUNK, Crew, Outcome, Recipe
+from fer.batch.work import CHUNK, Outcome, PipelineSpec, ReaderPool
 from fer.errors import FerError
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ _END_S = 30.0
 
 
 class _Reader:
-    """What Ray starts on its machines: a crew of one, so that a crash costs one picture."""
+    """What Ray starts on its machines: a pool of one process, so that a crash costs one picture."""
 
-    def __init__(self, recipe: Recipe, timeout_s: float) -> None:
-        self._crew = Crew(recipe, 1, timeout_s)
+    def __init__(self, spec: PipelineSpec, timeout_s: float) -> None:
+        self._readers = ReaderPool(spec, 1, timeout_s)
 
     def __call__(self, batch: "pa.Table") -> "pa.Table":
         import pyarrow as pa
@@ -44,12 +44,12 @@ class _Reader:
             for row in batch.to_pylist()
         ]
         # Text, so that a file is one row of Ray's, which it never splits.
-        return pa.table({"outcome": [json.dumps(outcome) for outcome in self._crew.run(items)]})
+        return pa.table({"outcome": [json.dumps(outcome) for outcome in self._readers.run(items)]})
 
 
 def run_on_ray(
     items: Iterable[Item],
-    recipe: Recipe,
+    spec: PipelineSpec,
     n_workers: int | None,
     timeout_s: float,
     address: str | None,
@@ -58,7 +58,7 @@ def run_on_ray(
 
     Args:
         items: the pictures; paths must mean the same on every machine.
-        recipe: of the pipeline; every machine makes its own.
+        spec: of the pipeline; every machine makes its own.
         n_workers: how many readers; one a core of the cluster when None.
         timeout_s: seconds that one picture may take.
         address: of the cluster; when None a local one is started, and stopped at the end. One
@@ -71,18 +71,18 @@ def run_on_ray(
     ray = need("ray")
     need("ray.data")
     if ray.is_initialized():
-        texts = _read(iter(items), recipe, n_workers, timeout_s)
+        texts = _read(iter(items), spec, n_workers, timeout_s)
     else:
         if address:
             _check_address(address)
-        texts = _read_apart(iter(items), recipe, n_workers, timeout_s, address)
+        texts = _read_apart(iter(items), spec, n_workers, timeout_s, address)
     with closing(texts):
         for text in texts:
             yield json.loads(text)
 
 
 def _read(
-    source: Iterator[Item], recipe: Recipe, n_workers: int | None, timeout_s: float
+    source: Iterator[Item], spec: PipelineSpec, n_workers: int | None, timeout_s: float
 ) -> Generator[str, None, None]:
     """The outcomes, as JSON, from the cluster to which this process is connected."""
     import ray
@@ -99,7 +99,7 @@ def _read(
             blocks = [_block(window[i : i + length]) for i in range(0, len(window), length)]
             rows = data.from_arrow(blocks).map_batches(
                 _Reader,
-                fn_constructor_args=(recipe, timeout_s),
+                fn_constructor_args=(spec, timeout_s),
                 batch_size=CHUNK,
                 batch_format="pyarrow",
                 compute=data.ActorPoolStrategy(size=n_readers),
@@ -115,7 +115,7 @@ def _read(
 
 def _read_apart(
     source: Iterator[Item],
-    recipe: Recipe,
+    spec: PipelineSpec,
     n_workers: int | None,
     timeout_s: float,
     address: str | None,
@@ -128,7 +128,7 @@ def _read_apart(
     spawning = multiprocessing.get_context("spawn")
     here, there = spawning.Pipe()
     process = spawning.Process(
-        target=_drive, args=(there, recipe, n_workers, timeout_s, address), daemon=True
+        target=_drive, args=(there, spec, n_workers, timeout_s, address), daemon=True
     )
     process.start()
     there.close()
@@ -152,7 +152,11 @@ def _read_apart(
 
 
 def _drive(
-    there: Connection, recipe: Recipe, n_workers: int | None, timeout_s: float, address: str | None
+    there: Connection,
+    spec: PipelineSpec,
+    n_workers: int | None,
+    timeout_s: float,
+    address: str | None,
 ) -> None:
     """The process of its own: gets windows of items and sends their outcomes, None after each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked
@@ -170,7 +174,7 @@ def _drive(
         return
     try:
         while window := there.recv():
-            for text in _read(iter(window), recipe, n_workers, timeout_s):
+            for text in _read(iter(window), spec, n_workers, timeout_s):
                 there.send([text])
             there.send(None)
     except FerError as error:

@@ -27,7 +27,15 @@ from fer.pipeline import Pipeline
 from fer.serialize import to_rows
 from fer.text import printable
 
-__all__ = ["CHUNK", "TIMEOUT_S", "Crew", "Outcome", "PipelineMaker", "Recipe", "analyse"]
+__all__ = [
+    "CHUNK",
+    "TIMEOUT_S",
+    "Outcome",
+    "PipelineMaker",
+    "PipelineSpec",
+    "ReaderPool",
+    "analyse",
+]
 
 # Pictures that a process gets at once: enough that handing them over costs nothing, few
 # enough that a crash costs little.
@@ -57,14 +65,14 @@ class PipelineMaker:
     min_face_px: float | None = None
 
     def __call__(self) -> Pipeline:
-        """The pipeline."""
+        """Return the pipeline."""
         return Pipeline.load(
             self.repo_id, self.revision, self.detector, min_face_px=self.min_face_px
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class PipelineSpec:
     """How every process makes the pipeline that the first one made.
 
     Attributes:
@@ -79,12 +87,12 @@ class Recipe:
 
     @classmethod
     def of(cls, make: Callable[[], Pipeline]) -> tuple[Self, tuple[str, ...]]:
-        """The recipe of what `make` makes here, and its class names."""
+        """Return the spec of what `make` makes here, and its class names."""
         detector, model, class_names = _identity(make())
         return cls(make, detector, model), class_names
 
     def build(self) -> Pipeline:
-        """The pipeline, with one thread for each of its parts.
+        """Return the pipeline, with one thread for each of its parts.
 
         Raises:
             DetectorError: here it comes out otherwise.
@@ -110,7 +118,7 @@ def _identity(pipeline: Pipeline) -> tuple[str, str, tuple[str, ...]]:
 
 
 def analyse(pipeline: Pipeline, item: Item) -> Outcome:
-    """The rows of one picture; whatever goes wrong is a row, too."""
+    """Return the rows of one picture; whatever goes wrong is a row, too."""
     try:
         picture = read_picture(_content(item.content))
         result = pipeline(picture.frame)
@@ -144,28 +152,28 @@ def failure(name: str, error: str, message: str) -> Outcome:
 _built: list[Pipeline] = []
 
 
-def _analyse_all(recipe: Recipe, items: Sequence[Item]) -> list[Outcome]:
-    """What runs in a process of a crew, which has one recipe as long as it lives."""
+def _analyse_all(spec: PipelineSpec, items: Sequence[Item]) -> list[Outcome]:
+    """Analyse items in a process of the pool, which has one spec as long as it lives."""
     if not _built:
-        _built.append(recipe.build())
+        _built.append(spec.build())
     return [analyse(_built[0], item) for item in items]
 
 
-class Crew:
+class ReaderPool:
     """Processes that read pictures and survive those that crash or stop one.
 
     Each process is a pool of its own with one task at a time, so that it is always known
     which pictures one that died was reading. A context manager.
 
     Args:
-        recipe: of the pipeline.
+        spec: of the pipeline.
         n_workers: how many processes.
         timeout_s: seconds that one picture may take; some together, too, before they are
             read one by one.
     """
 
-    def __init__(self, recipe: Recipe, n_workers: int, timeout_s: float) -> None:
-        self._recipe = recipe
+    def __init__(self, spec: PipelineSpec, n_workers: int, timeout_s: float) -> None:
+        self._recipe = spec
         self._timeout_s = timeout_s
         self._pools = [_start_pool() for _ in range(n_workers)]
         self._n_broken = 0
