@@ -54,7 +54,7 @@ def write_clip(path: Path) -> None:
 
 def main() -> None:
     """Measure, print, and write results/video.csv and docs/performance.md."""
-    pipeline = Pipeline.default()
+    pipeline = Pipeline.load()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"

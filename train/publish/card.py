@@ -392,13 +392,13 @@ def _heads_text(report: dict[str, Any]) -> list[str]:
         return []
     texts = [
         "Two decisions for the labels: `balanced` treats all classes as nearly equally common, "
-        "`dataset` assumes the shares of FER-2013 (`Pipeline.default(decision=...)`).",
+        "`dataset` assumes the shares of FER-2013 (`Pipeline.load(decision=...)`).",
         _decision_table(report),
     ]
     if report.get("votes"):
         majority, shares = (report["votes"]["full"][key] for key in ("majority", "shares"))
         texts.append(
-            "The second head predicts the votes of FER+ (`Pipeline.default(votes=True)`): by the "
+            "The second head predicts the votes of FER+ (`Pipeline.load(votes=True)`): by the "
             f"majority protocol it is right on {majority['top1']:.2f} % of "
             f"{majority['n_images']:,} test images, 8 classes; its shares are "
             f"{shares['total_variation']:.3f} from the real ones (total variation, 0..1)."
