@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from fer.media import read_frames
+from fer.media.reader import read_frames
 
 __all__ = [
     "CHROMIUM_ARGUMENTS",

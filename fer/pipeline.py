@@ -19,7 +19,7 @@ from fer.detect import Detector, QuickDetector
 from fer.errors import FerError, InputError
 from fer.hub import load_classifier, load_detector
 from fer.image import PictureSource, read_image
-from fer.media import read_frames
+from fer.media.reader import read_frames
 from fer.pool import ahead
 from fer.search import is_small
 from fer.track import MAX_TRACKS, TrackState, step

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from fer.annotate import annotate
 from fer.errors import VideoError
-from fer.media import Sampler, VideoFrame, VideoInfo, VideoReader, VideoWriter
+from fer.media.clock import Sampler
+from fer.media.reader import VideoFrame, VideoInfo, VideoReader
+from fer.media.writer import VideoWriter
 from fer.pipeline import FullLooks, Pipeline
 from fer.pool import ahead
 from fer.preprocess import resize

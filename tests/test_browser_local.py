@@ -15,7 +15,7 @@ from PIL import Image
 
 from fer import Pipeline, read_image
 from fer.hub import WEIGHTS_FOLDER, load_classifier
-from fer.media import read_frames
+from fer.media.reader import read_frames
 from fer.preprocess import resize
 from fer.serialize import to_dict
 from fer.track import TrackState

@@ -22,7 +22,7 @@ from fer import Pipeline
 from fer.errors import InputError
 from fer.hub import load_classifier
 from fer.image import read_image
-from fer.media import probe_video, read_frames
+from fer.media.reader import probe_video, read_frames
 from fer.web.examples import tab as examples
 from fer.web.examples.files import EXAMPLES_FOLDER, list_examples, list_folder
 from fer.web.server.traffic import traffic

@@ -7,14 +7,10 @@ import numpy as np
 import pytest
 
 from fer.errors import InputError, VideoError
-from fer.media import (
-    VIDEO_SUFFIXES,
-    Sampler,
-    VideoReader,
-    VideoWriter,
-    probe_video,
-    read_frames,
-)
+from fer.media.clock import Sampler
+from fer.media.files import VIDEO_SUFFIXES
+from fer.media.reader import VideoReader, probe_video, read_frames
+from fer.media.writer import VideoWriter
 from tests.conftest import noise, shared
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,8 @@ import pytest
 
 from fer import Pipeline, load_classifier, load_detector
 from fer.errors import InputError, VideoError
-from fer.media import VideoReader, VideoWriter, probe_video, read_frames
+from fer.media.reader import VideoReader, probe_video, read_frames
+from fer.media.writer import VideoWriter
 from fer.track import TrackState
 from fer.types import Faces, FrameResult
 from fer.video import MAX_BINS, MAX_PERSONS, _Crowd, analyse_video

@@ -12,7 +12,7 @@ import pytest
 
 from fer import Pipeline, read_image
 from fer.errors import VideoError
-from fer.media import VideoInfo
+from fer.media.reader import VideoInfo
 from fer.video import Person, Progress, VideoReport
 from fer.web.server import limits
 from fer.web.server.uploads import Uploads

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from fer.errors import ImageError
-from fer.media import VideoWriter
+from fer.media.writer import VideoWriter
 
 held = []
 

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from fer.image import picture_suffixes
-from fer.media import VIDEO_SUFFIXES
+from fer.media.files import VIDEO_SUFFIXES
 
 __all__ = ["EXAMPLES_FOLDER", "SOURCES_NAME", "Example", "list_examples", "list_folder"]
 

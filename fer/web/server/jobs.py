@@ -20,7 +20,7 @@ from fer.annotate import annotate
 from fer.crop import crop_faces
 from fer.gallery import Models
 from fer.image import FORMATS, Picture, measure_image, read_picture
-from fer.media import check_total, probe_video
+from fer.media.reader import check_total, probe_video
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
 from fer.serialize import to_dict, to_rows
@@ -156,12 +156,12 @@ def probe(
     max_total_pixels: float | None,
     tell: Callable[[Any], object] | None = None,
 ) -> dict[str, Any]:
-    """Return the fields of a video's `fer.media.VideoInfo`; its first frame is decoded.
+    """Return the fields of a video's `fer.media.reader.VideoInfo`; its first frame is decoded.
 
     `tell` is not called; every job that may report its steps gets it.
 
     Raises:
-        VideoError: see `fer.media.probe_video`; or longer, or more, than the page takes.
+        VideoError: see `fer.media.reader.probe_video`; or longer, or more, than the page takes.
     """
     info = probe_video(path)
     check_duration(info.name, info.duration_s, max_duration_s)

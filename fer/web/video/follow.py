@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from fer.errors import FerError, VideoError
-from fer.media import VideoInfo
+from fer.media.reader import VideoInfo
 from fer.video import Progress
 from fer.web.server.jobs import follow_video, probe
 from fer.web.server.limits import (

@@ -12,7 +12,8 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from fer.errors import FerError
-from fer.media import VIDEO_SUFFIXES, VideoInfo
+from fer.media.files import VIDEO_SUFFIXES
+from fer.media.reader import VideoInfo
 from fer.video import Progress
 from fer.web.examples.files import list_examples
 from fer.web.inputs import Recorder, VideoInput

@@ -1,0 +1,1 @@
+"""Video files <-> frames, their clock and their sound."""
