@@ -109,7 +109,7 @@ def _say_legend(pipeline: Pipeline) -> None:
 
 
 def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
-    """The outputs that were asked for, by their form.
+    """Return the outputs that were asked for, by their form.
 
     Raises:
         InputError: one would overwrite another or a source, or cannot be written.
@@ -130,7 +130,7 @@ def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
 
 @contextmanager
 def _open(path: str) -> Iterator[IO[bytes]]:
-    """A file to write to, or standard output."""
+    """Open a file for writing, or standard output."""
     if path == STDIO:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
@@ -150,7 +150,7 @@ def _count(n: int, noun: str) -> str:
 
 
 def _describe(name: str, result: FrameResult) -> Iterator[str]:
-    """The lines that a person reads about one picture."""
+    """Yield the lines that a person reads about one picture."""
     if not len(result.faces):
         yield f"{name}: no face"
     for row in to_rows(result):
@@ -170,7 +170,7 @@ def _describe_votes(result: FrameResult, number: int) -> str:
 
 
 def _bar(total: float | None, unit: str) -> "tqdm[Any]":
-    """A progress bar on standard error, where that is a terminal."""
+    """Return a progress bar on standard error, where that is a terminal."""
     return tqdm(total=total, unit=unit, disable=None, file=sys.stderr)
 
 
@@ -303,7 +303,7 @@ def image(
 
 @contextmanager
 def _video_file(name: str) -> Iterator[Path]:
-    """The video as a file that can be sought in; standard input is kept in one for a while."""
+    """Provide the video as a seekable file; standard input is stored in one meanwhile."""
     if name != STDIO:
         yield Path(name)
         return
@@ -395,7 +395,7 @@ def video(
 
 
 def _describe_video(report: "VideoReport") -> Iterator[str]:
-    """The lines that a person reads about a video."""
+    """Yield the lines that a person reads about a video."""
     faces = "" if report.n_with_face else ", no face"
     yield (
         f"{report.seconds:.1f} s, {report.n_looked_at} of {report.n_frames} frames looked at{faces}"

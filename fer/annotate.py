@@ -21,7 +21,7 @@ _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def class_color(index: int) -> str:
-    """The colour "#rrggbb" of class number `index`, the same on every page and picture."""
+    """Return the colour "#rrggbb" of class number `index`, the same on every page and picture."""
     return _PALETTE[index % len(_PALETTE)]
 
 
@@ -36,7 +36,7 @@ def text_color(background: str) -> str:
 
 
 def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
-    """A copy of `frame` with a box, the expression and its probability on each face.
+    """Draw a box, the expression and its probability on each face of a copy of `frame`.
 
     A face whose top probability is under the model's threshold is marked with "?", one that is
     followed by its `track_id`.

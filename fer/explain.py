@@ -110,7 +110,7 @@ def _spread(n_cells: int, n_pixels: int) -> NDArray[np.float32]:
 
 
 def overlay(crop: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The crop in gray under the colours of a map: orange for the class, blue against it.
+    """Draw a map on the gray crop: orange for the class, blue against it.
 
     Args:
         crop: (h, w, 3) uint8 RGB.

@@ -98,7 +98,7 @@ class Entry:
 
 
 def read_table(text: str | bytes) -> tuple[Entry, ...]:
-    """The lines of `models.json`, in the order in which they are shown.
+    """Return the lines of `models.json`, in the order in which they are shown.
 
     Raises:
         ConfigError: no JSON list of such objects, or a recipe twice.
@@ -131,7 +131,7 @@ class Model:
     classifier: Classifier
 
     def __call__(self, result: FrameResult, crops: Sequence[NDArray[np.uint8]]) -> FrameResult:
-        """The same faces as this model sees them.
+        """Classify the same faces with this model.
 
         Args:
             result: of n faces.
@@ -294,7 +294,7 @@ class Gallery:
 
 @cache
 def bundled_sha256() -> str:
-    """The sha256 of the `model.tflite` that is part of the package.
+    """Return the sha256 of the `model.tflite` that is part of the package.
 
     Raises:
         ConfigError: its configuration is not usable.
@@ -303,7 +303,7 @@ def bundled_sha256() -> str:
 
 
 def check_config(config: ModelConfig, entry: Entry) -> str:
-    """The sha256 that the file of `entry`'s model must have.
+    """Return the sha256 that the file of `entry`'s model must have.
 
     Raises:
         ConfigError: `config` does not name it, or is not about the model that `entry` tells of.
@@ -327,7 +327,7 @@ def check_config(config: ModelConfig, entry: Entry) -> str:
 
 
 def find_gallery(flagship: str = "") -> Gallery | None:
-    """The gallery that this page may show; None where there is none. Asks no Hub.
+    """Return the gallery of this page, None without one; the Hub is not asked.
 
     Args:
         flagship: sha256 of the `model.tflite` that serves.

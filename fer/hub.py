@@ -88,7 +88,7 @@ def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None 
 
 
 def _commit(path: Path, filename: str) -> str:
-    """The commit that a file of the cache is of, which the folder of all its files is called by."""
+    """Return the commit of a cached file, which is the name of the folder of all its files."""
     return path.parents[len(PurePosixPath(filename).parts) - 1].name
 
 
@@ -161,7 +161,7 @@ def _final_errors() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> str:
-    """An error of the client in one line, with what can be done about it."""
+    """Describe an error of the client in one line, with what can be done about it."""
     from huggingface_hub import constants
 
     text = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
@@ -192,7 +192,7 @@ def _is_whole(path: Path, sha256: str | None) -> bool:
 
 
 def load_folder(folder: Path) -> Classifier:
-    """The classifier in a folder with `fer.json` and `model.tflite`.
+    """Return the classifier in a folder with `fer.json` and `model.tflite`.
 
     Raises:
         ConfigError: a file is missing, unusable or not the one that `fer.json` names.
@@ -216,7 +216,7 @@ def _check_hash(config: ModelConfig, name: str, received: str, where: object) ->
 def load_classifier(
     repo_id: str | None = None, revision: str | None = None, decision: str | None = None
 ) -> Classifier:
-    """The classifier of a Hub repository or a folder, or the bundled one.
+    """Return the classifier of a Hub repository or a folder, or the bundled one.
 
     Args:
         repo_id: "user/name" or a local folder, with `fer.json` and `model.tflite`; the
@@ -342,7 +342,7 @@ def load_detector(
     on_fallback: Callable[[str], None] = log.warning,
     min_face_px: float | None = None,
 ) -> Detector:
-    """A face detector.
+    """Return a face detector.
 
     Args:
         name: "yunet" (from FER_YUNET_PATH or the Hub), "slim" (built in), "haar", or

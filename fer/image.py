@@ -109,7 +109,7 @@ class Picture:
 
 @cache
 def picture_suffixes() -> tuple[str, ...]:
-    """The endings, in lower case and with their dot, by which files of `FORMATS` are known."""
+    """Return the suffixes of files of `FORMATS`, in lower case and with their dot."""
     Image.init()
     kinds = Image.registered_extensions().items()
     return tuple(suffix for suffix, kind in kinds if kind in FORMATS)
@@ -227,7 +227,7 @@ def _name_of(source: object) -> str:
 
 
 def _file_or_bytes(source: object, name: str) -> Path | bytes:
-    """A path of a file that is not empty, or bytes.
+    """Return the path of a file that is not empty, or bytes.
 
     Raises:
         InputError: `source` is of another type.
@@ -381,7 +381,7 @@ def _check_raw(image: Image.Image, name: str) -> None:
 def _decode(
     image: Image.Image, max_pixels: int, strict: bool, name: str, source: Path | bytes
 ) -> Picture:
-    """The frame of a picture that is open.
+    """Return the frame of a picture that is open.
 
     Args:
         image: open, and maybe not decoded yet.
@@ -481,13 +481,13 @@ def _note_cut(picture: Picture, name: str) -> Picture:
 
 
 def _upright(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """The frame of a decoded image as EXIF turns it, and what was made of its values."""
+    """Return the frame of a decoded image as EXIF turns it, and what was made of its values."""
     turned = ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
     return _to_frame(turned)
 
 
 def image_to_frame(image: Image.Image) -> NDArray[np.uint8]:
-    """A decoded Pillow image of any mode as a frame (H, W, 3) uint8 RGB."""
+    """Convert a decoded Pillow image of any mode to a frame (H, W, 3) uint8 RGB."""
     return _to_frame(image)[0]
 
 
@@ -571,7 +571,7 @@ def _find_range(values: NDArray[Any]) -> tuple[float, float, tuple[str, ...]]:
 
 
 def _measure(values: NDArray[Any]) -> tuple[float, float, bool]:
-    """The lowest and highest finite value, and whether all are whole numbers."""
+    """Return the lowest and highest finite value, and whether all are whole numbers."""
     if values.dtype.kind != "f":
         return float(values.min()), float(values.max()), True
     low, peak, integral = np.inf, -np.inf, True

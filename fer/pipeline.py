@@ -183,7 +183,7 @@ class Pipeline:
     def follow(
         self, result: FrameResult, state: TrackState | None, time_s: float
     ) -> tuple[TrackState, FrameResult]:
-        """The second half of `track`, for frames that were analysed apart from each other.
+        """Do the second half of `track`, for frames that were analysed apart from each other.
 
         Args:
             result: of the frame.

@@ -127,7 +127,7 @@ def is_small(faces: Faces, width: int, height: int) -> bool:
 
 
 def _fine_scales(width: int, height: int, min_face_px: float | None) -> list[float]:
-    """The scales beyond the first look, the largest first, each half the one before.
+    """Return the scales beyond the first look, the largest first, each half the one before.
 
     >>> _fine_scales(640, 480, None), _fine_scales(4000, 3000, None)[0].__round__(2)
     ([], 0.58)
@@ -195,7 +195,7 @@ def _parts(length: int) -> Iterator[tuple[int, int, float, float]]:
 
 
 def _look_at_tiles(image: NDArray[np.uint8], detect: Look) -> Faces:
-    """The faces of a picture, in its pixels; large ones on a border may be cut, others twice."""
+    """Find the faces of a picture in tiles; on borders some are cut or found twice."""
     found = []
     for top, bottom, y_low, y_high in _parts(image.shape[0]):
         for left, right, x_low, x_high in _parts(image.shape[1]):

@@ -12,7 +12,7 @@ __all__ = ["to_dict", "to_rows"]
 
 
 def to_dict(result: FrameResult) -> dict[str, Any]:
-    """A result as JSON-ready data.
+    """Convert a result to JSON-ready data.
 
     Returns:
         `frame` {width, height} in pixels; `class_names`; `faces`, best detected first,
@@ -58,7 +58,7 @@ def _named(names: tuple[str, ...], shares: NDArray[np.float32]) -> dict[str, flo
 
 
 def to_rows(result: FrameResult) -> list[dict[str, Any]]:
-    """A result as flat rows, one a face, as `fer.table.face_schema` names their columns.
+    """Convert a result to flat rows, one a face, with the columns of `fer.table.face_schema`.
 
     Raises:
         InputError: the faces have not been classified.

@@ -23,7 +23,7 @@ _BUFFERED_ROWS = 4096
 
 
 def face_schema(class_names: Sequence[str], before: Mapping[str, str] | None = None) -> "pa.Schema":
-    """The columns of a table with one row a face.
+    """Return the columns of a table with one row a face.
 
     `face` (its number in the picture, from 1, best detected first), `track_id`, `label`,
     `uncertain`, `score`, the box `x0`, `y0`, `x1`, `y1` in pixels of the picture, and a
@@ -50,7 +50,7 @@ def face_schema(class_names: Sequence[str], before: Mapping[str, str] | None = N
 
 
 def form_of(path: Path) -> str:
-    """The form that the suffix of `path` names, one of `FORMS`.
+    """Return the form that the suffix of `path` names, one of `FORMS`.
 
     Raises:
         InputError: it names none.

@@ -264,7 +264,7 @@ def _match(
     sizes: NDArray[np.float64],
     time_s: float,
 ) -> dict[int, Track]:
-    """The track that each face takes over, by the number of the face; the best fits first."""
+    """Return the track of each face by the face's number; the best fits first."""
     if not tracks or not len(centers):
         return {}
     gap = np.array([time_s - track.seen_s for track in tracks])  # (t,)

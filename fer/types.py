@@ -62,7 +62,7 @@ def check_frame(frame: object) -> NDArray[np.uint8]:
 
 
 def parse_json(text: str | bytes, name: str, kind: type) -> Any:
-    """What `text` holds: an object (`kind` dict) or a list.
+    """Return what `text` holds: an object (`kind` dict) or a list.
 
     Raises:
         ConfigError: it is no JSON, or something else; the message calls it `name`.
@@ -154,7 +154,7 @@ class Faces:
         return (self[[i]] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> "Faces":
-        """The faces that `index` (mask, slice or integer array) selects."""
+        """Return the faces that `index` (mask, slice or integer array) selects."""
 
         def pick(array: NDArray[Any] | None) -> Any:
             return None if array is None else array[index]
@@ -333,7 +333,7 @@ class Head:
 
 
 def _stored_elsewhere(has_heads: bool) -> set[str]:
-    """The fields of `ModelConfig` that a file with or without `heads` does not have."""
+    """Return the fields of `ModelConfig` that a file with or without `heads` does not have."""
     return {"class_names", "temperature"} if has_heads else {"heads", "decision"}
 
 
@@ -535,7 +535,7 @@ class ModelConfig:
             raise ConfigError(f"{CONFIG_NAME} cannot be used: {error}") from error
 
     def to_json(self) -> str:
-        """The text of `fer.json`, keys in the order of this class, newline at the end."""
+        """Return the text of `fer.json`, keys in the order of this class, newline at the end."""
         left_out = _stored_elsewhere(bool(self.heads))
         names = [item.name for item in fields(self) if item.name not in left_out]
         values = {name: getattr(self, name) for name in names}

@@ -165,7 +165,7 @@ class VideoReport:
         return notes
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready data, timelines included.
+        """Return the report as JSON-ready data, timelines included.
 
         Returns:
             `file` (see `VideoInfo`, and `has_audio`); the counts, times and `notes` under their
@@ -349,7 +349,7 @@ def analyse_video(
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
-    """The same, numbers with three decimals."""
+    """Return the same, numbers with three decimals."""
     return {
         key: round(value, 3) if isinstance(value, float) else value for key, value in fields.items()
     }
@@ -386,7 +386,7 @@ def _progress(info: VideoInfo, n_frames: int, time_s: float, elapsed_s: float) -
 
 
 def _clock(seconds: float) -> str:
-    """A length in words.
+    """Describe a length in words.
 
     >>> _clock(7384.2), _clock(90), _clock(600)
     ('2 h 3 min 4 s', '1 min 30 s', '10 min')

@@ -19,7 +19,7 @@ _ERRORS = "errors"
 
 
 def need(package: str) -> Any:
-    """A package of the extra `batch`, imported.
+    """Import a package of the extra `batch`.
 
     Raises:
         InputError: it is not installed.
@@ -99,7 +99,7 @@ class DataSet:
         return self._n_rows.num_examples if self._n_rows else None
 
     def items(self) -> Iterator[Item]:
-        """The pictures in the order of the data set."""
+        """Yield the pictures in the order of the data set."""
         rows = iter(self._rows)
         for number in range(2**63):
             try:

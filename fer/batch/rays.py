@@ -54,7 +54,7 @@ def run_on_ray(
     timeout_s: float,
     address: str | None,
 ) -> Generator[Outcome, None, None]:
-    """The outcome of each item, as they come.
+    """Yield the outcome of each item, as they come.
 
     Args:
         items: the pictures; paths must mean the same on every machine.
@@ -84,7 +84,7 @@ def run_on_ray(
 def _read(
     source: Iterator[Item], spec: PipelineSpec, n_workers: int | None, timeout_s: float
 ) -> Generator[str, None, None]:
-    """The outcomes, as JSON, from the cluster to which this process is connected."""
+    """Yield the outcomes, as JSON, from the cluster to which this process is connected."""
     import ray
     import ray.data as data
 
@@ -120,7 +120,7 @@ def _read_apart(
     timeout_s: float,
     address: str | None,
 ) -> Generator[str, None, None]:
-    """The same from a process of its own, which connects itself.
+    """Yield the same from a process of its own, which connects itself.
 
     Whoever asks Ray anything after `ray.shutdown` is ended at once by Ray, without a word; its
     own threads and finalizers do. That must not take the caller's process along.
@@ -158,7 +158,7 @@ def _drive(
     timeout_s: float,
     address: str | None,
 ) -> None:
-    """The process of its own: gets windows of items and sends their outcomes, None after each."""
+    """Read windows of items from the other process and send their outcomes, None after each."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")

@@ -44,7 +44,7 @@ class Source(Protocol):
         ...
 
     def items(self) -> Iterator[Item]:
-        """The pictures, one after the other."""
+        """Yield the pictures, one after the other."""
         ...
 
 
@@ -77,7 +77,7 @@ class Folder:
         return n_pictures
 
     def items(self) -> Iterator[Item]:
-        """The pictures in the order of their names, folder by folder."""
+        """Yield the pictures in the order of their names, folder by folder."""
         cut = len(str(self.root).rstrip(os.sep)) + 1
         for path, kind in self._walk(str(self.root), frozenset()):
             if kind == _PICTURE:

@@ -145,7 +145,7 @@ def _content(content: str | bytes) -> str | bytes:
 
 
 def failure(name: str, error: str, message: str) -> Outcome:
-    """The row of a file that could not be read."""
+    """Return the row of a file that could not be read."""
     return [{"file": name, "error": error, "message": printable(message)}]
 
 
@@ -188,7 +188,7 @@ class ReaderPool:
             pool.join()
 
     def run(self, items: Iterable[Item]) -> Iterator[Outcome]:
-        """The outcome of each item, as they come; takes from `items` only what it can do.
+        """Yield the outcome of each item; take from `items` only what can be done now.
 
         Raises:
             FerError: a process cannot make the pipeline, or does not start.

@@ -73,7 +73,7 @@ class Clock:
         self.time_s: float | None = None
 
     def __call__(self, raw_s: float | None, step_s: float) -> float:
-        """The time of the next frame; `step_s` is how far it is from the last by rights."""
+        """Return the time of the next frame; `step_s` is its expected distance from the last."""
         if self.zero_s is None:
             self.zero_s = raw_s or 0.0
         time_s = None if raw_s is None else raw_s - self.zero_s
@@ -92,7 +92,7 @@ class Clock:
 
 
 def find_zero(container: "InputContainer", first_s: float | None) -> float:
-    """The time on a file's clock that players show as 0.
+    """Return the time on a file's clock that players show as 0.
 
     Args:
         container: the file.

@@ -285,7 +285,7 @@ class VideoReader:
 
 
 def probe_video(path: Path | str) -> VideoInfo:
-    """What a video file is; its first frame is decoded, so that an unusable one shows here.
+    """Describe a video file; its first frame is decoded, so that unusable files fail here.
 
     Raises:
         VideoError: missing, no video (a song with a cover is none), without a frame, cut off
@@ -321,7 +321,7 @@ def _too_many_pixels(name: str, limit: float, received: str) -> VideoError:
 
 
 def read_frames(path: Path | str, rate: float | None = None) -> Iterator[VideoFrame]:
-    """The frames of a video file, one after the other; memory stays flat.
+    """Yield the frames of a video file; memory stays flat.
 
     Upright, with square pixels, each of its own size, transparent parts on white. What is
     damaged is left out; a file that breaks off gives what it has. `VideoReader` tells of both.
