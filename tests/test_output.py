@@ -163,7 +163,7 @@ def test_every_output_of_training_is_tried_before_the_work(
 ):
     train = pytest.importorskip("train.__main__")
     (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr(train, "_dataset", stop)
+    monkeypatch.setattr(train, "_open", stop)
     target = tmp_path / "file" / "out.npz"
     assert_refused(train.main, [*arguments, str(target)], monkeypatch, capsys)
     assert (tmp_path / "file").read_text() == "mine"

@@ -21,7 +21,7 @@ from fer.hub import KERAS_NAME, WEIGHTS_FOLDER
 from fer.output import check_file, check_folder
 from fer.text import make_printable
 from fer.types import parse_json
-from train.recipes import RECIPES
+from train.recipes import RECIPES, Recipe
 
 if TYPE_CHECKING:
     from train.data.dataset import OpenDataset
@@ -157,6 +157,29 @@ def _load_renderer(name: str) -> ModuleType:
         ) from error
 
 
+def _choose(name: str, drop_twins: bool, extra: Path | None, backbone: str | None) -> Recipe:
+    """Return a recipe with the changes that the options of `fit` ask for."""
+    from train.recipes import NO_TWINS, get_recipe, with_backbone
+
+    chosen = get_recipe(name)
+    if drop_twins:
+        chosen = replace(chosen, name=chosen.name + NO_TWINS, drop_twins=True)
+    if extra is not None:
+        chosen = replace(chosen, extra=str(extra))
+    return chosen if backbone is None else with_backbone(chosen, backbone)
+
+
+def _share_batches() -> None:
+    """Let Keras share each batch among all devices."""
+    import keras
+
+    if keras.backend.backend() != "jax":
+        raise InputError(
+            f"--data-parallel needs KERAS_BACKEND=jax. Received: {keras.backend.backend()}"
+        )
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
+
+
 @app.command()
 @_read_dataset
 def fit(
@@ -204,15 +227,8 @@ def fit(
 ) -> None:
     """Train RECIPE, select on validation, export. The test split stays shut."""
     from train.data.listing import list_extra
-    from train.recipes import NO_TWINS, get_recipe, with_backbone
 
-    chosen = get_recipe(recipe)
-    if drop_twins:
-        chosen = replace(chosen, name=chosen.name + NO_TWINS, drop_twins=True)
-    if extra is not None:
-        chosen = replace(chosen, extra=str(extra))
-    if backbone is not None:
-        chosen = with_backbone(chosen, backbone)
+    chosen = _choose(recipe, drop_twins, extra, backbone)
     run = out or Path("runs") / chosen.name
     for folder in (run, weights or run / "export"):
         check_folder(folder, room_bytes=_RUN_BYTES)
@@ -224,14 +240,13 @@ def fit(
         typer.echo(f"more pictures, {extra.name}\n{more.describe()}\n")
     start = _start(init or chosen.init)
     teachers = [_teacher(name) for name in teacher or chosen.teachers]
-    # Without the folders of this machine.
+    # For the record, without the folders of this machine.
     words = ["python -m train fit", recipe, *(["--drop-twins"] if drop_twins else [])]
     words += [f"--backbone {backbone}"] if backbone else []
     words += [f"--extra {extra.name}"] if extra else []
     words += [f"--init {Path(init).name}"] if init else []
     words += [f"--teacher {Path(name).name}" for name in teacher or ()]
     words += ["--data-parallel"] if data_parallel else []
-    command = " ".join(words)
 
     import keras
 
@@ -239,13 +254,9 @@ def fit(
     from train.fit import fit as train
 
     if data_parallel:
-        if keras.backend.backend() != "jax":
-            raise InputError(
-                f"--data-parallel needs KERAS_BACKEND=jax. Received: {keras.backend.backend()}"
-            )
-        keras.distribution.set_distribution(keras.distribution.DataParallel())
+        _share_batches()
     try:
-        train(chosen, source, run, start, resume, teachers, command)
+        train(chosen, source, run, start, resume, teachers, " ".join(words))
     except KeyboardInterrupt:
         typer.echo(f"stopped; the whole epochs are kept in {run}: --resume goes on", err=True)
         raise typer.Exit(130) from None
@@ -308,7 +319,7 @@ def compact(
     """Write the network of RUN with kernels of 8 bits, for `--init` and as a teacher."""
     from train.compact import SUFFIX
     from train.model import load_model, save_compact
-    from train.recipes import TRAINING_NAME, Recipe
+    from train.recipes import TRAINING_NAME
 
     if target.suffix != SUFFIX:
         raise InputError(f"the file must end in {SUFFIX}. Received: {target.name}")

@@ -243,21 +243,33 @@ def read_columns(
     classes = list(dict.fromkeys(mapping[name] for name in own))
     if set(classes) <= {*CSV_CLASSES, "contempt"}:
         classes.sort()
-    made = datasets.ClassLabel(names=classes)
     result = datasets.DatasetDict()
     for split in order:
         where = f"{what}[{split}]"
-        if unknown := sorted({mapping[name] for name in names[split]} - set(classes)):
-            raise InputError(
-                f"labels of {where} must be among {classes}, as in train. Received: {unknown}"
-            )
         rows = _with_pictures(found[split], where, image, label)
-        if label != "label" or rows.features["label"] != made:
-            numbers = [classes.index(mapping[name]) for name in names[split]]
-            dropped = [each for each in {label, "label"} if each in rows.column_names]
-            rows = rows.remove_columns(dropped).add_column("label", numbers, feature=made)
-        result[split] = rows
+        found_names = [mapping[name] for name in names[split]]
+        result[split] = _with_labels(rows, where, label, found_names, classes)
     return result, notes
+
+
+def _with_labels(
+    rows: datasets.Dataset, what: str, label: str, names: list[str], classes: list[str]
+) -> datasets.Dataset:
+    """Return `rows` with `names` as the column `label`, and no other column of labels.
+
+    Raises:
+        InputError: a name is not among `classes`.
+    """
+    if unknown := sorted(set(names) - set(classes)):
+        raise InputError(
+            f"labels of {what} must be among {classes}, as in train. Received: {unknown}"
+        )
+    made = datasets.ClassLabel(names=classes)
+    if label == "label" and rows.features["label"] == made:
+        return rows
+    numbers = [classes.index(name) for name in names]
+    dropped = [each for each in {label, "label"} if each in rows.column_names]
+    return rows.remove_columns(dropped).add_column("label", numbers, feature=made)
 
 
 def _with_pictures(rows: datasets.Dataset, what: str, image: str, label: str) -> datasets.Dataset:

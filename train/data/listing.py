@@ -99,21 +99,14 @@ def walk(folder: Path) -> list[Path]:
     return sorted(files)
 
 
-def list_pictures(folder: Path, reading: Reading | None = None) -> Listing:
-    """List pictures in a folder a class, with or without a folder a split.
-
-    Splits and classes are known by the names of folders alone, never by those of files or of
-    the folders above `folder`. Splits may stand above the classes or below them.
-
-    Args:
-        folder: the folder.
-        reading: what the caller knows of it.
+def _sort_files(
+    folder: Path,
+) -> tuple[list[Path], list[tuple[Path, Path]], dict[str, list[Path]]]:
+    """Return the pictures, their other links with the first, and all other files by reason.
 
     Raises:
-        InputError: there are no pictures in folders of classes, it cannot be told which folders
-            are the classes, two folders are the same split, or two splits share a file.
+        InputError: there are no pictures.
     """
-    reading = reading or Reading()
     unused: dict[str, list[Path]] = {}
     usable: list[Path] = []
     owners: dict[tuple[int, int], Path] = {}
@@ -129,6 +122,25 @@ def list_pictures(folder: Path, reading: Reading | None = None) -> Listing:
             links.append((first, file))
     if not usable:
         raise InputError(f"{folder} must hold pictures in a folder a class. Received: none")
+    return usable, links, unused
+
+
+def list_pictures(folder: Path, reading: Reading | None = None) -> Listing:
+    """List pictures in a folder a class, with or without a folder a split.
+
+    Splits and classes are known by the names of folders alone, never by those of files or of
+    the folders above `folder`. Splits may stand above the classes or below them.
+
+    Args:
+        folder: the folder.
+        reading: what the caller knows of it.
+
+    Raises:
+        InputError: there are no pictures in folders of classes, it cannot be told which folders
+            are the classes, two folders are the same split, or two splits share a file.
+    """
+    reading = reading or Reading()
+    usable, links, unused = _sort_files(folder)
     folders = {file.parent.relative_to(folder).parts for file in (*usable, *dict(links).values())}
     split_level = _split_level(folders, folder)
     splits = _splits(folders, split_level, folder, reading.exact)
@@ -146,7 +158,7 @@ def list_pictures(folder: Path, reading: Reading | None = None) -> Listing:
     mapping = map_classes(names.values(), str(folder), reading.exact)
 
     def place(file: Path) -> tuple[str, str] | None:
-        """Split and class of a picture, or None."""
+        """Return split and class of a picture, or None."""
         parts = file.parent.relative_to(folder).parts
         if len(inner.get(parts, ())) < level:
             return None

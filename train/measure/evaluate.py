@@ -269,6 +269,15 @@ def _check_same(path: Path, test_sha256: str) -> None:
         )
 
 
+def _coverage(test: Split, probs: NDArray[np.float32]) -> dict[str, list[dict[str, float]]]:
+    """Return `coverage_curve` of all test images, and of those without twins."""
+    fresh = ~test.twin
+    return {
+        "full": coverage_curve(probs, test.labels),
+        "twin_free": coverage_curve(probs[fresh], test.labels[fresh]),
+    }
+
+
 def _describe(config: ModelConfig, dataset: OpenDataset, test: Split) -> dict[str, Any]:
     """Return what is measured, on what."""
     return {
@@ -295,13 +304,13 @@ def evaluate(
     """Measure the LiteRT file in `folder` on the test split and write the figures.
 
     `full` is what the literature reports; `twin_free` leaves out the test images with a copy in
-    the training split. `flip` averages the logits of an image and its
-    mirror image; everything else is a single pass. What is called uncalibrated has
-    temperature 1. Figures are of the served decision; `decisions` has those of all and `votes`
-    those of the second head, where there is one. `formats` compares the files that the network is
-    shipped in or can be converted to, `robustness` what comes of ever worse crops. `validation` is
-    the split that the epoch was chosen on, `shares` says how often each class is answered, and
-    `on_classes` keeps to the classes of recipes that tell fewer apart.
+    the training split. `flip` averages the logits of an image and its mirror image; everything
+    else is a single pass. Uncalibrated figures have temperature 1. Figures are of the served
+    decision; `decisions` has those of all and `votes` those of the second head, where there is
+    one. `formats` compares the files that the network is shipped in or can be converted to,
+    `robustness` the answers on ever worse crops. `validation` is the split that the epoch was
+    chosen on, `shares` says how often each class is answered, and `on_classes` keeps to the
+    classes of recipes that tell fewer apart.
 
     Args:
         folder: with fer.json and model.tflite; model.keras, from which other formats are
@@ -325,17 +334,13 @@ def evaluate(
     path = results / f"{config.recipe}.json"
     _check_same(path, test.sha256)
     report = _describe(config, dataset, test) | measure(classifier, test)
-    logits, fresh = classifier.logits(test.images), ~test.twin
-    probs = softmax(logits, config.temperature)
+    logits = classifier.logits(test.images)
     validation, added = _validate(classifier, dataset)
     raw = classifier.head_logits(test.images)
     # The page compares those of the family.
     shown = results / MODELS_FOLDER / config.recipe if config.recipe in FAMILY else None
     report |= {
-        "coverage": {
-            "full": coverage_curve(probs, test.labels),
-            "twin_free": coverage_curve(probs[fresh], test.labels[fresh]),
-        },
+        "coverage": _coverage(test, softmax(logits, config.temperature)),
         "reliability": {"full": find_reliability(logits, test.labels, config.temperature)},
         "ferplus": _ferplus(test, logits),
         "validation": validation,

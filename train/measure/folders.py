@@ -158,14 +158,19 @@ def _list_unmeasured(found: _Found, pairs: list[tuple[Path, _Outcome]]) -> dict[
     }
 
 
+def _count_files(n_measured: int, apart: dict[str, Any]) -> dict[str, int]:
+    """Count all files, those that are measured, and the others by the reason."""
+    counts = {"measured": n_measured, **{kind: len(files) for kind, files in apart.items()}}
+    return {"all": sum(counts.values()), **counts}
+
+
 def measure_folder(
     model: Path, name: str, path: Path, results: Path, detector: str | None = None
 ) -> dict[str, Any]:
     """Measure a model on the pictures of a folder, and write the figures.
 
-    The folders in `path` are the classes, by the model's names or words for them ("anger",
-    "afraid" ...); pictures may lie deeper. Of each picture the largest face counts. A class may be
-    missing; then balanced accuracy is the mean recall of the others.
+    The folders in `path` are the classes, by the model's names or words for them; the largest face
+    of each picture counts. Balanced accuracy is over the classes that are there.
 
     Args:
         model: folder with fer.json and model.tflite.
@@ -198,7 +203,6 @@ def measure_folder(
     labels = np.array([config.class_names.index(found.class_of(file)) for file, _ in measured])
     logits = np.stack([each.logits for _, each in measured if each.logits is not None])
     apart = _list_unmeasured(found, pairs)
-    counts = {"measured": len(measured), **{kind: len(files) for kind, files in apart.items()}}
     report = {
         "folder": name,
         "recipe": config.recipe,
@@ -207,7 +211,7 @@ def measure_folder(
         "detector": finder.title,
         "class_names": list(config.class_names),
         "mapping": found.mapping,
-        "files": {"all": sum(counts.values()), **counts},
+        "files": _count_files(len(measured), apart),
         "several_faces": sum(each.n_faces > 1 for _, each in measured),
         "decision": config.decision,
         "decisions": {
