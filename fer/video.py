@@ -5,7 +5,7 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -279,73 +279,122 @@ def analyse_video(
         InputError: `rate` is not positive, or a name that nothing can be written to.
     """
     look = Sampler(MAX_RATE if rate is None else min(rate, MAX_RATE))
-    config = pipeline.classifier.config
-    crowd = _Crowd(config.class_names, config.uncertain_below)
-    state: TrackState | None = None
-    n_looked_at, n_with_face, n_frames, stopped = 0, 0, 0, False
+    run = _Run(pipeline, on_progress, cancelled, max_duration_s)
     video: VideoWriter | None = None
-    start = time.perf_counter()
-    try:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(_one_thread_a_frame())
-            reader = stack.enter_context(VideoReader(path, max_total_pixels))
-            info = reader.info
-            check_duration(info.name, info.duration_s, max_duration_s)
-            schema = face_schema(config.class_names, {"time_s": "double", "frame": "int64"})
-            writers = [stack.enter_context(TableWriter(table, schema)) for table in tables]
-            n_waiting = int(
-                np.clip(_WAITING_BYTES // (3 * info.width * info.height), 1, _MAX_WAITING)
-            )
-            if output is not None:
-                video = stack.enter_context(
-                    VideoWriter(output, info.width, info.height, sound_of=reader)
-                )
-                drawing = stack.enter_context(_Drawing(video, n_waiting))
-            frames = reader.frames(look.rate if video is None else _MAX_OUTPUT_RATE)
-            looks = _look_at(frames, pipeline, look, n_waiting)
-            for frame, found in stack.enter_context(contextlib.closing(looks)):
-                time_s, n_frames = frame.time_s, frame.index + 1
-                check_duration(info.name, time_s - _OVER_S, max_duration_s)
-                if found is not None:
-                    state, result = pipeline.follow(found, state, time_s)
-                    n_looked_at += 1
-                    n_with_face += bool(len(result.faces))
-                    crowd.add(result, time_s, state)
-                    before = {"time_s": round(time_s, 3), "frame": frame.index}
-                    rows = [before | row for row in to_rows(result)] or [before]
-                    for writer in writers:
-                        writer.write(rows)
-                if video is not None:
-                    drawing.add(frame, result)
-                if on_progress is not None:
-                    on_progress(_progress(info, n_frames, time_s, time.perf_counter() - start))
-                if cancelled is not None and cancelled():
-                    raise _Cancelled
-    except _Cancelled:
-        stopped = True
-    seconds = time_s if stopped else reader.end_s
-    n_frames = n_frames if stopped else reader.n_frames
-    if on_progress is not None and not stopped:
-        whole = replace(info, n_frames=n_frames, duration_s=seconds)
-        on_progress(_progress(whole, n_frames, seconds, time.perf_counter() - start))
-    persons, n_passing, passing_s = crowd.finish(seconds)
-    return VideoReport(
-        info=info,
-        class_names=config.class_names,
-        uncertain_below=config.uncertain_below,
-        n_frames=n_frames,
-        n_looked_at=n_looked_at,
-        n_with_face=n_with_face,
-        n_damaged=reader.n_damaged,
-        ended_early=reader.ended_early,
-        cancelled=stopped,
-        seconds=seconds,
-        persons=persons,
-        n_passing=n_passing,
-        passing_s=passing_s,
-        bin_s=crowd.bin_s,
-        sound="none" if video is None else video.sound,
-    )
+    with contextlib.suppress(_Cancelled), contextlib.ExitStack() as stack:
+        stack.enter_context(_one_opencv_thread())
+        reader = stack.enter_context(VideoReader(path, max_total_pixels))
+        info = reader.info
+        check_duration(info.name, info.duration_s, max_duration_s)
+        schema = face_schema(run.class_names, {"time_s": "double", "frame": "int64"})
+        writers = [stack.enter_context(TableWriter(table, schema)) for table in tables]
+        n_waiting = int(np.clip(_WAITING_BYTES // (3 * info.width * info.height), 1, _MAX_WAITING))
+        drawing: _Drawing | None = None
+        if output is not None:
+            writer = VideoWriter(output, info.width, info.height, sound_of=reader)
+            video = stack.enter_context(writer)
+            drawing = stack.enter_context(_Drawing(video, n_waiting))
+        frames = reader.frames(look.rate if video is None else _MAX_OUTPUT_RATE)
+        looks = _look_at(frames, pipeline, look, n_waiting)
+        run.follow(stack.enter_context(contextlib.closing(looks)), info, writers, drawing)
+    return run.report(reader, "none" if video is None else video.sound)
+
+
+class _Run:
+    """One run of `analyse_video`: what it has found so far, and how far it is."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        on_progress: Callable[[Progress], object] | None,
+        cancelled: Callable[[], bool] | None,
+        max_duration_s: float | None,
+    ) -> None:
+        config = pipeline.classifier.config
+        self.class_names = config.class_names
+        self._uncertain_below = config.uncertain_below
+        self._pipeline = pipeline
+        self._on_progress = on_progress
+        self._cancelled = cancelled
+        self._max_duration_s = max_duration_s
+        self._start = time.perf_counter()
+        self._crowd = _Crowd(config.class_names, config.uncertain_below)
+        self._state: TrackState | None = None
+        self._n_frames = self._n_looked_at = self._n_with_face = 0
+        self._time_s = 0.0
+        self._stopped = False
+
+    def follow(
+        self,
+        looks: Iterable[tuple[VideoFrame, FrameResult | None]],
+        info: VideoInfo,
+        tables: Sequence[TableWriter],
+        drawing: "_Drawing | None",
+    ) -> None:
+        """Track the faces through all frames; fill the tables and the annotated video.
+
+        Raises:
+            _Cancelled: the caller wants no more, so that the open files are discarded.
+            VideoError: the video runs on after its maximum duration.
+        """
+        for frame, found in looks:
+            self._time_s, self._n_frames = frame.time_s, frame.index + 1
+            check_duration(info.name, frame.time_s - _OVER_S, self._max_duration_s)
+            if found is not None:
+                result = self._add(frame, found, tables)
+            if drawing is not None:
+                # The first frame is always analysed; frames between two looks show the last one.
+                drawing.add(frame, result)
+            self._tell(info, self._n_frames, frame.time_s)
+            if self._cancelled is not None and self._cancelled():
+                self._stopped = True
+                raise _Cancelled
+
+    def _add(
+        self, frame: VideoFrame, found: FrameResult, tables: Sequence[TableWriter]
+    ) -> FrameResult:
+        # Frames are analysed in parallel and tracked here, one by one in their order.
+        self._state, result = self._pipeline.follow(found, self._state, frame.time_s)
+        self._n_looked_at += 1
+        self._n_with_face += bool(len(result.faces))
+        self._crowd.add(result, frame.time_s, self._state)
+        before = {"time_s": round(frame.time_s, 3), "frame": frame.index}
+        rows = [before | row for row in to_rows(result)] or [before]
+        for table in tables:
+            table.write(rows)
+        return result
+
+    def _tell(self, info: VideoInfo, n_frames: int, time_s: float) -> None:
+        if self._on_progress is not None:
+            elapsed_s = time.perf_counter() - self._start
+            self._on_progress(_progress(info, n_frames, time_s, elapsed_s))
+
+    def report(self, reader: VideoReader, sound: str) -> VideoReport:
+        """Return the report; of what was seen so far if the caller cancelled."""
+        seconds, n_frames = reader.end_s, reader.n_frames
+        if self._stopped:
+            seconds, n_frames = self._time_s, self._n_frames
+        else:
+            whole = replace(reader.info, n_frames=n_frames, duration_s=seconds)
+            self._tell(whole, n_frames, seconds)
+        persons, n_passing, passing_s = self._crowd.finish(seconds)
+        return VideoReport(
+            info=reader.info,
+            class_names=self.class_names,
+            uncertain_below=self._uncertain_below,
+            n_frames=n_frames,
+            n_looked_at=self._n_looked_at,
+            n_with_face=self._n_with_face,
+            n_damaged=reader.n_damaged,
+            ended_early=reader.ended_early,
+            cancelled=self._stopped,
+            seconds=seconds,
+            persons=persons,
+            n_passing=n_passing,
+            passing_s=passing_s,
+            bin_s=self._crowd.bin_s,
+            sound=sound,
+        )
 
 
 def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
@@ -398,8 +447,8 @@ def _clock(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def _one_thread_a_frame() -> Iterator[None]:
-    """Several frames are in work at a time; threads that share one cost more than they save."""
+def _one_opencv_thread() -> Iterator[None]:
+    """Keep OpenCV to one thread: several frames are in work, and more threads only compete."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
