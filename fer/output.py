@@ -10,7 +10,7 @@ from typing import Self
 
 from fer.errors import InputError
 
-__all__ = ["ROOM_BYTES", "WholeFile", "check_file", "check_folder"]
+__all__ = ["ROOM_BYTES", "AtomicFile", "check_file", "check_folder"]
 
 # What must be free where something is written, unless the caller knows better.
 ROOM_BYTES = 1_000_000
@@ -116,11 +116,12 @@ def _size(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:.1f} MB"
 
 
-class WholeFile(ABC):
-    """A file that is being written; a context manager.
+class AtomicFile(ABC):
+    """A file that is written whole or not at all; a context manager.
 
-    It grows beside its place and is moved there when all is written: nothing half-made is ever
-    left under its name. Where the block ends with an error, no file is left.
+    It is written under another name in the same folder and renamed at the end, which is atomic
+    within one file system: no half-written file is ever found under its name. If the block ends
+    with an error, no file is left.
     """
 
     _path: Path | None  # None for a file that the caller opened

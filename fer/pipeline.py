@@ -20,7 +20,7 @@ from fer.errors import FerError, InputError
 from fer.hub import load_classifier, load_detector
 from fer.image import PictureSource, read_image
 from fer.media.reader import read_frames
-from fer.pool import ahead
+from fer.pool import prefetch
 from fer.search import is_small
 from fer.track import MAX_TRACKS, TrackState, step
 from fer.types import Faces, FrameResult, check_frame
@@ -254,7 +254,7 @@ class Pipeline:
                 f"`sources` must be a list of pictures. Received: {type(sources).__name__}"
             )
         n_threads = os.cpu_count() or 1
-        yield from ahead(self._read, sources, n_threads, 2 * n_threads)
+        yield from prefetch(self._read, sources, n_threads, 2 * n_threads)
 
     def _read(self, source: PictureSource) -> FrameResult | FerError:
         try:

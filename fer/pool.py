@@ -1,4 +1,4 @@
-"""Work in threads: what only one may use at a time, and results made ahead of their use."""
+"""Threads: a pool of objects that only one may use at a time, and results made in advance."""
 
 import itertools
 import os
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-__all__ = ["Pool", "ahead"]
+__all__ = ["Pool", "prefetch"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -17,6 +17,9 @@ R = TypeVar("R")
 
 class Pool(Generic[T]):
     """Lends objects that are not safe to share between threads.
+
+    A LiteRT interpreter, for one, writes its results into buffers of its own, so two threads
+    that shared one would read each other's; and the interpreters of two threads run in parallel.
 
     Args:
         make: makes one; called once at construction, so that a failure shows there, and
@@ -44,12 +47,14 @@ class Pool(Generic[T]):
             self._idle.put(item)
 
 
-def ahead(
+def prefetch(
     function: Callable[[T], R], items: Iterable[T], n_threads: int, n_waiting: int
 ) -> Generator[R, None, None]:
-    """`map` in threads, in the order of the items, which are taken in the caller's thread.
+    """Yield `map(function, items)` from threads, in order; items are taken in the caller's thread.
 
-    Closing it, as an error does, drops what has not begun and waits for what has.
+    Closing the generator, as an error does, drops the calls that have not begun and waits for
+    the others. Python closes a generator only when nothing refers to it any more, so close it
+    with `contextlib.closing` where its threads must not outlive a block.
 
     Args:
         function: called in the threads; the first error that it raises is raised.
@@ -58,7 +63,7 @@ def ahead(
         n_waiting: results made, or in work, beyond the one that is used.
     """
     source = iter(items)
-    pool = ThreadPoolExecutor(n_threads, "fer-ahead")
+    pool = ThreadPoolExecutor(n_threads, "fer-prefetch")
     try:
         waiting = deque(pool.submit(function, item) for item in itertools.islice(source, n_waiting))
         while waiting:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from fer.errors import InputError
-from fer.output import WholeFile, check_file
+from fer.output import AtomicFile, check_file
 from fer.text import json_line, printable
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def form_of(path: Path) -> str:
         ) from None
 
 
-class TableWriter(WholeFile):
+class TableWriter(AtomicFile):
     """Writes rows to a file; a context manager. A path gets its file when all is written.
 
     Text that UTF-8 cannot hold is written as `fer.text.printable` says. CSV starts with a byte
@@ -138,7 +138,7 @@ class TableWriter(WholeFile):
             self._rows = []
 
     def close(self) -> None:
-        """See `WholeFile`."""
+        """See `AtomicFile`."""
         self._flush()
         self._writer.close()
         if self._path is not None:
@@ -146,7 +146,7 @@ class TableWriter(WholeFile):
             self._put()
 
     def discard(self) -> None:
-        """See `WholeFile`."""
+        """See `AtomicFile`."""
         with contextlib.suppress(Exception):  # whatever failed may fail again
             self._writer.close()
         if self._path is not None:

@@ -21,7 +21,7 @@ from fer.media.clock import Sampler
 from fer.media.reader import VideoFrame, VideoInfo, VideoReader
 from fer.media.writer import VideoWriter
 from fer.pipeline import FullLooks, Pipeline
-from fer.pool import ahead
+from fer.pool import prefetch
 from fer.preprocess import resize
 from fer.serialize import to_rows
 from fer.table import TableWriter, face_schema
@@ -478,11 +478,11 @@ def _look_at(
 
     full = FullLooks()
     n_threads = min(_MAX_LOOKS, os.cpu_count() or 1)
-    calls = ahead(lambda _: next(frames, None), itertools.repeat(None), 1, n_waiting)
+    calls = prefetch(lambda _: next(frames, None), itertools.repeat(None), 1, n_waiting)
     with contextlib.closing(calls):
         decoded = iter(calls.__next__, None)
         picks = ((frame, pick(frame.time_s)) for frame in decoded)
-        for frame, found in ahead(analyse, picks, n_threads, n_threads):
+        for frame, found in prefetch(analyse, picks, n_threads, n_threads):
             if found is not None:
                 full.see(found, frame.time_s)
             yield frame, found

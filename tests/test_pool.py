@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from fer.pool import Pool, ahead
+from fer.pool import Pool, prefetch
 
 
 def threads():
-    return {thread for thread in threading.enumerate() if thread.name.startswith("fer-ahead")}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("fer-prefetch")}
 
 
 def test_several_are_made_at_a_time_and_come_in_order():
@@ -23,7 +23,7 @@ def test_several_are_made_at_a_time_and_come_in_order():
             assert slower.wait(60)
         return 2 * item
 
-    assert list(ahead(double, range(30), 3, 6)) == list(range(0, 60, 2))
+    assert list(prefetch(double, range(30), 3, 6)) == list(range(0, 60, 2))
     assert not threads()
 
 
@@ -40,14 +40,14 @@ def test_never_more_at_a_time_than_asked_for():
         with lock:
             at_work -= 1
 
-    assert len(list(ahead(count, range(100), 2, 50))) == 100
+    assert len(list(prefetch(count, range(100), 2, 50))) == 100
     assert 1 <= most <= 2
 
 
 @pytest.mark.parametrize("n_waiting", [1, 7])
 def test_endless_items_are_taken_a_little_ahead(n_waiting):
     taken = itertools.count()
-    results = ahead(str, (next(taken) for _ in itertools.count()), 2, n_waiting)
+    results = prefetch(str, (next(taken) for _ in itertools.count()), 2, n_waiting)
     assert [next(results) for _ in range(5)] == list("01234")
     assert next(taken) == 5 + n_waiting
     results.close()
@@ -62,12 +62,12 @@ def test_items_are_taken_where_the_results_are_used():
             users.add(threading.current_thread())
             yield i
 
-    assert list(ahead(str, items(), 2, 3)) == list("01234")
+    assert list(prefetch(str, items(), 2, 3)) == list("01234")
     assert users == {threading.current_thread()}
 
 
 def test_an_error_comes_in_its_place_and_ends_all():
-    results = ahead(lambda item: 1 / (3 - item), range(10), 2, 4)
+    results = prefetch(lambda item: 1 / (3 - item), range(10), 2, 4)
     assert [next(results) for _ in range(3)] == [1 / 3, 1 / 2, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -75,7 +75,7 @@ def test_an_error_comes_in_its_place_and_ends_all():
 
 
 def test_an_error_of_the_items_ends_all():
-    results = ahead(str, (1 // (3 - i) for i in range(10)), 2, 2)
+    results = prefetch(str, (1 // (3 - i) for i in range(10)), 2, 2)
     assert next(results) == "0"
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -89,7 +89,7 @@ def test_closing_drops_what_has_not_begun():
         begun.append(item)
         time.sleep(0.01)
 
-    results = ahead(slow, range(2000), 1, 1000)
+    results = prefetch(slow, range(2000), 1, 1000)
     next(results)
     results.close()
     assert len(begun) < 1000
@@ -97,7 +97,7 @@ def test_closing_drops_what_has_not_begun():
 
 
 def test_of_nothing_comes_nothing():
-    assert list(ahead(str, [], 2, 2)) == []
+    assert list(prefetch(str, [], 2, 2)) == []
 
 
 def test_a_pool_makes_as_many_as_are_borrowed_at_once():

@@ -15,7 +15,7 @@ from fer.media.clock import DEFAULT_FPS
 from fer.media.files import MAX_THREADS
 from fer.media.reader import VideoReader
 from fer.media.sound import Sound
-from fer.output import WholeFile
+from fer.output import AtomicFile
 from fer.preprocess import resize
 from fer.types import check_frame
 
@@ -44,7 +44,7 @@ def _letterbox(pixels: NDArray[np.uint8], width: int, height: int) -> NDArray[np
     return np.pad(pixels, ((y // 2, y - y // 2), (x // 2, x - x // 2), (0, 0)))
 
 
-class VideoWriter(WholeFile):
+class VideoWriter(AtomicFile):
     """Writes an H.264 mp4 that browsers play, with the sound of another video.
 
     A context manager; the path gets its file when all is written.
@@ -186,7 +186,7 @@ class VideoWriter(WholeFile):
             raise InputError(f"{self._path} must be writable. Received: {error}") from error
 
     def close(self) -> None:
-        """See `WholeFile`."""
+        """See `AtomicFile`."""
         with self._writing():
             self._mux(self._stream.encode(None))
             if self._held is not None:
@@ -198,7 +198,7 @@ class VideoWriter(WholeFile):
             self._put()
 
     def discard(self) -> None:
-        """See `WholeFile`."""
+        """See `AtomicFile`."""
         import av
 
         with contextlib.suppress(av.FFmpegError, OSError):

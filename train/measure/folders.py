@@ -21,7 +21,7 @@ from fer.errors import ImageError, InputError
 from fer.geometry import crop_side_px
 from fer.hub import LITERT_NAME, load_detector, load_folder
 from fer.image import picture_suffixes, read_image
-from fer.pool import ahead
+from fer.pool import prefetch
 from fer.preprocess import to_model_input
 from fer.text import printable
 from train.data.listing import walk
@@ -141,7 +141,7 @@ def _look_at_all(
     """Return every picture with its outcome, on as many threads as there are cores."""
     n_threads = os.cpu_count() or 1
     look = partial(_look, detector=detector, classifier=classifier)
-    seen = ahead(look, found.pictures, n_threads, 2 * n_threads)
+    seen = prefetch(look, found.pictures, n_threads, 2 * n_threads)
     outcomes = tqdm(seen, total=len(found.pictures), desc=found.path.name, unit="picture")
     return list(zip(found.pictures, outcomes, strict=True))
 
