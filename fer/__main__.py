@@ -109,7 +109,7 @@ def _say_legend(pipeline: Pipeline) -> None:
 
 
 def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
-    """Return the outputs that were asked for, by their form.
+    """Return the requested outputs, by their form.
 
     Raises:
         InputError: one would overwrite another or a source, or cannot be written.

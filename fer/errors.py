@@ -5,7 +5,7 @@
     │   ├── ImageError                 a file is no picture, or one too large
     │   └── VideoError                 a file is no video, or one too large or too long
     ├── ConfigError (also ValueError)  fer.json is not what this version reads
-    ├── HubError (also OSError)        a file that was asked for cannot be had
+    ├── HubError (also OSError)        a requested file is unavailable
     └── DetectorError (also RuntimeError)  a face detector cannot be built
 
 A message says what was expected and what came.
@@ -43,7 +43,7 @@ class ConfigError(FerError, ValueError):
 
 
 class HubError(FerError, OSError):
-    """A file that was asked for could not be had, or is not the pinned one."""
+    """A requested file is unavailable, or is not the pinned one."""
 
 
 class DetectorError(FerError, RuntimeError):

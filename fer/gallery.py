@@ -123,7 +123,7 @@ class Model:
     """One of the models.
 
     Attributes:
-        entry: what is told of it.
+        entry: its line in `models.json`.
         classifier: crops -> probabilities.
     """
 
@@ -154,11 +154,11 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What could be had of a gallery.
+    """The models of a gallery that are available.
 
     Attributes:
         models: in the order of `models.json`, without the flagship.
-        missing: those that could not be had.
+        missing: those that are unavailable.
         flagship: what `models.json` tells of the flagship; None where it does not.
     """
 
@@ -168,9 +168,9 @@ class Models:
 
 
 class Gallery:
-    """Models that are loaded when they are asked for the first time; safe for several threads.
+    """Models that are loaded at their first use; safe for several threads.
 
-    What could not be had is tried again, but not before `retry_s`. Errors go to the log: a
+    Unavailable models are tried again, but not before `retry_s`. Errors go to the log: a
     gallery is an extra.
 
     Args:
@@ -202,7 +202,7 @@ class Gallery:
 
     @property
     def models(self) -> Models | None:
-        """What could be had so far; None before the first attempt has ended."""
+        """Return the models available so far; None before the first attempt has ended."""
         return self._models
 
     def begin(self) -> "Future[Models]":
@@ -231,7 +231,7 @@ class Gallery:
     def _load(self, loading: "Future[Models]") -> None:
         try:
             models = self._read_all()
-        except Exception:  # of ours; whoever waits must hear that it ended
+        except Exception:  # a mistake of ours; those who wait must learn that it ended
             log.exception("the models of other recipes could not be loaded")
             models = self._models or Models()
             self._retry_at = time.monotonic() + self._retry_s

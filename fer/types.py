@@ -339,7 +339,7 @@ def _stored_elsewhere(has_heads: bool) -> set[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """What must be known to use a weight file; `fer.json` beside it.
+    """What must be known to use a weight file: its `fer.json`.
 
     This is the only place where the order of the class names is written down. Version 1 of the
     file is of a network with one head and has `class_names` and `temperature`. Version 2 has

@@ -271,7 +271,7 @@ def test_a_mirror_of_the_hub_gives_the_same_rows_streamed_or_not(olah, toys, tmp
         assert len(table.read_text(encoding="utf-8").splitlines()) == 1 + n_rows
     code, _, said = run_python("-c", COUNT, "nobody/nothing", HF_ENDPOINT=olah[1], HF_HOME=home)
     assert code == 1
-    assert "cannot have the data set nobody/nothing" in said.splitlines()[-1]
+    assert "the data set nobody/nothing is unavailable" in said.splitlines()[-1]
 
 
 @pytest.mark.slow

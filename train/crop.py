@@ -129,7 +129,7 @@ def crop_folder(
 
     Raises:
         InputError: no folder, no picture in it, or something is in `target`.
-        HubError: the detector asked for cannot be fetched.
+        HubError: the requested detector cannot be fetched.
         DetectorError: it cannot be built.
     """
     if not source.is_dir():

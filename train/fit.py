@@ -706,7 +706,7 @@ def _save(
     if recipe.correct_bias and not data.n_votes:  # else `export` fits one for each decision
         added = correct_bias(served, data.validation.images, data.validation.labels)
     served.save(out / KERAS_NAME)
-    # Whoever compares figures must see which had more than the labels.
+    # Comparisons of figures must show which had more than the labels.
     voted = (recipe.ferplus or recipe.votes) and data.train.votes is not None
     extra = " with FER+ votes" if voted else ""
     finished = replace(config, dataset=config.dataset + extra, dataset_sha256=data.sha256)

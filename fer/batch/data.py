@@ -54,7 +54,7 @@ class DataSet:
 
     Raises:
         InputError: no such split, no column of pictures, or `datasets` is not installed.
-        HubError: the data set cannot be had.
+        HubError: the data set is unavailable.
     """
 
     def __init__(self, where: str, split: str | None) -> None:
@@ -75,7 +75,7 @@ class DataSet:
                 where = f"{HUB_PREFIX}{name}@{commit}"
                 splits = datasets.load_dataset(name, revision=commit, streaming=True)
         except Exception as error:  # whatever the client's HTTP library raises
-            raise HubError(f"cannot have the data set {where}: {_line(error)}") from error
+            raise HubError(f"the data set {where} is unavailable: {_line(error)}") from error
         if split is None and len(splits) == 1:
             (split,) = splits
         if split not in splits:

@@ -263,7 +263,7 @@ def analyse_folder(
         InputError: no such source, no picture in it, a place where no table can be written,
             `output` exists, is being written by another process, or was begun with another
             source, model or detector; or a package is missing.
-        HubError: weights or data set cannot be had, or the result cannot be pushed.
+        HubError: weights or data set are unavailable, or the result cannot be pushed.
         FerError: the processes do not start, or the disk is full.
         KeyboardInterrupt: Ctrl-C, with a message that says how to go on.
     """

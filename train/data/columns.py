@@ -32,7 +32,7 @@ def find_column(
     fits: Callable[[str], bool] = lambda name: True,
     strict: bool = True,
 ) -> str:
-    """Return the column that is asked for, or that has one of `names`, or the only one that fits.
+    """Return the requested column, or that has one of `names`, or the only one that fits.
 
     Args:
         columns: all there are.

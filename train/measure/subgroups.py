@@ -171,7 +171,7 @@ def measure_subgroups(
 
     Raises:
         InputError: there is no pictures.csv, or the weights know other expressions.
-        HubError: the detector asked for cannot be fetched.
+        HubError: the requested detector cannot be fetched.
         DetectorError: it cannot be built.
         ConfigError: `model` is not usable.
     """
