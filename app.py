@@ -18,10 +18,15 @@ from fer.memory import use_one_heap
 
 use_one_heap()
 try:
-    from fer.web import build_page, launch, set_up_logging, start_pipeline
+    from fer.settings import Settings
+    from fer.web.server.start import prepare, start_pipeline
 
-    set_up_logging()
-    demo = build_page(*start_pipeline())
+    settings = Settings.from_env()
+    prepare(settings)  # before Gradio is imported
+    from fer.web.page import build_page
+    from fer.web.server.serve import launch
+
+    demo = build_page(*start_pipeline(settings), settings)
     if __name__ == "__main__":
         launch(demo)
 except InputError as error:  # a port that is taken, or none

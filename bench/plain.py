@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer import annotate
+from fer.settings import Settings
 from fer.web.server.start import start_pipeline
 
-pipeline, _ = start_pipeline()
+pipeline, _ = start_pipeline(Settings.from_env())
 
 
 def answer(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

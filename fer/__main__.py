@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -504,11 +505,23 @@ def camera(
 
     On this machine only by default.
     """
-    from fer.web import build_page, launch, set_up_logging, start_pipeline
+    from fer.settings import Settings
+    from fer.web.server.start import prepare, start_pipeline
 
-    set_up_logging()
+    settings = Settings.from_env()
+    if model is not None:  # FER_MODEL_REVISION is of FER_MODEL_REPO
+        settings = replace(settings, model=model, revision=None)
+    settings = replace(
+        settings,
+        revision=revision or settings.revision,
+        detector=detector or settings.detector,
+    )
+    prepare(settings)  # before Gradio is imported
+    from fer.web.page import build_page
+    from fer.web.server.serve import launch
+
     options = {} if browser else {"inbrowser": False}
-    page = build_page(*start_pipeline(model, revision, detector))
+    page = build_page(*start_pipeline(settings), settings)
     launch(page, server_name=host, server_port=port, **options)
 
 

@@ -10,7 +10,6 @@ what is shown and in which order, and for each recipe a folder with `fer.json` a
 import dataclasses
 import hashlib
 import logging
-import os
 import re
 import threading
 import time
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from fer.classify import Classifier, litert_network
 from fer.errors import ConfigError, FerError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER, fetch, load_classifier
+from fer.settings import Settings
 from fer.types import CONFIG_NAME, FrameResult, ModelConfig, is_number, parse_json
 
 __all__ = [
@@ -326,18 +326,18 @@ def check_config(config: ModelConfig, entry: Entry) -> str:
     return entry.sha256
 
 
-def find_gallery(flagship: str = "") -> Gallery | None:
-    """Return the gallery of this page, None without one; the Hub is not asked.
+def find_gallery(settings: Settings, flagship: str = "") -> Gallery | None:
+    """Find the models that a page may compare, without a request to the Hub; None without any.
 
     Args:
+        settings: `gallery_dir`, else `model` and `revision` where that is a repository.
         flagship: sha256 of the `model.tflite` that serves.
     """
-    if folder := os.environ.get("FER_GALLERY_DIR"):
-        return Gallery(Path(folder).expanduser(), flagship=flagship)
+    if settings.gallery_dir is not None:
+        return Gallery(settings.gallery_dir, flagship=flagship)
     if (GALLERY_FOLDER / TABLE_NAME).is_file():
         return Gallery(GALLERY_FOLDER, flagship=flagship)
-    repo_id = os.environ.get("FER_MODEL_REPO")
-    if repo_id and not Path(repo_id).is_dir():
-        return Gallery(repo_id, os.environ.get("FER_MODEL_REVISION") or None, flagship)
+    if settings.model is not None and not Path(settings.model).is_dir():
+        return Gallery(settings.model, settings.revision, flagship)
     log.debug("no models of other recipes are shown, because there is no %s", GALLERY_FOLDER)
     return None

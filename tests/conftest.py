@@ -43,6 +43,7 @@ import pytest  # noqa: E402
 from bench.apps import CHROMIUM_ARGUMENTS, chromium_path, serve  # noqa: E402
 from fer.classify import Classifier  # noqa: E402
 from fer.types import Faces, ModelConfig  # noqa: E402
+from fer.web.server.uploads import open_folder  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -61,6 +62,12 @@ def shared(*parts):
 def _remove_hub_cache():
     yield
     shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _page_folder():
+    """The folder that a page in this process has, as `prepare` makes it."""
+    open_folder()
 
 
 @pytest.fixture
@@ -277,10 +284,11 @@ def unserved_page():
     from concurrent.futures import ThreadPoolExecutor
 
     from fer import Pipeline
+    from fer.settings import Settings
     from fer.web.page import build_page
     from fer.web.server.start import About
 
     pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())
     about = About("toy", None, None, None, "fake")
     with ThreadPoolExecutor(1) as pool:  # a browser's tests leave a loop running in this thread
-        return pool.submit(build_page, pipeline, about).result()
+        return pool.submit(build_page, pipeline, about, Settings()).result()

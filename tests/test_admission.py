@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fer.web.server.queue import Admission, RateLimit, Refused, max_per_minute
+from fer.web.server.queue import Admission, RateLimit, Refused
 
 
 class Crowd:
@@ -235,13 +235,6 @@ def test_many_hosts_do_not_fill_the_memory(monkeypatch):
         now[0] += 1
         assert rate.wait_s(f"198.51.100.{i}") == 0
     assert len(rate._quiet_at) <= 51
-
-
-@pytest.mark.parametrize(("named", "limit"), [("", 120), ("30", 30), ("0", None), ("-1", 120)])
-def test_the_rate_can_be_set(named, limit, monkeypatch, caplog):
-    monkeypatch.setenv("FER_MAX_PER_MINUTE", named)
-    assert max_per_minute() == limit
-    assert ("FER_MAX_PER_MINUTE must be" in caplog.text) == (named == "-1")
 
 
 def test_who_asks_too_often_is_told_when_to_come_again():

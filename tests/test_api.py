@@ -129,9 +129,9 @@ def test_an_assistant_can_use_it(start_app, hub, tmp_path):
 
 
 def test_without_the_package_the_page_starts_and_says_so(monkeypatch, caplog):
+    from fer.settings import Settings
     from fer.web.server import serve
 
-    monkeypatch.setenv("FER_MCP", "1")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert not serve._offers_mcp()
+    assert not serve._offers_mcp(Settings(mcp=True))
     assert "pip install" in caplog.text

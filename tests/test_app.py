@@ -88,7 +88,7 @@ def test_app_py_is_short_and_touches_no_pixels():
 
 def test_modules_import_upwards_only():
     order = [
-        *("errors", "memory", "worker", "geometry", "types", "pool", "preprocess"),
+        *("errors", "settings", "memory", "worker", "geometry", "types", "pool", "preprocess"),
         *("formats", "jpeg", "image", "text", "output", "fonts"),
         *("media", "table"),
         *("search", "detect", "crop", "classify", "hub", "track", "pipeline", "gallery", "explain"),

@@ -6,6 +6,7 @@ from starlette.testclient import TestClient
 
 from fer import hub
 from fer.errors import ConfigError, HubError
+from fer.settings import Settings
 from fer.web.server import start
 from fer.web.server.assets import Assets, find_modules
 from tests.conftest import YUNET, shared
@@ -83,5 +84,5 @@ def test_the_page_starts_without_them(monkeypatch, caplog):
         raise HubError("the Hub does not answer")
 
     monkeypatch.setattr(start, "load_browser_files", fail)
-    assert start._find_browser_files(None, None) == {}
+    assert start._find_browser_files(Settings()) == {}
     assert "on this server alone, because the Hub does not answer" in caplog.text

@@ -15,11 +15,13 @@ from fer import Pipeline
 from fer import gallery as gallery_module
 from fer.annotate import class_color
 from fer.classify import Classifier
-from fer.gallery import Entry, Gallery, Model, Models
+from fer.gallery import Entry, Gallery, Model, Models, find_gallery
 from fer.hub import WEIGHTS_FOLDER
+from fer.settings import Settings
 from fer.types import ModelConfig
 from fer.web.examples import compare as module
 from fer.web.examples.compare import make_compare
+from fer.web.examples.files import list_examples
 from fer.web.examples.tab import build_examples_tab
 from fer.web.photo.view import Pictures
 from fer.web.server.jobs import compare_picture
@@ -28,7 +30,6 @@ from tests.conftest import FakeDetector, make_classifier, make_config, make_face
 from tests.test_gallery import WITHOUT_HASH, line, make_model, write_table
 
 HOSTILE = "<script>alert(1)</script>\"'&"
-VARIABLES = ("FER_GALLERY_DIR", "FER_MODEL_REPO", "FER_MODEL_REVISION", "FER_EXAMPLES_DIR")
 
 
 def make_pipeline(n=1, **changes):
@@ -218,8 +219,6 @@ def test_nothing_that_is_told_becomes_html(photo):
 def folder(tmp_path, monkeypatch):
     from tests.test_gallery import toy_network
 
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(gallery_module, "litert_network", toy_network)
     folder = tmp_path / "models"
     write_table(folder, line("a"), line("gone"))
@@ -320,9 +319,9 @@ def test_a_slow_hub_is_not_waited_for_and_takes_no_turn(folder, photo, monkeypat
 
 
 def test_who_asks_too_much_is_told_so(folder, photo, monkeypatch):
-    monkeypatch.setenv("FER_MAX_PER_MINUTE", "1")
     monkeypatch.setattr("fer.web.photo.view.find_host", lambda request: "192.0.2.7")
-    compare = make_compare(Gallery(folder), pictures())
+    limited = Pictures(InProcess(make_pipeline()), max_per_minute=1)
+    compare = make_compare(Gallery(folder), limited)
     first, second = called(compare, photo, 2)
     assert "table" in first
     assert "in a moment" in words(parsed(second))
@@ -364,10 +363,11 @@ def components(page):
     return {block.elem_id: block for block in page.blocks.values() if block.elem_id}
 
 
-def build():
+def build(**settings):
     async def blocks():  # where no loop runs, Gradio opens some and leaves them open
         with gr.Blocks(analytics_enabled=False) as page:
-            build_examples_tab(make_pipeline(), pictures())
+            others = find_gallery(Settings(**settings))
+            build_examples_tab(make_pipeline(), pictures(), list_examples(), others)
         return page
 
     return asyncio.run(blocks())
@@ -385,17 +385,15 @@ def test_with_other_models_it_has_and_loads_nothing_yet(folder, own, monkeypatch
         raise AssertionError("nobody has asked")
 
     monkeypatch.setattr(Gallery, "begin", begin)
-    monkeypatch.setenv("FER_GALLERY_DIR", str(folder))
-    page = build()
+    page = build(gallery_dir=folder)
     assert components(page)["compare"].value is None
     assert "other models" in str(page.config["components"])
     assert {fn.api_visibility for fn in page.fns.values()} == {"private"}
 
 
 @pytest.mark.parametrize("index", [None, -1, 2, 10**9])
-def test_a_number_that_no_picture_has_is_nothing(folder, own, monkeypatch, index):
-    monkeypatch.setenv("FER_GALLERY_DIR", str(folder))
-    page = build()
+def test_a_number_that_no_picture_has_is_nothing(folder, own, index):
+    page = build(gallery_dir=folder)
     (compare,) = (fn.fn for fn in page.fns.values() if fn.name == "compare_example")
     assert asyncio.run(all_of(compare(index, None))) == []
     assert "Caption: b" in asyncio.run(all_of(compare(1, None)))[-1]

@@ -125,14 +125,13 @@ class Connected:
         self.cycle = SimpleNamespace(response_complete=False)
 
 
-def test_one_household_has_only_so_many_connections(monkeypatch):
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.0/24")
+def test_one_household_has_only_so_many_connections():
     crowd = [Connected(f"2001:db8::{i + 1:x}") for i in range(9)]
     others = [Connected(host) for host in ("192.0.2.7", "127.0.0.1") for _ in range(9)]
     others += [Connected(f"198.51.100.{i}") for i in range(9)]
     state = SimpleNamespace(connections={*crowd[:4], *others})
     page = SimpleNamespace(server=SimpleNamespace(server_state=state))
-    connections = Connections(page, max_a_host=4)
+    connections = Connections(page, max_a_host=4, proxies="192.0.2.0/24")
     connections.close_some()
     assert not any(one.transport.aborted for one in (*crowd, *others))
     state.connections |= set(crowd)

@@ -38,7 +38,6 @@ CAPTION = re.compile(r"(\w+), (\d+), tone (\d+)")
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path):
     """No folder of one's own, and a cache of Gradio's for this test alone."""
-    monkeypatch.delenv("FER_EXAMPLES_DIR", raising=False)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
     list_folder.cache_clear()
 
@@ -193,7 +192,7 @@ def test_a_folder_of_ones_own_comes_after_ours(own):
     for name in (".hidden.png", "notes.txt", "SOURCES.txt"):
         (own / name).write_bytes(b"")
     (own / "folder.png").mkdir()
-    rows = [(example.path.name, example.caption, example.kind) for example in list_examples()]
+    rows = [(example.path.name, example.caption, example.kind) for example in list_examples(own)]
     assert rows[ours:] == [
         ("a.JPG", "a", "picture"),
         ("b.png", "b", "picture"),
@@ -224,14 +223,14 @@ def test_without_a_usable_folder_ours_are_shown_and_the_log_says_why_once(
     own, kind, monkeypatch, caplog
 ):
     caplog.set_level(logging.WARNING)
+    path = own
     if kind == "unreadable":
         own.chmod(0)
         if os.access(own, os.R_OK):
             pytest.skip("root may read everything")
     else:
         path = own / "nowhere" if kind == "missing" else picture(own / "a.png")
-        monkeypatch.setenv("FER_EXAMPLES_DIR", str(path))
-    assert list_examples() == list_examples() == list(list_folder(EXAMPLES_FOLDER))
+    assert list_examples(path) == list_examples(path) == list(list_folder(EXAMPLES_FOLDER))
     own.chmod(0o700)
     assert caplog.text.count("FER_EXAMPLES_DIR must be a folder") == 1
 
@@ -245,11 +244,11 @@ def test_of_very_many_files_the_first_are_taken(own, monkeypatch, caplog):
 
 
 def test_a_picture_that_cannot_be_read_is_left_out(own, caplog):
-    ours = len(examples._read_pictures())
+    ours = len(examples._read_pictures(list_examples()))
     (own / "a.png").write_bytes(b"no picture")
     Image.fromarray(noise(900, 1600)).save(own / "large.png")
     list_folder.cache_clear()
-    shown = examples._read_pictures()[ours:]
+    shown = examples._read_pictures(list_examples(own))[ours:]
     assert [(example.path.name, small.shape) for example, small in shown] == [
         ("large.png", (384, 683, 3))
     ]

@@ -15,6 +15,7 @@ from PIL import Image
 
 from bench.apps import free_port
 from fer import Pipeline
+from fer.settings import Settings
 from fer.web import page
 from fer.web.server import forget, serve
 from fer.web.server.start import About
@@ -31,7 +32,7 @@ def served():
 
     def start():
         about = About("toy", None, None, None, "fake")
-        made = page.build_page(pipeline, about, InProcess(pipeline))
+        made = page.build_page(pipeline, about, Settings(), InProcess(pipeline))
         serve.launch(made, prevent_thread_lock=True, quiet=True, server_port=free_port())
         return made
 

@@ -14,20 +14,18 @@ from fer import hub as hub_module
 from fer.errors import ConfigError, InputError
 from fer.gallery import Gallery, find_gallery, read_table
 from fer.hub import WEIGHTS_FOLDER, load_classifier
+from fer.settings import Settings
 from fer.types import FrameResult, ModelConfig
 from tests.conftest import make_config, make_faces, noise
 
 REPO = "someone/fer"
 FLAGSHIP = "f1" * 32
-VARIABLES = ("FER_GALLERY_DIR", "FER_MODEL_REPO", "FER_MODEL_REVISION")
 
 
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch, tmp_path):
     from huggingface_hub import constants
 
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(hub_module, "_PAUSES_S", ())
 
@@ -344,19 +342,17 @@ def test_a_mistake_of_ours_is_logged_and_ends_the_attempt(folder, monkeypatch, c
 def test_where_it_comes_from(folder, tmp_path, monkeypatch, hub):
     nowhere = tmp_path / "nowhere"
     monkeypatch.setattr(module, "GALLERY_FOLDER", nowhere)
-    assert find_gallery() is None
-    monkeypatch.setenv("FER_MODEL_REPO", str(tmp_path))  # a run's folder
-    assert find_gallery() is None
-    monkeypatch.setenv("FER_MODEL_REPO", REPO)
-    monkeypatch.setenv("FER_MODEL_REVISION", "v1")
-    found = find_gallery(FLAGSHIP)
+    assert find_gallery(Settings()) is None
+    assert find_gallery(Settings(model=str(tmp_path))) is None  # a run's folder
+    settings = Settings(model=REPO, revision="v1")
+    found = find_gallery(settings, FLAGSHIP)
     assert (found._source, found._revision, found._flagship) == (REPO, "v1", FLAGSHIP)
     nowhere.mkdir()  # a checkout without models
-    assert find_gallery()._source == REPO
+    assert find_gallery(settings)._source == REPO
     monkeypatch.setattr(module, "GALLERY_FOLDER", folder)
-    assert (find_gallery()._source, find_gallery()._revision) == (folder, None)
-    monkeypatch.setenv("FER_GALLERY_DIR", str(tmp_path / "own"))
-    assert find_gallery()._source == tmp_path / "own"
+    assert (find_gallery(settings)._source, find_gallery(settings)._revision) == (folder, None)
+    settings = Settings(model=REPO, gallery_dir=tmp_path / "own")
+    assert find_gallery(settings)._source == tmp_path / "own"
     assert hub.requests == []
 
 

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import json
 import logging
-import os
 import subprocess
 import sys
 import traceback
@@ -13,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from fer.settings import Settings
 from fer.web.server.logs import FIELDS, JsonFormatter, _Seldom, only_the_log, set_up_logging
 from tests.conftest import ROOT
 
@@ -20,17 +20,13 @@ SECRET = "holiday of the Quaggas.jpg"
 
 
 @pytest.fixture
-def lines(monkeypatch, capsys):
+def lines(capsys):
     """Sets the log up with variables; gives what it wrote, line for line."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
-    monkeypatch.delenv("SPACE_ID", raising=False)
-    monkeypatch.delenv("FER_LOG", raising=False)
 
     def start(**variables):
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
-        set_up_logging()
+        set_up_logging(Settings.from_env(variables).log)
         return lambda: capsys.readouterr().err.splitlines()
 
     yield start
@@ -92,13 +88,6 @@ def test_it_is_json_on_a_space_or_where_it_is_asked_for(lines, variables, is_jso
     texts = read()
     assert [text.startswith("{") for text in texts] == [is_json] * 2
     assert is_json or texts == ['WARNING fer: summary {"n": 1}', "WARNING fer: all is said"]
-
-
-def test_another_form_is_said(lines):
-    read = lines(FER_LOG="xml")
-    assert read() == [
-        """WARNING fer.web.server.logs: FER_LOG must be "json" or "text". Received: 'xml'"""
-    ]
 
 
 def test_what_others_print_while_visitors_are_served_is_told_by_its_kind(lines, caplog):
@@ -184,11 +173,10 @@ def test_for_a_person_others_may_print(lines):
 
 
 def test_an_error_before_the_first_visitor_says_all():
-    code = "from fer.web.server.logs import set_up_logging; set_up_logging(); raise OSError('why')"
+    code = "from fer.web.server import logs; logs.set_up_logging('json'); raise OSError('why')"
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
-        env=os.environ | {"FER_LOG": "json"},
         capture_output=True,
         text=True,
         check=False,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fer.web.server.origins import Hosts, allowed_hosts, security_headers
+from fer.settings import Settings
+from fer.web.server.origins import Hosts, security_headers
 
 
 def hosts(*named, shared=None):
@@ -68,12 +69,8 @@ def test_any_host_where_an_operator_says_so():
         ({"FER_ALLOWED_HOSTS": " , "}, (), ("fer.example.org",)),
     ],
 )
-def test_hosts_are_named_by_the_environment(environment, known, unknown, monkeypatch):
-    for name in ("SPACE_ID", "SPACE_HOST", "FER_ALLOWED_HOSTS"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    served = hosts(*allowed_hosts())
+def test_hosts_are_named_by_the_environment(environment, known, unknown):
+    served = hosts(*Settings.from_env(environment).allowed_hosts)
     assert all(served.know(host, "10.0.0.5") for host in known)
     assert not any(served.know(host, "10.0.0.5") for host in unknown)
 

@@ -18,6 +18,7 @@ import pytest
 from bench.apps import free_port
 from bench.visitor import data_url
 from fer import Pipeline, read_image
+from fer.settings import Settings
 from fer.web import page as module
 from fer.web.server import serve as server
 from fer.web.server import uploads
@@ -312,7 +313,7 @@ def test_no_event_loop_is_left_open():
     before = open_loops()
     pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())
     about = About("toy", None, None, None, "fake")
-    page = in_thread(lambda: module.build_page(pipeline, about, InProcess(pipeline)))
+    page = in_thread(lambda: module.build_page(pipeline, about, Settings(), InProcess(pipeline)))
     try:
         in_thread(
             lambda: server.launch(
@@ -354,10 +355,13 @@ def test_the_proxies_of_a_space_are_trusted_to_say_who_asks(space, trusted, monk
     # So that what is set here is taken back.
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
     monkeypatch.delenv("FORWARDED_ALLOW_IPS")
-    monkeypatch.setenv("SPACE_ID", space)
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     made = SimpleNamespace(
-        queue=lambda **_: None, launch=launch, health=SimpleNamespace(route=None), work=None
+        queue=lambda **_: None,
+        launch=launch,
+        health=SimpleNamespace(route=None),
+        work=None,
+        settings=Settings.from_env({"SPACE_ID": space}),
     )
     with pytest.raises(Launched):
         server.launch(made)

@@ -20,9 +20,10 @@ from fer import hub as fer_hub
 from fer.errors import ConfigError, HubError, InputError
 from fer.gallery import bundled_sha256
 from fer.hub import WEIGHTS_FOLDER, load_classifier
+from fer.settings import Settings
 from fer.types import ModelConfig
-from fer.web import start_pipeline
 from fer.web.examples.files import EXAMPLES_FOLDER, list_folder
+from fer.web.server.start import start_pipeline
 from tests.conftest import ROOT, noise
 from tests.hub_server import TOKEN, Fault
 from train.publish.files import write_folder
@@ -528,11 +529,10 @@ def test_what_was_published_comes_back_byte_for_byte(hub, run, token, own, tmp_p
 
 
 @pytest.mark.keras
-def test_a_space_runs_what_its_variables_name(hub, run, token, own, monkeypatch):
+def test_a_space_runs_what_its_variables_name(hub, run, token, own):
     run("--space", SPACE)
-    for name, value in hub.variables[SPACE_KEY].items():
-        monkeypatch.setenv(name, value)
-    _, about = start_pipeline(detector="slim")
+    settings = Settings.from_env(hub.variables[SPACE_KEY] | {"FER_DETECTOR": "slim"})
+    _, about = start_pipeline(settings)
     assert (about.source, about.revision, about.recipe) == (REPO, hub.commit(REPO), "own")
     assert about.sha256 == ModelConfig.read(own).files["model.tflite"]
     assert about.notes == ()

@@ -66,7 +66,7 @@ def test_a_form_without_a_file_is_refused(folder):
 
 def test_a_file_for_which_room_runs_out_is_refused_and_gone(folder, monkeypatch):
     monkeypatch.setattr(uploads_module, "_LEAST_BYTES", 0)
-    monkeypatch.setenv("FER_MAX_TEMP_GB", "1e-5")
+    monkeypatch.setattr(folder, "max_bytes", 10_000)
     size = {"content-length": "4000"}  # that is not true
     answer = send([HEAD, *[b"x" * 900] * 10, END], headers=FORM | size)
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "busy")

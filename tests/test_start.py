@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fer.hub import WEIGHTS_FOLDER
+from fer.settings import Settings
 from fer.web.server.start import start_pipeline
 from tests.conftest import ROOT
 
@@ -26,7 +27,7 @@ def copy_weights(folder):
 @pytest.mark.parametrize("name", ["export", "my weights"])
 def test_a_folder_of_weights_is_told_by_its_name(name, tmp_path):
     folder = copy_weights(tmp_path / "secret place" / name)
-    _, about = start_pipeline(str(folder), detector="slim")
+    _, about = start_pipeline(Settings(str(folder), detector="slim"))
     assert about.source == name
     assert about.revision is None
     assert f"weights of {name} (" in str(about)
@@ -38,13 +39,10 @@ def test_a_folder_of_weights_is_told_by_its_name(name, tmp_path):
     ["[" * 100_000 + "]" * 100_000, '{"a":' * 50_000 + "1" + "}" * 50_000, "[]", "{", ""],
     ids=range(5),
 )
-def test_without_a_usable_configuration_it_runs_on_the_bundled_weights(
-    config, tmp_path, monkeypatch, caplog
-):
+def test_without_a_usable_configuration_it_runs_on_the_bundled_weights(config, tmp_path, caplog):
     folder = copy_weights(tmp_path / "secret place" / "export")
     (folder / "fer.json").write_text(config)
-    monkeypatch.setenv("FER_MODEL_REPO", str(folder))
-    _, about = start_pipeline(detector="slim")
+    _, about = start_pipeline(Settings(str(folder), detector="slim"))
     assert about.source is None
     (note,) = about.notes
     assert note.startswith("Using the bundled weights, because ")
@@ -53,12 +51,11 @@ def test_without_a_usable_configuration_it_runs_on_the_bundled_weights(
     assert "Using the bundled weights" in caplog.text
 
 
-def test_where_files_lie_is_told_to_the_log_alone(tmp_path, monkeypatch, caplog):
+def test_where_files_lie_is_told_to_the_log_alone(tmp_path, caplog):
     folder = tmp_path / "secret" / "none"
     folder.mkdir(parents=True)
-    monkeypatch.setenv("FER_MODEL_REPO", str(folder))
-    monkeypatch.setenv("FER_YUNET_PATH", str(folder / "yunet.onnx"))
-    _, about = start_pipeline(detector="yunet")
+    settings = Settings(str(folder), detector="yunet", yunet_path=str(folder / "yunet.onnx"))
+    _, about = start_pipeline(settings)
     assert len(about.notes) >= 2
     for note in about.notes:
         assert "secret" not in note

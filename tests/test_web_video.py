@@ -14,7 +14,7 @@ from fer import Pipeline, read_image
 from fer.errors import VideoError
 from fer.media.reader import VideoInfo
 from fer.video import Person, Progress, VideoReport
-from fer.web.server import limits
+from fer.web.server.limits import VideoLimits
 from fer.web.server.uploads import Uploads
 from fer.web.server.work import InProcess
 from fer.web.video import follow as module
@@ -229,11 +229,12 @@ def test_a_mistake_is_a_sentence_without_details(tmp_path, caplog):
     assert "video failed" in caplog.text
 
 
-def test_an_upload_is_described_or_refused_at_once(tmp_path, monkeypatch):
+def test_an_upload_is_described_or_refused_at_once(tmp_path):
     work = InProcess(Pipeline(FakeDetector(make_faces()), make_classifier()))
 
-    def check(name):
-        return asyncio.run(tab._check(module.Videos(work), str(tmp_path / name), None))
+    def check(name, minutes=10):
+        limits = VideoLimits(minutes)
+        return asyncio.run(tab._check(module.Videos(work, limits), str(tmp_path / name), None))
 
     write_clip(tmp_path / "a.mp4")
     text, button = check("a.mp4")
@@ -243,15 +244,8 @@ def test_an_upload_is_described_or_refused_at_once(tmp_path, monkeypatch):
     text, button = check("letter.mp4")
     assert 'role="alert"' in text
     assert not button["interactive"]
-    monkeypatch.setenv("FER_MAX_VIDEO_MINUTES", "0.05")
-    text, button = check("a.mp4")
+    text, button = check("a.mp4", 0.05)
     assert "at most 3 s. Received: 4 s" in text
     assert not button["interactive"]
-    *_, error = module._follow(work, str(tmp_path / "a.mp4"), 30)
+    *_, error = module._follow(work, str(tmp_path / "a.mp4"), 30, VideoLimits(0.05))
     assert isinstance(error, VideoError)
-
-
-@pytest.mark.parametrize(("named", "minutes"), [("", 10), ("3.5", 3.5), ("0", None), ("x", 10)])
-def test_the_limit_can_be_set(named, minutes, monkeypatch):
-    monkeypatch.setenv("FER_MAX_VIDEO_MINUTES", named)
-    assert limits.max_video_minutes() == minutes

@@ -350,7 +350,7 @@ def test_too_many_pixels_are_said_before_the_work(crew, folder, tmp_path, monkey
 
 def test_time_is_over_for_a_video_too(crew, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        videos, "video_bound", lambda *_: Bound(cpu_s=60, wall_s=0.5, memory_mb=2000)
+        videos.VideoLimits, "bound", lambda *_: Bound(cpu_s=60, wall_s=0.5, memory_mb=2000)
     )
     with crew_of(batch_pipelines.slow()) as slow:
         *_, error = followed(slow, write_clip(tmp_path / "a.mp4", 2000))
@@ -363,22 +363,19 @@ def test_time_is_over_for_a_video_too(crew, folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("minutes", "duration_s", "n_pixels", "cpu_s"),
     [
-        ("10", 10, 10 * 1920 * 1080 * 30, 60 + 100),
-        ("10", 10, 0, 60 + 100),
-        ("10", 1, 20 * 1920 * 1080 * 30, 60 + 200),
-        ("10", None, None, 1700),
-        ("10", 1e9, 1e15, 1700),
-        ("1", None, None, 60 + 600),
-        ("0", 10, 10, 1e6),
+        (10, 10, 10 * 1920 * 1080 * 30, 60 + 100),
+        (10, 10, 0, 60 + 100),
+        (10, 1, 20 * 1920 * 1080 * 30, 60 + 200),
+        (10, None, None, 1700),
+        (10, 1e9, 1e15, 1700),
+        (1, None, None, 60 + 600),
+        (None, 10, 10, 1e6),
     ],
 )
-def test_the_bound_of_a_video_is_of_what_it_claims(
-    minutes, duration_s, n_pixels, cpu_s, monkeypatch
-):
-    monkeypatch.setenv("FER_MAX_VIDEO_MINUTES", minutes)
-    bound = limits.video_bound(duration_s, n_pixels)
+def test_the_bound_of_a_video_is_of_what_it_claims(minutes, duration_s, n_pixels, cpu_s):
+    bound = limits.VideoLimits(minutes).bound(duration_s, n_pixels)
     assert bound.cpu_s == bound.wall_s == pytest.approx(cpu_s)
-    assert bound.wall_s < limits.VIDEO_PATIENCE_S or minutes == "0"
+    assert bound.wall_s < limits.VIDEO_PATIENCE_S or minutes is None
     assert bound.file_mb < 10_000
 
 

@@ -4,8 +4,11 @@ import html
 
 import gradio as gr
 
+from fer.gallery import find_gallery
+from fer.hub import LITERT_NAME
 from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
+from fer.settings import Settings
 from fer.web.api import build_api
 from fer.web.examples.files import list_examples
 from fer.web.examples.tab import build_examples_tab
@@ -16,10 +19,10 @@ from fer.web.server.assets import Assets, find_modules
 from fer.web.server.event_loop import in_event_loop
 from fer.web.server.health import Health
 from fer.web.server.jobs import PAGE_FORMATS
-from fer.web.server.limits import max_video_minutes
+from fer.web.server.limits import VideoLimits
 from fer.web.server.receive import MAX_FILE_BYTES
 from fer.web.server.start import About
-from fer.web.server.uploads import RESULT_AGE_S, SWEEP_S
+from fer.web.server.uploads import RESULT_AGE_S, SWEEP_S, open_folder, uploads
 from fer.web.server.work import Workers, make_workers
 from fer.web.video.follow import Videos
 from fer.web.video.tab import build_video_tab
@@ -57,19 +60,30 @@ told (Art. 50(3)).</p>
 
 
 @in_event_loop
-def build_page(pipeline: Pipeline, about: About, work: Workers | None = None) -> gr.Blocks:
-    """The whole page around one pipeline.
+def build_page(
+    pipeline: Pipeline,
+    about: About,
+    settings: Settings | None = None,
+    work: Workers | None = None,
+) -> gr.Blocks:
+    """Build the Gradio page for one pipeline.
 
     Args:
         pipeline: shared by all visitors.
         about: what it is made of, from `fer.web.server.start.start_pipeline`.
+        settings: of the page; those of the environment when None.
         work: where visitors' files are opened; processes of its own when None, to which the
             pipeline must be able to go by pickle.
     """
+    settings = Settings.from_env() if settings is None else settings
+    if not uploads.is_open:
+        open_folder(settings.temp_dir)
     work = make_workers(pipeline) if work is None else work
     live_frame = make_live_frame(pipeline)
-    pictures = Pictures(work)
-    videos = Videos(work)
+    pictures = Pictures(work, settings.max_per_minute)
+    videos = Videos(work, VideoLimits(settings.max_video_minutes), settings.max_per_minute)
+    examples = list_examples(settings.examples_dir)
+    others = find_gallery(settings, pipeline.classifier.config.files.get(LITERT_NAME, ""))
     assets = Assets(find_modules() | {f"model/{k}": p for k, p in about.browser_files.items()})
     names = pipeline.classifier.config.class_names
     lines = [f'<p class="fer-status">{html.escape(str(about))}</p>']
@@ -94,11 +108,11 @@ def build_page(pipeline: Pipeline, about: About, work: Workers | None = None) ->
         with gr.Tab("Photo"):
             build_photo_tab(pipeline, pictures)
         with gr.Tab("Video"):
-            build_video_tab(videos)
-        if any(example.kind == "picture" for example in list_examples()):
+            build_video_tab(videos, examples)
+        if any(example.kind == "picture" for example in examples):
             with gr.Tab("Examples"):
-                build_examples_tab(pipeline, pictures)
-        limit = max_video_minutes()
+                build_examples_tab(pipeline, pictures, examples, others)
+        limit = settings.max_video_minutes
         minutes = "of any length"
         if limit is not None:
             minutes = f"of {limit:g} minutes, at 1920 x 1080 and 30 frames a second"
@@ -109,4 +123,5 @@ def build_page(pipeline: Pipeline, about: About, work: Workers | None = None) ->
     page.assets = assets
     page.health = Health(pipeline, about, work=work)
     page.work = work
+    page.settings = settings
     return page

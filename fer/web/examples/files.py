@@ -2,7 +2,6 @@
 
 import csv
 import logging
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,14 +34,13 @@ class Example:
     kind: str
 
 
-def list_examples() -> list[Example]:
-    """The project's examples, then those of the folder that FER_EXAMPLES_DIR names.
+def list_examples(own: Path | None = None) -> list[Example]:
+    """List the project's examples, then those of the operator's folder `own`.
 
-    What cannot be used of that folder is left out, and the log says so.
+    Unusable files of that folder are left out, and the log says so.
     """
-    own = os.environ.get("FER_EXAMPLES_DIR")
     ours = list_folder(EXAMPLES_FOLDER) if EXAMPLES_FOLDER.is_dir() else ()
-    return [*ours, *(list_folder(Path(own).expanduser()) if own else ())]
+    return [*ours, *(list_folder(own) if own else ())]
 
 
 @cache  # so that the log says once what is wrong

@@ -1,7 +1,7 @@
 """The Examples tab: click a picture, see the result, and what other models make of it."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fer.errors import FerError
-from fer.gallery import find_gallery
-from fer.hub import LITERT_NAME
+from fer.gallery import Gallery
 from fer.image import read_image
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
 from fer.web.examples.compare import build_comparison
-from fer.web.examples.files import Example, list_examples
+from fer.web.examples.files import Example
 from fer.web.photo.view import Pictures, build_picture_view
 from fer.web.server.requests import error_data
 from fer.web.server.traffic import traffic
@@ -47,27 +46,38 @@ def _thumbnail(path: Path) -> NDArray[np.uint8] | None:
     return resize(frame, max(1, round(width * scale)), max(1, round(height * scale)))
 
 
-def _read_pictures() -> list[tuple[Example, NDArray[np.uint8]]]:
-    """The pictures among the examples that can be read, and how the gallery shows them."""
-    pictures = [example for example in list_examples() if example.kind == "picture"]
+def _read_pictures(examples: Iterable[Example]) -> list[tuple[Example, NDArray[np.uint8]]]:
+    """Return the readable pictures among the examples, with the thumbnail of each."""
+    pictures = [example for example in examples if example.kind == "picture"]
     thumbnails = [(example, _thumbnail(example.path)) for example in pictures]
     return [(example, small) for example, small in thumbnails if small is not None]
 
 
-def build_examples_tab(pipeline: Pipeline, pictures: Pictures) -> None:
-    """A gallery over the view of a result; must be called inside a `gr.Blocks`."""
-    examples = _read_pictures()
+def build_examples_tab(
+    pipeline: Pipeline,
+    pictures: Pictures,
+    examples: Iterable[Example],
+    others: Gallery | None = None,
+) -> None:
+    """Build a gallery over the view of a result; must be called inside a `gr.Blocks`.
+
+    Args:
+        pipeline: of the page.
+        pictures: analyses the pictures.
+        examples: of which the pictures are shown.
+        others: models to compare on each picture.
+    """
+    shown = _read_pictures(examples)
 
     async def show_example(event: gr.SelectData, request: gr.Request) -> tuple[Any, int | None]:
         index = event.index
-        if not (type(index) is int and 0 <= index < len(examples)):
+        if not (type(index) is int and 0 <= index < len(shown)):
             with traffic.call("picture") as call:
                 answer = error_data("bad_image", "There is no such example.")
                 call.take(answer)
             return answer, None
-        return await pictures.show(request, examples[index][0].path), index
+        return await pictures.show(request, shown[index][0].path), index
 
-    others = find_gallery(pipeline.classifier.config.files.get(LITERT_NAME, ""))
     gr.Markdown(
         "Click a picture. The people are rendered, not real; the captions say which expression "
         "was set, and age and tone on the Monk Skin Tone scale. The model, which learned from "
@@ -78,7 +88,7 @@ def build_examples_tab(pipeline: Pipeline, pictures: Pictures) -> None:
     with gr.Row():
         with gr.Column(min_width=320):
             gallery = gr.Gallery(
-                [(small, example.caption) for example, small in examples],
+                [(small, example.caption) for example, small in shown],
                 show_label=False,
                 format="jpeg",
                 columns=4,
@@ -107,9 +117,9 @@ def build_examples_tab(pipeline: Pipeline, pictures: Pictures) -> None:
         return
 
     async def compare_example(index: int | None, request: gr.Request) -> AsyncIterator[str]:
-        if index is None or not 0 <= index < len(examples):
+        if index is None or not 0 <= index < len(shown):
             return
-        example = examples[index][0]
+        example = shown[index][0]
         async for text in compare(example.path, example.caption, request):
             yield text
 

@@ -25,7 +25,7 @@ from fer.web.server.limits import (
     N_PICTURES_AT_WORK,
     picture_bound,
 )
-from fer.web.server.queue import Admission, RateLimit, Refused, max_per_minute
+from fer.web.server.queue import Admission, RateLimit, Refused
 from fer.web.server.requests import (
     answer_error,
     decode_frame,
@@ -88,15 +88,16 @@ class Pictures:
 
     Args:
         work: where the files are opened.
+        max_per_minute: pictures of one client network; None for any number.
     """
 
-    def __init__(self, work: Workers) -> None:
+    def __init__(self, work: Workers, max_per_minute: int | None = None) -> None:
         self._work = work
         self._line: Admission[Any] = Admission(
             N_PICTURES_AT_WORK,
             _MAX_PICTURES_WAITING,
             _PICTURE_PATIENCE_S,
-            rate=RateLimit(max_per_minute()),
+            rate=RateLimit(max_per_minute),
             max_a_host_at_work=N_PICTURES_AT_WORK - 1,
         )
         self._large: Admission[Any] = Admission(

@@ -6,7 +6,6 @@ request, for the end of its headers, and for an answer to be read.
 
 import asyncio
 import contextlib
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -49,8 +48,9 @@ class Connections:
         page: that is served by uvicorn.
         patience_s: how long a request may take to be asked, headers and all.
         unread_s: how long an answer may stand still, because nobody reads it.
-        max_a_host: connections of one household; the newest beyond it are closed. This machine,
-            and the proxies that FORWARDED_ALLOW_IPS names, may have any number.
+        max_a_host: connections of one household; the newest beyond it are closed. This machine
+            and the proxies may have any number.
+        proxies: whose X-Forwarded-For is trusted, as `Settings.proxies`.
     """
 
     def __init__(
@@ -59,13 +59,13 @@ class Connections:
         patience_s: float = _PATIENCE_S,
         unread_s: float = _UNREAD_S,
         max_a_host: int = _MAX_A_HOST,
+        proxies: str = "127.0.0.1",
     ) -> None:
         self._page = page
         self._patience_s = patience_s
         self._unread_s = unread_s
         self._max_a_host = max_a_host
-        named = os.environ.get("FORWARDED_ALLOW_IPS") or "127.0.0.1"
-        self._proxies = ProxyHeadersMiddleware(page, named).trusted_hosts
+        self._proxies = ProxyHeadersMiddleware(page, proxies).trusted_hosts
         self._opened_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._silent_since: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         # Bytes that wait to be read, and since when they have not become fewer.

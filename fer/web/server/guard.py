@@ -22,7 +22,7 @@ from starlette.exceptions import HTTPException
 
 from fer.web.server.assets import ASSETS_PATTERN
 from fer.web.server.calls import MAX_CHARS, NAME, BadCall, Calls, read
-from fer.web.server.origins import Hosts, allowed_hosts, security_headers
+from fer.web.server.origins import Hosts, security_headers
 from fer.web.server.queue import RateLimit, Refused, household, refusal
 from fer.web.server.shares import Shares
 from fer.web.server.traffic import traffic
@@ -191,7 +191,7 @@ class Door:
         max_upload_bytes: of a body with files.
         uploading: how often a host may send; one that sends too slowly waits for a minute.
         refusing: how often a host may ask for what is refused, in more words than "later".
-        hosts: of the page; by the environment when None.
+        hosts: of the page; this machine and the share link alone when None.
         on_space: whether the Hub shows the page in a frame.
     """
 
@@ -215,7 +215,7 @@ class Door:
         self._max_upload_bytes = max_upload_bytes
         self._uploading = uploading
         self._refusing = refusing
-        self._hosts = hosts or Hosts(allowed_hosts(), lambda: page.share_url)
+        self._hosts = hosts or Hosts((), lambda: page.share_url)
         self._headers = security_headers(on_space)
         self._streams = Shares(_MAX_STREAMS_A_HOST)
         self._reading = Shares(_MAX_BODIES_A_HOST, _COMING_PATIENCE_S)

@@ -15,13 +15,12 @@ Memory is beyond an idle worker's. What a live frame or an explanation costs is 
 | reading a JPEG 2000, at 12 megapixels at most | 6 s, 270 MB | by its size in the file |
 | reading a PNG of 63 megapixels of 16 bits in colour | 8 s, 1,260 MB | `LARGE_PICTURE` |
 | header and first frame of a video | 1 s, 200 MB | `PROBE` |
-| a second of video, 1920 x 1080 | 2.5 s; 8 s with 29 small faces at 30 looks | `video_bound` |
+| a second of video, 1920 x 1080 | 2.5 s; 8 s with 29 small faces | `VideoLimits.bound` |
 
 No job may write a file larger than its bound says, 200 MB but for videos.
 """
 
-import logging
-import os
+from dataclasses import dataclass
 
 from fer.worker import Bound
 
@@ -39,14 +38,9 @@ __all__ = [
     "PROBE",
     "START",
     "VIDEO_PATIENCE_S",
-    "max_total_pixels",
-    "max_video_minutes",
-    "max_video_s",
+    "VideoLimits",
     "picture_bound",
-    "video_bound",
 ]
-
-log = logging.getLogger(__name__)
 
 # The first use of detector and classifier.
 START = Bound(cpu_s=30, wall_s=60, memory_mb=4000)
@@ -72,7 +66,6 @@ N_WORKERS = 2
 # One that has grown beyond this is replaced after its job.
 IDLE_MB = 500.0
 
-_MAX_MINUTES = 10.0
 # What cameras and phones record as a rule. A video may have as many pixels as one of this kind
 # that lasts as long as videos may: 4K a quarter of the time.
 _USUAL_PIXELS_PER_S = 1920 * 1080 * 30
@@ -95,42 +88,39 @@ def picture_bound(n_pixels: int) -> Bound:
     return LARGE_PICTURE if n_pixels > LARGE_PIXELS else PICTURE
 
 
-def max_video_minutes() -> float | None:
-    """Return the longest video that the page takes, from FER_MAX_VIDEO_MINUTES; None for any."""
-    named = os.environ.get("FER_MAX_VIDEO_MINUTES") or str(_MAX_MINUTES)
-    try:
-        minutes = float(named)
-    except ValueError:
-        log.warning("FER_MAX_VIDEO_MINUTES must be a number. Received: %s", ascii(named))
-        return _MAX_MINUTES
-    return minutes if minutes > 0 else None
+@dataclass(frozen=True, slots=True)
+class VideoLimits:
+    """What the page takes of a video.
 
-
-def max_video_s() -> float | None:
-    """Return the longest video that the page takes, in seconds; None for any."""
-    minutes = max_video_minutes()
-    return None if minutes is None else 60 * minutes
-
-
-def max_total_pixels() -> float | None:
-    """Return how many pixels all frames of a video may have together; None for any number."""
-    seconds = max_video_s()
-    return None if seconds is None else seconds * _USUAL_PIXELS_PER_S
-
-
-def video_bound(duration_s: float | None, n_pixels: float | None) -> Bound:
-    """Return what the work on a video may take, by what its packets claim.
-
-    Never as long as others wait for their turn, unless the operator takes videos of any length.
-
-    Args:
-        duration_s: of the video; None where nothing tells.
-        n_pixels: of all its frames; None where nothing tells.
+    Attributes:
+        max_minutes: longest video; None for any length.
     """
-    most = max_video_s()
-    if most is None:
-        return Bound(_ANY_S, _ANY_S, _VIDEO_MB, _VIDEO_FILE_MB)
-    usual_s = most if n_pixels is None else n_pixels / _USUAL_PIXELS_PER_S
-    seconds = max(most if duration_s is None else duration_s, usual_s)
-    work_s = min(_VIDEO_BASE_S + _VIDEO_S_PER_S * min(seconds, most), _MAX_VIDEO_WORK_S)
-    return Bound(work_s, work_s, _VIDEO_MB, _VIDEO_FILE_MB)
+
+    max_minutes: float | None
+
+    @property
+    def max_s(self) -> float | None:
+        """Longest video in seconds; None for any length."""
+        return None if self.max_minutes is None else 60 * self.max_minutes
+
+    @property
+    def max_pixels(self) -> float | None:
+        """Pixels of all frames of a video together; None for any number."""
+        return None if self.max_s is None else self.max_s * _USUAL_PIXELS_PER_S
+
+    def bound(self, duration_s: float | None, n_pixels: float | None) -> Bound:
+        """Return what the work on a video may take, by what its packets claim.
+
+        Never as long as others wait in the queue, unless the operator takes videos of any length.
+
+        Args:
+            duration_s: of the video; None where unknown.
+            n_pixels: of all its frames; None where unknown.
+        """
+        most = self.max_s
+        if most is None:
+            return Bound(_ANY_S, _ANY_S, _VIDEO_MB, _VIDEO_FILE_MB)
+        usual_s = most if n_pixels is None else n_pixels / _USUAL_PIXELS_PER_S
+        seconds = max(most if duration_s is None else duration_s, usual_s)
+        work_s = min(_VIDEO_BASE_S + _VIDEO_S_PER_S * min(seconds, most), _MAX_VIDEO_WORK_S)
+        return Bound(work_s, work_s, _VIDEO_MB, _VIDEO_FILE_MB)

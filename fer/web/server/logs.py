@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import re
 import sys
 import time
@@ -171,14 +170,14 @@ def _is_of_mcp(record: logging.LogRecord) -> bool:
     return "mcp" in Path(record.pathname).parts
 
 
-def set_up_logging() -> None:
-    """Send the log to standard error, as FER_LOG says: "json" or "text".
+def set_up_logging(form: str = "text") -> None:
+    """Send the log to standard error.
 
-    Where it says nothing, "json" on a Space and "text" elsewhere.
+    Args:
+        form: "json" for one JSON object per line, "text" for lines for a person.
     """
-    named = os.environ.get("FER_LOG") or ("json" if os.environ.get("SPACE_ID") else "text")
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if named == "json" else _TextFormatter())
+    handler.setFormatter(JsonFormatter() if form == "json" else _TextFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("asyncio").addFilter(_without_sessions)
     logging.getLogger("uvicorn.error").addFilter(_Seldom())
@@ -188,10 +187,6 @@ def set_up_logging() -> None:
     # The clients of Gradio and of the Hub name each address that they ask.
     for name in ("httpx", "httpx2"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    if named not in ("json", "text"):
-        logging.getLogger(__name__).warning(
-            'FER_LOG must be "json" or "text". Received: %s', ascii(named)
-        )
 
 
 @contextmanager

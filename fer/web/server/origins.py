@@ -6,14 +6,10 @@ name of this page (DNS rebinding).
 """
 
 import ipaddress
-import logging
-import os
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
-__all__ = ["Hosts", "allowed_hosts", "security_headers"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Hosts", "security_headers"]
 
 # On a Space the Hub shows the page in a frame. Source: hf.co/docs/hub/spaces-embed.
 _HUB = "https://huggingface.co https://*.huggingface.co https://hf.co https://*.hf.space"
@@ -54,22 +50,11 @@ def security_headers(on_space: bool) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def allowed_hosts() -> list[str]:
-    """Return the hosts that FER_ALLOWED_HOSTS, SPACE_HOST and, on a Space, the Hub name.
-
-    A name that starts with a point stands for all below it.
-    """
-    named = [os.environ.get("SPACE_HOST", ""), *os.environ.get("FER_ALLOWED_HOSTS", "").split(",")]
-    if os.environ.get("SPACE_ID"):
-        named.append(".hf.space")
-    return [name.strip().lower() for name in named if name.strip()]
-
-
 class Hosts:
     """The hosts under which the page is served.
 
     Args:
-        named: as of `allowed_hosts`; "*" for any.
+        named: as `Settings.allowed_hosts`; "*" for any.
         shared: the address of the page's share link, None without one.
     """
 

@@ -3,9 +3,7 @@
 import asyncio
 import ipaddress
 import itertools
-import logging
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Hashable
@@ -21,16 +19,12 @@ __all__ = [
     "RateLimit",
     "Refused",
     "household",
-    "max_per_minute",
     "refusal",
 ]
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _RETRY_AFTER_S = 1.0
-_MAX_PER_MINUTE = 120
 _MAX_HOSTS = 10_000
 # A home has networks in a prefix of so many bits (RFC 6177), a device many addresses in each.
 _IPV6_HOME_BITS = 56
@@ -48,15 +42,6 @@ class Refused(Exception):
         super().__init__(code)
         self.code = code
         self.retry_after_s = retry_after_s
-
-
-def max_per_minute() -> int | None:
-    """How often one host may ask a minute, from FER_MAX_PER_MINUTE; None for any."""
-    named = os.environ.get("FER_MAX_PER_MINUTE") or str(_MAX_PER_MINUTE)
-    if not named.isdecimal():
-        log.warning("FER_MAX_PER_MINUTE must be a whole number. Received: %s", ascii(named))
-        return _MAX_PER_MINUTE
-    return int(named) or None
 
 
 def household(host: str) -> str | None:

@@ -18,6 +18,7 @@ import anyio.to_thread
 import gradio as gr
 
 from fer.errors import InputError
+from fer.settings import Settings
 from fer.web.server.connections import Connections, raise_file_limit
 from fer.web.server.event_loop import in_event_loop
 from fer.web.server.forget import Forgetful, forget_sessions, forget_the_last_call
@@ -26,7 +27,8 @@ from fer.web.server.health import memory_mb
 from fer.web.server.http import use_bounded_http
 from fer.web.server.logs import FIELDS, only_the_log
 from fer.web.server.mcp import keep_no_pictures
-from fer.web.server.queue import RateLimit, max_per_minute
+from fer.web.server.origins import Hosts
+from fer.web.server.queue import RateLimit
 from fer.web.server.receive import MAX_FILE_BYTES, MAX_UPLOAD_BYTES, upload_route
 from fer.web.server.traffic import traffic
 from fer.web.server.uploads import SWEEP_S, sweep_abandoned, uploads
@@ -42,15 +44,11 @@ _FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 _MAX_JOBS = 160
 MAX_CALL_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
 _SUMMARY_S = 600.0
-# A Space is reached through the Hub's proxies alone, which lie in private networks and say whom
-# they ask for; without this all visitors would be one. Source: RFC 1918, RFC 4193; uvicorn reads
-# the last address that is not in them.
-_PROXIES = "127.0.0.1,::1,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
 
 
-def _offers_mcp() -> bool:
-    """Whether FER_MCP asks for a Model Context Protocol server and there is one to have."""
-    if os.environ.get("FER_MCP") != "1":
+def _offers_mcp(settings: Settings) -> bool:
+    """Whether the Model Context Protocol is wanted and its package is installed."""
+    if not settings.mcp:
         return False
     if importlib.util.find_spec("mcp") is None:
         log.warning('FER_MCP is ignored, because it needs a package: pip install "mcp<2"')
@@ -71,10 +69,11 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
     """
     page.queue(max_size=64)
     use_bounded_http()
-    if options.get("server_port") is None and (named := os.environ.get("GRADIO_SERVER_PORT")):
-        options["server_port"] = int(named)  # Gradio would go on to the next one that is free
-    if os.environ.get("SPACE_ID"):
-        os.environ.setdefault("FORWARDED_ALLOW_IPS", _PROXIES)
+    settings: Settings = page.settings
+    if options.get("server_port") is None and settings.port is not None:
+        options["server_port"] = settings.port  # Gradio would go on to the next one that is free
+    if settings.on_space:  # uvicorn reads the variable
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", settings.proxies)
     if (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
@@ -94,7 +93,7 @@ def _end(page: gr.Blocks, *_: Any) -> None:
 
 
 def _launch(page: gr.Blocks, **options: Any) -> Any:
-    uploading = RateLimit(max_per_minute())
+    uploading = RateLimit(page.settings.max_per_minute)
     app_kwargs = {
         # They come before Gradio's own.
         "routes": [page.health.route, page.assets.route, upload_route(uploading)],
@@ -110,7 +109,7 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,
-        mcp_server=_offers_mcp(),
+        mcp_server=_offers_mcp(page.settings),
         max_threads=_MAX_JOBS,
         footer_links=["api"],
         # Where a person started it, not where a Space or a test did.
@@ -121,6 +120,8 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
 @asynccontextmanager
 async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> AsyncIterator[None]:
     """The lifespan of the server: old files are deleted, and the log hears what happened."""
+    settings: Settings = page.settings
+    uploads.max_bytes = settings.max_temp_bytes
     uploads.keep_own()
     raise_file_limit()
     # Gradio puts its own middleware around what it is given; this stands around all of it.
@@ -130,8 +131,9 @@ async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> Asyn
         max_bytes=MAX_CALL_BYTES,
         max_upload_bytes=MAX_UPLOAD_BYTES,
         uploading=uploading,
-        refusing=RateLimit(max_per_minute()),
-        on_space=bool(os.environ.get("SPACE_ID")),
+        refusing=RateLimit(settings.max_per_minute),
+        hosts=Hosts(settings.allowed_hosts, lambda: page.share_url),
+        on_space=settings.on_space,
     )
     if page.mcp_server_obj is not None:
         keep_no_pictures(page.mcp_server_obj)
@@ -139,7 +141,7 @@ async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> Asyn
     page.work.start()
     forget_sessions(app, page)
     forget_the_last_call(page._queue)
-    jobs = _look_after(), Forgetful(page).run(), Connections(page).run()
+    jobs = _look_after(), Forgetful(page).run(), Connections(page, proxies=settings.proxies).run()
     tasks = [asyncio.create_task(one) for one in jobs]
     with only_the_log():
         try:

@@ -1,10 +1,9 @@
-"""Build the pipeline that the page runs on, whatever cannot be had."""
+"""Prepare the process and build the pipeline that the page runs on."""
 
 import logging
-import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,11 @@ from fer.detect import Detector
 from fer.errors import ConfigError, DetectorError, HubError, InputError
 from fer.hub import LITERT_NAME, load_browser_files, load_classifier, load_detector
 from fer.pipeline import Pipeline
-from fer.web.server.logs import FIELDS
+from fer.settings import Settings
+from fer.web.server.logs import FIELDS, set_up_logging
+from fer.web.server.uploads import open_folder
 
-__all__ = ["About", "start_pipeline"]
+__all__ = ["About", "prepare", "start_pipeline"]
 
 log = logging.getLogger(__name__)
 
@@ -61,23 +62,33 @@ class About:
         return {"model": model, "detector": self.detector, "notes": list(self.notes)}
 
 
-def start_pipeline(
-    repo_id: str | None = None, revision: str | None = None, detector: str | None = None
-) -> tuple[Pipeline, About]:
-    """A pipeline, and what a visitor should know of it.
+def prepare(settings: Settings) -> None:
+    """Set up the log and the page's folder. Call it before Gradio is imported.
 
-    What is not named here is named by FER_MODEL_REPO (a folder will do), FER_MODEL_REVISION and
-    FER_DETECTOR. Where the weights cannot be used the page runs on the bundled ones, where the
-    detector cannot be fetched on the next best; the log and the page say so.
+    Gradio reads at import where its temporary folder is.
+    """
+    set_up_logging(settings.log)
+    for problem in settings.problems:
+        log.warning("%s", problem)
+    open_folder(settings.temp_dir)
+
+
+def start_pipeline(settings: Settings) -> tuple[Pipeline, About]:
+    """Build the pipeline of a page, and what a visitor should know of it.
+
+    Unusable weights are replaced by the bundled ones, an unavailable detector by the next best;
+    the log and the page say so.
+
+    Args:
+        settings: `model` (a repository or a folder), `revision`, `detector` and `yunet_path`.
     """
     notes: list[str] = []
 
     def note(text: str) -> None:
         log.warning(text)
-        notes.append(_without_folders(text))
+        notes.append(_without_folders(text, settings))
 
-    repo_id = repo_id or os.environ.get("FER_MODEL_REPO") or None
-    revision = revision or os.environ.get("FER_MODEL_REVISION") or None
+    repo_id, revision = settings.model, settings.revision
     source = None
     classifier = None
     if repo_id is not None:
@@ -90,7 +101,7 @@ def start_pipeline(
         note("FER_MODEL_REVISION is ignored, because FER_MODEL_REPO is not set")
     if classifier is None:
         classifier = load_classifier()
-    finder = _start_detector(detector, note)
+    finder = _start_detector(settings, note)
     config = classifier.config
     is_folder = source is not None and Path(source).is_dir()
     about = About(
@@ -100,38 +111,38 @@ def start_pipeline(
         sha256=config.files.get(LITERT_NAME),
         detector=finder.title,
         notes=tuple(notes),
-        browser_files=_find_browser_files(source, revision),
+        browser_files=_find_browser_files(replace(settings, model=source)),
     )
     log.info("%s", about, extra={FIELDS: {"event": "start", **about.facts()}})
     return Pipeline(finder, classifier), about
 
 
-def _find_browser_files(repo_id: str | None, revision: str | None) -> dict[str, Path]:
+def _find_browser_files(settings: Settings) -> dict[str, Path]:
     """Return what the browser's engine reads; nothing, with a line in the log, if unavailable."""
     try:
-        return load_browser_files(repo_id, revision)
+        return load_browser_files(settings.model, settings.revision, settings.yunet_path)
     except (HubError, ConfigError) as error:
         log.warning("Frames are analysed on this server alone, because %s", error)
         return {}
 
 
-def _without_folders(text: str) -> str:
-    """A sentence in which a path of this machine is the name of its last part."""
-    for variable in ("FER_MODEL_REPO", "FER_YUNET_PATH"):  # a name may have a space in it
-        named = Path(os.environ.get(variable) or ".")
+def _without_folders(text: str, settings: Settings) -> str:
+    """Shorten each path of this machine in a sentence to its last part."""
+    for path in (settings.model, settings.yunet_path):  # a name may have a space in it
+        named = Path(path or ".")
         if named.is_absolute():
             text = text.replace(str(named), named.name)
     return _FOLDERS.sub("", text)
 
 
-def _start_detector(name: str | None, note: Callable[[str], None]) -> Detector:
-    """The detector that `name` or FER_DETECTOR names, or the first that can be had."""
+def _start_detector(settings: Settings, note: Callable[[str], None]) -> Detector:
+    """Load the detector of the settings, or the first that is available."""
 
     def tell(text: str) -> None:
         note(text[0].upper() + text[1:])
 
     try:
-        return load_detector(name, on_fallback=tell)
+        return load_detector(settings.detector, tell, yunet_path=settings.yunet_path)
     except (HubError, DetectorError, InputError) as error:
         note(f"Using another face detector, because {error}")
-        return load_detector("auto", on_fallback=tell)
+        return load_detector("auto", tell, yunet_path=settings.yunet_path)

@@ -29,6 +29,7 @@ __all__ = [
     "Full",
     "Room",
     "Uploads",
+    "open_folder",
     "sweep_abandoned",
     "uploads",
 ]
@@ -42,7 +43,7 @@ SWEEP_S = 60.0
 _UPLOAD_AGE_S = 14 * 60.0
 # Where there is no room for another, what nobody works on goes when it is as old as this.
 _SHORT_AGE_S = 300.0
-_MAX_GB = 4.0
+_MAX_BYTES = 4_000_000_000
 # What stays free on the disk, for what is made of the uploads.
 _SPARE_BYTES = 1 << 30
 # Room is reserved for what has come of an upload and so much more, whatever it announces.
@@ -134,36 +135,40 @@ class Room:
             self._n_reserved = wanted
 
 
-def _max_folder_bytes() -> int:
-    """What the page keeps in its folder at most, from FER_MAX_TEMP_GB."""
-    named = os.environ.get("FER_MAX_TEMP_GB") or str(_MAX_GB)
-    try:
-        n_bytes = int(float(named) * 1e9)
-    except (ValueError, OverflowError):
-        n_bytes = 0
-    if n_bytes <= 0:
-        log.warning("FER_MAX_TEMP_GB must be a number over 0. Received: %s", ascii(named))
-        return int(_MAX_GB * 1e9)
-    return n_bytes
-
-
 class Uploads:
     """The temporary folder of the page. For any number of threads.
 
     Args:
-        folder: where everything lies; whatever is in it is the page's.
+        folder: where everything lies; whatever is in it is the page's. `use` sets it later
+            when None.
+
+    Attributes:
+        max_bytes: of all that is in the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._incoming = folder / "uploads"
-        self._depth = len(self._incoming.parts)
+    folder: Path
+
+    def __init__(self, folder: Path | None = None, max_bytes: int = _MAX_BYTES) -> None:
+        self.max_bytes = max_bytes
+        if folder is not None:
+            self.use(folder)
         self._lock = threading.Lock()
         self._uploads: dict[Path, _Upload] = {}
         self._results: dict[Path, _Result] = {}
         self._making: set[Path] = set()
         self._n_other_bytes = 0  # of what Gradio put beside them, at the last sweep
         self._own: frozenset[Path] = frozenset()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a folder."""
+        return hasattr(self, "folder")
+
+    def use(self, folder: Path) -> None:
+        """Set the folder, which need not exist."""
+        self.folder = folder
+        self._incoming = folder / "uploads"
+        self._depth = len(self._incoming.parts)
 
     @contextmanager
     def room(self, host: str, n_bytes: int) -> Iterator[Room]:
@@ -347,7 +352,7 @@ class Uploads:
 
         None do where its host has half of all the room, and where the disk is full.
         """
-        limit = _max_folder_bytes()
+        limit = self.max_bytes
         others = [one for one in self._uploads.values() if one is not upload]
         mine = sum(_counted(one) for one in others if one.host == upload.host)
         coming = sum(one.n_bytes for one in others if one.n_at_work)
@@ -453,15 +458,16 @@ def _is_regular(file: Path) -> bool:
         return False
 
 
-def _own_folder() -> Path:
-    """A folder that Gradio uses from now on, which is nobody else's; gone when the page ends.
+def open_folder(parent: Path | None = None) -> None:
+    """Give `uploads` a folder of this process alone, and have Gradio use it; it goes at exit.
 
-    It is made in the folder that GRADIO_TEMP_DIR names, or in the system's. A lock beside it,
-    which is there first, tells others that its page lives: the system lets go of it when the
-    process ends, however that happens.
+    A lock beside it, which is there first, shows others that its page lives: the system releases
+    it when the process ends, however that happens.
+
+    Args:
+        parent: where to make it; the system's temporary folder when None.
     """
-    named = os.environ.get(_VARIABLE)
-    parent = Path(named) if named else Path(tempfile.gettempdir())
+    parent = parent or Path(tempfile.gettempdir())
     if parent.name.startswith(_PREFIX):  # that of the process which started this one
         parent = parent.parent
     token = secrets.token_hex(8)
@@ -472,7 +478,7 @@ def _own_folder() -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     atexit.register(_remove, folder, lock)
-    return folder
+    uploads.use(folder)
 
 
 def _remove(folder: Path, lock: FileLock) -> None:
@@ -494,5 +500,5 @@ def sweep_abandoned(parent: Path) -> None:
             _remove(folder, lock)
 
 
-# One process serves one page. Gradio reads the variable when it is imported.
-uploads = Uploads(_own_folder())
+# One process serves one page. `open_folder` gives it its folder.
+uploads = Uploads()

@@ -11,6 +11,7 @@ import gradio as gr
 
 from fer.errors import FerError, VideoError
 from fer.media.reader import VideoInfo
+from fer.settings import Settings
 from fer.video import Progress
 from fer.web.server.jobs import follow_video, probe
 from fer.web.server.limits import (
@@ -18,11 +19,9 @@ from fer.web.server.limits import (
     N_VIDEOS_AT_WORK,
     PROBE,
     VIDEO_PATIENCE_S,
-    max_total_pixels,
-    max_video_s,
-    video_bound,
+    VideoLimits,
 )
-from fer.web.server.queue import Admission, RateLimit, Refused, max_per_minute
+from fer.web.server.queue import Admission, RateLimit, Refused
 from fer.web.server.requests import find_host
 from fer.web.server.traffic import traffic
 from fer.web.server.uploads import uploads
@@ -43,6 +42,7 @@ _RETRY_AFTER_S = 60.0
 # A header is read in a moment.
 _MAX_PROBES_WAITING = 32
 _PROBE_PATIENCE_S = 30.0
+_LIMITS = VideoLimits(Settings().max_video_minutes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +85,24 @@ class Videos:
 
     Args:
         work: where the files are opened.
+        limits: of a video.
+        max_per_minute: videos of one client network; None for any number.
     """
 
-    def __init__(self, work: Workers) -> None:
+    def __init__(
+        self,
+        work: Workers,
+        limits: VideoLimits = _LIMITS,
+        max_per_minute: int | None = None,
+    ) -> None:
         self._work = work
+        self._limits = limits
         self._line: Admission[_Step] = Admission(
             n_at_work=N_VIDEOS_AT_WORK,
             max_waiting=_MAX_WAITING,
             patience_s=VIDEO_PATIENCE_S,
             max_a_host=_MAX_A_HOST,
-            rate=RateLimit(max_per_minute()),
+            rate=RateLimit(max_per_minute),
         )
         self._probes: Admission[VideoInfo] = Admission(
             N_PROBES_AT_WORK, _MAX_PROBES_WAITING, _PROBE_PATIENCE_S
@@ -108,7 +116,7 @@ class Videos:
             Refused: it was not looked at; it will be when its turn comes.
         """
         return await self._probes.run(
-            object(), find_host(request), lambda _: _probe(self._work, path)
+            object(), find_host(request), lambda _: _probe(self._work, path, self._limits)
         )
 
     async def follow(
@@ -120,7 +128,7 @@ class Videos:
         """
         with traffic.call("video") as call, uploads.claim(path) as claim:
             steps = self._line.steps(
-                object(), find_host(request), lambda: _follow(self._work, path, rate)
+                object(), find_host(request), lambda: _follow(self._work, path, rate, self._limits)
             )
             try:
                 async with aclosing(steps):
@@ -135,11 +143,11 @@ class Videos:
                 yield Busy(max(refusal.retry_after_s, _RETRY_AFTER_S))
 
 
-def _probe(work: Workers, path: str) -> VideoInfo:
+def _probe(work: Workers, path: str, limits: VideoLimits) -> VideoInfo:
     try:
         with work.lend() as runner:
             return VideoInfo(
-                **runner.call(probe, path, max_video_s(), max_total_pixels(), bound=PROBE)
+                **runner.call(probe, path, limits.max_s, limits.max_pixels, bound=PROBE)
             )
     except FerError:
         log.debug("video refused before work")
@@ -150,14 +158,16 @@ def _probe(work: Workers, path: str) -> VideoInfo:
         raise _Failure(_SORRY) from error
 
 
-def _follow(work: Workers, path: str, rate: float) -> Generator[_Step, None, None]:
+def _follow(
+    work: Workers, path: str, rate: float, limits: VideoLimits = _LIMITS
+) -> Generator[_Step, None, None]:
     """Twice a second how far it is, at last what came of it. Closing it stops the work."""
     result = None
     try:
         with (
             work.lend(long=True) as runner,
             uploads.results() as folder,
-            closing(_steps(runner, path, str(folder), rate)) as steps,
+            closing(_steps(runner, path, str(folder), rate, limits)) as steps,
         ):
             for step in steps:
                 if isinstance(step, Result):
@@ -176,17 +186,19 @@ def _follow(work: Workers, path: str, rate: float) -> Generator[_Step, None, Non
         yield _Failure(_SORRY)
 
 
-def _steps(runner: JobRunner, path: str, folder: str, rate: float) -> Generator[_Step, None, None]:
-    limits = max_video_s(), max_total_pixels()
+def _steps(
+    runner: JobRunner, path: str, folder: str, rate: float, limits: VideoLimits
+) -> Generator[_Step, None, None]:
+    most = limits.max_s, limits.max_pixels
     fields: dict[str, Any] = {}
-    with closing(runner.steps(probe, path, *limits, bound=PROBE, tick_s=_TICK_S)) as steps:
+    with closing(runner.steps(probe, path, *most, bound=PROBE, tick_s=_TICK_S)) as steps:
         for step in steps:
             fields = step or fields
             yield None
     info = VideoInfo(**fields)
     n_pixels = None if info.n_frames is None else info.n_frames * info.width * info.height
-    bound = video_bound(info.duration_s, n_pixels)
-    arguments = path, folder, rate, *limits
+    bound = limits.bound(info.duration_s, n_pixels)
+    arguments = path, folder, rate, *most
     with closing(runner.steps(follow_video, *arguments, bound=bound, tick_s=_TICK_S)) as steps:
         for step in steps:
             if step is None:

@@ -3,7 +3,7 @@
 import functools
 import html
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from fer.errors import FerError
 from fer.media.files import VIDEO_SUFFIXES
 from fer.media.reader import VideoInfo
 from fer.video import Progress
-from fer.web.examples.files import list_examples
+from fer.web.examples.files import Example
 from fer.web.inputs import Recorder, VideoInput
 from fer.web.server.jobs import TABLES
 from fer.web.server.queue import Refused
@@ -101,8 +101,13 @@ def _offer(path: Path, folder: str) -> str | None:
     return copy
 
 
-def build_video_tab(videos: Videos) -> None:
-    """Upload or record a video; must be called inside a `gr.Blocks`."""
+def build_video_tab(videos: Videos, examples: Iterable[Example]) -> None:
+    """Build the tab to upload or record a video; must be called inside a `gr.Blocks`.
+
+    Args:
+        videos: analyses the videos.
+        examples: of which the videos can be tried.
+    """
     # Gradio's own display of progress would say "Error" where a visitor cancels.
     off, on = gr.update(interactive=False), gr.update(interactive=True)
     # Start and stop button, upload, recording. What was analysed is no longer here.
@@ -150,7 +155,7 @@ def build_video_tab(videos: Videos) -> None:
                 )
             tries = [
                 (gr.Button(f"Try: {example.caption}", size="sm"), example.path)
-                for example in list_examples()
+                for example in examples
                 if example.kind == "video"
             ]
             rate = gr.Dropdown(
