@@ -312,6 +312,8 @@ def load_browser_files(
         (WEB_NAME, model, config.files[WEB_NAME]),
         (_YUNET_FILE, yunet, _YUNET_SHA256),
     ):
+        if not path.is_file():
+            raise ConfigError(f"{name} must be a file. Received: no file at {path}")
         if (received := _sha256(path)) != expected:
             raise ConfigError(f"{name} must have sha256 {expected}. Received: {received}")
     return {CONFIG_NAME: config_path, WEB_NAME: model, _YUNET_FILE: yunet}
