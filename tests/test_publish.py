@@ -847,7 +847,7 @@ def test_int8_without_the_data_it_needs_says_so(own, monkeypatch, tmp_path):
     told = []
     with pytest.raises(InputError, match=r"model_int8\.tflite must be in .*FER_DATASET"):
         model_files(
-            REPO, own, own.parent / "results", card=own.parent / "card.md", tell=told.append
+            REPO, own, own.parent / "results", card=own.parent / "card.md", progress=told.append
         )
     assert told == [f"making model_int8.tflite from {own / 'model.keras'}"]
 

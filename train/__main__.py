@@ -673,7 +673,7 @@ def publish(
         out=out,
         confirm=ask,
         show=typer.echo,
-        tell=lambda text: typer.echo(text, err=True),
+        progress=lambda text: typer.echo(text, err=True),
     )
 
 

@@ -248,17 +248,17 @@ class Interrupt(keras.callbacks.Callback):
             signal.default_int_handler(number, frame)
         self.is_pressed = True
 
-    def _heed(self) -> None:
+    def _stop_if_pressed(self) -> None:
         if self.is_pressed:
             raise KeyboardInterrupt
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """End here if asked to."""
-        self._heed()
+        """Stop here if Ctrl-C was pressed."""
+        self._stop_if_pressed()
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        """End here if asked to."""
-        self._heed()
+        """Stop here if Ctrl-C was pressed."""
+        self._stop_if_pressed()
 
     def __enter__(self) -> Self:
         if (
@@ -272,7 +272,7 @@ class Interrupt(keras.callbacks.Callback):
         if signal.getsignal(signal.SIGINT) == self._press:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         if kind is None:
-            self._heed()
+            self._stop_if_pressed()
 
 
 def _figures(logs: dict[str, Any]) -> dict[str, str]:

@@ -423,11 +423,11 @@ def _misplaced(found: dict[str, NDArray[np.int64]], table: Table) -> list[str]:
             if count and other != name
         }
         if strange:
-            said = " and ".join(
+            counted = " and ".join(
                 f"{_pictures(count)} of the challenge's {other} split"
                 for other, count in strange.items()
             )
-            lines.append(f"{name} has {said}: figures cannot be compared with those of others")
+            lines.append(f"{name} has {counted}: figures cannot be compared with those of others")
     return lines
 
 

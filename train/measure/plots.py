@@ -40,8 +40,8 @@ def _confusion(report: dict[str, Any]) -> Figure:
     ConfusionMatrixDisplay(shares, display_labels=drawn_names(names)).plot(
         ax=axes, cmap="Blues", values_format=".0f", colorbar=False
     )
-    if said := legend(names):
-        log.warning("%s: %s", plot_names(report)["confusion"], said)
+    if note := legend(names):
+        log.warning("%s: %s", plot_names(report)["confusion"], note)
     if file := find_font("".join(names)):
         for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
             label.set_fontproperties(FontProperties(fname=file))

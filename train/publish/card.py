@@ -67,7 +67,7 @@ def _overall_table(report: dict[str, Any]) -> str:
             f"| {row['macro_f1'] / 100:.3f} ({f1[0] / 100:.3f} to {f1[1] / 100:.3f}) "
             f"| {row['ece']:.3f} |"
         )
-    lines += [line for said in missing_classes(report) for line in ("", f"{said}.")]
+    lines += [line for note in missing_classes(report) for line in ("", f"{note}.")]
     return "\n".join(lines)
 
 

@@ -133,7 +133,7 @@ def _read(results: Path, name: str) -> dict[str, Any] | None:
     return report
 
 
-def _asked(report: dict[str, Any], class_names: list[str]) -> dict[str, Any]:
+def _on_classes(report: dict[str, Any], class_names: list[str]) -> dict[str, Any]:
     """Return top-1 of a report among these classes, on their images."""
     if class_names == report["class_names"]:
         full, fresh = report["full"], report["twin_free"]
@@ -178,7 +178,7 @@ def collect_rows(results: Path, flagship: dict[str, Any]) -> list[dict[str, Any]
         row: dict[str, Any] = {
             "recipe": name,
             "system": system,
-            **_told(name),
+            **_split_docstring(name),
             "report": _read(results, name),
         }
         if (report := row["report"]) is not None:
@@ -189,7 +189,7 @@ def collect_rows(results: Path, flagship: dict[str, Any]) -> list[dict[str, Any]
                 if wanted is not None
             ]
             row |= {
-                "flagship": _asked(flagship, report["class_names"]),
+                "flagship": _on_classes(flagship, report["class_names"]),
                 "setting": _setting(report, RECIPES[name]().backbone),
                 "minutes": training["wall_time_s"] / 60,
                 "command": training["command"],
@@ -200,7 +200,7 @@ def collect_rows(results: Path, flagship: dict[str, Any]) -> list[dict[str, Any]
     return rows
 
 
-def _told(name: str) -> dict[str, str]:
+def _split_docstring(name: str) -> dict[str, str]:
     """Split a recipe's docstring, without its command, into `idea` and `lesson`."""
     parts = (inspect.getdoc(RECIPES[name]) or "").split("\n\n")
     idea = [part for part in parts if not part.startswith(("Command:", _LESSON))]
@@ -311,14 +311,14 @@ def _biases(results: Path, flagship: dict[str, Any]) -> Iterator[dict[str, Any]]
             yield sad_bias(report, load_probe(results, report))
 
 
-def _easier(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _on_fewer_classes(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Return top-1 of `_PLAIN` on all classes, and on those of the recipe with fewer of them."""
     reports = {row["recipe"]: row["report"] for row in rows if row["report"] is not None}
     fewer = [report for report in reports.values() if report["training"]["recipe"]["classes"]]
     if _PLAIN not in reports or not fewer:
         return None
     plain = reports[_PLAIN]
-    five = _asked(plain, fewer[0]["class_names"])
+    five = _on_classes(plain, fewer[0]["class_names"])
     return {"recipe": _PLAIN, "seven": plain["full"]["top1"], "five": five["top1"]}
 
 
@@ -360,7 +360,7 @@ def format_family(results: Path, flagship: dict[str, Any]) -> str:
         table=format_table(rows),
         flagship=flagship,
         baseline=load_json(results / f"{_BASELINE}.json"),
-        easier=_easier(rows),
+        fewer=_on_fewer_classes(rows),
         biases={row["recipe"]: row for row in _biases(results, flagship)},
     )
 

@@ -173,7 +173,7 @@ def _plan_space(plan: Plan, wanted: Publication, model: Plan, revision: str | No
 
 
 def _make_plans(
-    api: HfApi, wanted: Publication, dry_run: bool, tell: Callable[[str], None]
+    api: HfApi, wanted: Publication, dry_run: bool, progress: Callable[[str], None]
 ) -> list[Plan]:
     """Return the plan of the model repository and, where there is to be one, of the Space."""
     model = begin_plan(api, "model", wanted.repo_id, wanted.private, dry_run)
@@ -182,7 +182,7 @@ def _make_plans(
         space = begin_plan(api, "space", wanted.space_id, wanted.private, dry_run)
         space = _plan_space(space, wanted, model, None)  # fails before what takes long
     files = model_files(
-        wanted.repo_id, wanted.weights, wanted.results, wanted.dataset_id, wanted.card, tell
+        wanted.repo_id, wanted.weights, wanted.results, wanted.dataset_id, wanted.card, progress
     )
     model = replace(model, files=files)
     if space is None:
@@ -235,7 +235,7 @@ def publish(
     out: Path | None = None,
     confirm: Callable[[str], bool] = lambda question: True,
     show: Callable[[str], None] = print,
-    tell: Callable[[str], None] = log_progress,
+    progress: Callable[[str], None] = log_progress,
 ) -> None:
     """Publish weights, and the page as a Space that runs them, a commit each.
 
@@ -248,7 +248,7 @@ def publish(
         out: folder for copies of both repositories, in `model` and `space`.
         confirm: asked before anything is sent.
         show: given the plan and what came of it.
-        tell: called with a message before what takes long.
+        progress: called with a message before what takes long.
 
     Raises:
         InputError: a name, folder, figure or card cannot be used.
@@ -262,7 +262,7 @@ def publish(
         if not dry_run and get_token() is None:
             raise HubError(f"cannot publish without a token: {LOG_IN}")
     api = HfApi()
-    plans = _make_plans(api, wanted, dry_run, tell)
+    plans = _make_plans(api, wanted, dry_run, progress)
     _show_plans(plans, show)
     if not dry_run and not all(plan.is_done() for plan in plans):
         if not confirm(f"\nPublish to {constants.ENDPOINT}?"):

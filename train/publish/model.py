@@ -88,7 +88,7 @@ def _result_names(card: str, recipe: str, results: Path) -> list[str]:
 
 
 def _format_contents(
-    weights: Path, config: ModelConfig, report: dict[str, Any], tell: Callable[[str], None]
+    weights: Path, config: ModelConfig, report: dict[str, Any], progress: Callable[[str], None]
 ) -> Files:
     """Read every format of the weights, converting those that are missing."""
     from train.export import FORMATS, format_file
@@ -98,7 +98,7 @@ def _format_contents(
     with tempfile.TemporaryDirectory() as made:
         for form in FORMATS.values():
             if form.file not in config.files:
-                tell(f"making {form.file} from {weights / KERAS_NAME}")
+                progress(f"making {form.file} from {weights / KERAS_NAME}")
             try:
                 path = format_file(form, weights, Path(made), None)
             except InputError as error:
@@ -180,7 +180,7 @@ def model_files(
     results: Path = ROOT / RESULTS,
     dataset_id: str | None = None,
     card: Path | None = None,
-    tell: Callable[[str], None] = log_progress,
+    progress: Callable[[str], None] = log_progress,
 ) -> Files:
     """Return the content of a model repository by path.
 
@@ -193,7 +193,7 @@ def model_files(
         dataset_id: data set of the Hub that they were trained on, for the metadata.
         card: the model card, which must name the sha256 of model.tflite. Written from
             `results` when None.
-        tell: called with a message before what takes long.
+        progress: called with a message before what takes long.
 
     Raises:
         ConfigError: the weights are not usable, or a format, or a model to show with
@@ -205,7 +205,7 @@ def model_files(
     report = read_report(config, weights, results)
     text = _read_card(config, report, results, card, repo_id)
     shown = _result_names(text, config.recipe, results)
-    contents = _format_contents(weights, config, report, tell)
+    contents = _format_contents(weights, config, report, progress)
     hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     files = {
         LICENCE: read_file(ROOT / LICENCE),

@@ -126,9 +126,9 @@ class Plan:
         changes = self.changes()
         lines = [f"{self.where}: {state}"]
         lines += [f"  {what:6} {size:>12,}  {name}" for name, (what, size) in changes.items()]
-        asked = self.state is None or self.state.variables is not None
+        known = self.state is None or self.state.variables is not None
         lines += [
-            f"  {'set' if asked and not self.unknown else '?':6} {'variable':>12}  {key} = "
+            f"  {'set' if known and not self.unknown else '?':6} {'variable':>12}  {key} = "
             f"{value or 'the commit of the model'}"
             for key, value in self.new_variables().items()
         ]
@@ -174,8 +174,10 @@ def asking(doing: str) -> Iterator[None]:
         # What goes wrong with a large file is reported with its name and the reason.
         while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
             cause = cause.__cause__
-        told = [error] if cause is error else [error, cause]
-        reason = ": ".join(f"{type(each).__name__}: {' '.join(str(each).split())}" for each in told)
+        errors = [error] if cause is error else [error, cause]
+        reason = ": ".join(
+            f"{type(each).__name__}: {' '.join(str(each).split())}" for each in errors
+        )
         advice = {
             401: LOG_IN,
             402: _WAYS_TO_HOST if "Space" in doing else "",
