@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +28,13 @@ from fer.output import ROOM_BYTES, check_file
 from fer.pipeline import Pipeline
 from fer.search import MIN_FACE_PX
 from fer.serialize import to_dict, to_rows
-from fer.table import BOM, TableWriter, face_schema, form_of
+from fer.table import BOM, FORMS, TableWriter, face_schema, form_of
 from fer.text import json_line, make_printable
 from fer.types import FrameResult
 from fer.votes import count_votes
 
 if TYPE_CHECKING:
-    from fer.batch import FolderProgress
+    from fer.batch import FolderProgress, FolderReport
     from fer.video import Progress, VideoReport
 
 # Rich would take the defaults in brackets for markup.
@@ -256,20 +256,11 @@ def image(
         min_face_px=min_face,
         on_fallback=_warn,
     )
-    schema = face_schema(pipeline.classifier.config.class_names, {"file": "string"})
-    json_path = outputs.pop("json", None)
     if copies:
         _say_legend(pipeline)
     n_failed = n_cut = 0
     with _interruptible(), ExitStack() as stack:
-        lines = stack.enter_context(_open(json_path)) if json_path else None
-        tables = [
-            stack.enter_context(
-                TableWriter(sys.stdout.buffer if path == STDIO else path, schema, form)
-            )
-            for form, path in outputs.items()
-        ]
-        quiet = STDIO in (json_path, *outputs.values())
+        results = _Results(outputs, pipeline.classifier.config.class_names, stack)
         bar = stack.enter_context(_bar(len(pictures), "picture"))
         for i, name in enumerate(pictures):
             source: str | bytes = sys.stdin.buffer.read() if name == STDIO else name
@@ -279,27 +270,62 @@ def image(
             except FerError as error:
                 n_failed += 1
                 _say(f"error: {error}")
-                if lines:
-                    lines.write(json_line({"file": name, "error": str(error)}))
+                results.add_error(name, error)
                 continue
             result = pipeline(picture.frame)
             n_cut += not picture.whole
-            notes = {"notes": list(picture.notes)} if picture.notes else {}
             for note in picture.notes:
                 _warn(f"{name}: {note}")
-            if lines:
-                lines.write(json_line({"file": name} | to_dict(result) | notes))
-            for table in tables:
-                table.write([{"file": name} | row for row in to_rows(result)] or [{"file": name}])
+            results.add(name, result, picture.notes)
             if copies:
                 _save(copies[i], annotate(picture.frame, result))
-            if not quiet:
+            if not results.on_stdout:
                 for line in _describe(name, result):
                     bar.write(line, file=sys.stdout)
     if n_failed:
         raise typer.Exit(1 if n_failed == len(pictures) else _SOME_FAILED)
     if n_cut:
         raise typer.Exit(_SOME_FAILED)
+
+
+class _Results:
+    """The JSON lines and the tables of `image`, as far as they are requested.
+
+    Args:
+        outputs: the path of each form, "json" or one of `fer.table.FORMS`.
+        class_names: those of the model.
+        stack: closes the files.
+
+    Attributes:
+        on_stdout: whether one of them goes to standard output, which then is for it alone.
+    """
+
+    def __init__(
+        self, outputs: dict[str, str], class_names: tuple[str, ...], stack: ExitStack
+    ) -> None:
+        self.on_stdout = STDIO in outputs.values()
+        schema = face_schema(class_names, {"file": "string"})
+        self._lines: IO[bytes] | None = None
+        self._tables = []
+        for form, path in outputs.items():
+            if form == "json":
+                self._lines = stack.enter_context(_open(path))
+                continue
+            target = sys.stdout.buffer if path == STDIO else path
+            self._tables.append(stack.enter_context(TableWriter(target, schema, form)))
+
+    def add(self, name: str, result: FrameResult, notes: Sequence[str]) -> None:
+        """Add a picture: one line of JSON, one row of a table per face."""
+        if self._lines:
+            more = {"notes": list(notes)} if notes else {}
+            self._lines.write(json_line({"file": name} | to_dict(result) | more))
+        for table in self._tables:
+            table.write([{"file": name} | row for row in to_rows(result)] or [{"file": name}])
+
+    def add_error(self, name: str, error: FerError) -> None:
+        """Add a file that could not be read, of which tables say nothing."""
+        if self._lines:
+            self._lines.write(json_line({"file": name, "error": str(error)}))
 
 
 @contextmanager
@@ -339,16 +365,8 @@ def video(
     from fer.video import analyse_video
 
     outputs = _outputs([source], json=as_json, csv=csv, parquet=parquet, annotated=annotated)
+    _check_video_outputs(source, outputs)
     json_path, copy = outputs.pop("json", None), outputs.pop("annotated", None)
-    for form, name in outputs.items():
-        if name != STDIO and form_of(Path(name)) != form:
-            raise InputError(f"--{form} must name a .{form} file. Received: {name}")
-    if copy is not None:
-        if Path(copy).suffix.lower() != ".mp4":
-            raise InputError(f"--annotated must name an .mp4 file. Received: {copy}")
-        # The copy is about as large as the video.
-        n_bytes = Path(source).stat().st_size if Path(source).is_file() else 0
-        check_file(copy, room_bytes=max(ROOM_BYTES, n_bytes))
     pipeline = Pipeline.load(
         model, revision, detector, decision=decision, min_face_px=min_face, on_fallback=_warn
     )
@@ -379,10 +397,7 @@ def video(
         bar.close()
         for form, name in outputs.items():
             if name == STDIO:
-                with tables[form].open("rb") as rows:
-                    if rows.read(len(BOM)) != BOM:
-                        rows.seek(0)
-                    shutil.copyfileobj(rows, sys.stdout.buffer)
+                _copy_to_stdout(tables[form])
         if json_path:
             with _open(json_path) as file:
                 file.write(json_line(report.to_dict()))
@@ -393,6 +408,33 @@ def video(
         _warn(note)
     if report.ended_early or report.n_damaged:
         raise typer.Exit(_SOME_FAILED)
+
+
+def _check_video_outputs(source: str, outputs: dict[str, str]) -> None:
+    """Check the names and the free space of what `video` will write.
+
+    Raises:
+        InputError: a name has another suffix than its form, or a file cannot be written.
+    """
+    for form in FORMS:
+        name = outputs.get(form, STDIO)
+        if name != STDIO and form_of(Path(name)) != form:
+            raise InputError(f"--{form} must name a .{form} file. Received: {name}")
+    copy = outputs.get("annotated")
+    if copy is not None:
+        if Path(copy).suffix.lower() != ".mp4":
+            raise InputError(f"--annotated must name an .mp4 file. Received: {copy}")
+        # The copy is about as large as the video.
+        n_bytes = Path(source).stat().st_size if Path(source).is_file() else 0
+        check_file(copy, room_bytes=max(ROOM_BYTES, n_bytes))
+
+
+def _copy_to_stdout(table: Path) -> None:
+    """Write a table to standard output, without the mark by which Excel knows UTF-8."""
+    with table.open("rb") as rows:
+        if rows.read(len(BOM)) != BOM:
+            rows.seek(0)
+        shutil.copyfileobj(rows, sys.stdout.buffer)
 
 
 def _describe_video(report: "VideoReport") -> Iterator[str]:
@@ -475,19 +517,26 @@ def folder(
             fresh=fresh,
             on_progress=show,
         )
-    typer.echo(
+    for line in _describe_folder(report):
+        typer.echo(line)
+    if report.n_errors:
+        raise typer.Exit(_SOME_FAILED)
+
+
+def _describe_folder(report: "FolderReport") -> Iterator[str]:
+    """Yield the lines that a person reads about a folder."""
+    yield (
         f"{report.output}: {_count(report.n_files, 'picture')}, {_count(report.n_faces, 'face')}, "
         f"{_count(report.n_without_face, 'picture')} without one; {report.seconds:.1f} s"
         + (f", {report.n_done_before} of them done before" if report.n_done_before else "")
     )
     if report.n_noted:
-        typer.echo(f"{_count(report.n_noted, 'picture')} with a note, in the column note")
+        yield f"{_count(report.n_noted, 'picture')} with a note, in the column note"
     if report.passed_over:
         kinds = (f"{n} {kind}" for kind, n in sorted(report.passed_over.items()))
-        typer.echo(f"passed over, no pictures by their ending: {', '.join(kinds)}")
+        yield f"passed over, no pictures by their ending: {', '.join(kinds)}"
     if report.n_errors:
-        typer.echo(f"{report.errors}: {report.n_errors} that could not be read")
-        raise typer.Exit(_SOME_FAILED)
+        yield f"{report.errors}: {report.n_errors} that could not be read"
 
 
 @app.command()
