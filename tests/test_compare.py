@@ -300,7 +300,7 @@ def test_a_slow_hub_is_not_waited_for_and_takes_no_turn(folder, photo, monkeypat
             raise AssertionError("it is not its turn")
 
     answers = called(make_compare(gallery, Nobody()), photo, 3)
-    assert ["still on their way" in answer for answer in answers] == [True] * 3
+    assert ["still loading" in answer for answer in answers] == [True] * 3
     assert "table" not in answers[0]
     monkeypatch.setattr(module, "_PATIENCE_S", 30)
 
@@ -312,7 +312,7 @@ def test_a_slow_hub_is_not_waited_for_and_takes_no_turn(folder, photo, monkeypat
         return texts
 
     waiting, table = asyncio.run(watch())
-    assert words(parsed(waiting)) == "The other models are on their way here ..."
+    assert words(parsed(waiting)) == "Loading the other models ..."
     assert "1 of 1" in table
     (answer,) = called(make_compare(gallery, pictures()), photo)
     assert "1 of 1" in answer
@@ -340,7 +340,7 @@ def test_a_crash_is_a_message_without_details(folder, photo, caplog):
 
     pipeline = Pipeline(crash, make_classifier())
     (answer,) = called(make_compare(Gallery(folder), pictures(pipeline)), photo)
-    assert words(parsed(answer)) == "The other models could not be asked."
+    assert words(parsed(answer)) == "The other models failed."
     assert "secret detail" in caplog.text
 
 
@@ -405,4 +405,4 @@ def test_an_attempt_never_raises_to_who_waits(folder, photo, monkeypatch):
     done: Future[Models] = Future()
     done.set_result(Models())
     monkeypatch.setattr(Gallery, "begin", lambda self: done)
-    assert "still on their way" in called(make_compare(gallery, pictures()), photo)[0]
+    assert "still loading" in called(make_compare(gallery, pictures()), photo)[0]

@@ -203,7 +203,7 @@ def test_what_the_tabs_were_given_is_gone_with_the_answer(chromium, serve, tmp_p
     assert sent(app) == []
     page.wait_for_function("document.querySelector('#video-result video')?.readyState >= 2")
     page.wait_for_selector("#video-input input[type=file]", state="attached")  # for the next one
-    assert "frames were looked at" in page.inner_text("#video-status")
+    assert "frames were analysed" in page.inner_text("#video-status")
     assert page.get_by_role("button", name="Analyse").is_disabled()
     page.set_input_files("#video-input input[type=file]", str(clip))
     page.wait_for_selector("#video-status .fer-message:has-text('no sound')")

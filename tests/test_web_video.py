@@ -124,7 +124,7 @@ def test_a_crowd_is_cut_and_nobody_is_a_sentence():
     text = report_html(make_report(*crowd, n_passing=4))
     assert text.count('class="strip"') == 12
     assert "22 more were in view" in text
-    assert "long enough to be followed" in report_html(make_report(n_passing=1))
+    assert "long enough" in report_html(make_report(n_passing=1))
     nobody = report_html(make_report(n_with_face=0))
     assert nobody.count("<p>") == 1
     assert "No face was found in the 100 frames looked at." in nobody

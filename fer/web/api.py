@@ -43,7 +43,7 @@ def _build_live_frame(answer: LiveFrame) -> None:
         Args:
             image: a JPEG as "data:image/jpeg;base64,...".
             state: the `state` of the answer before; null for the first frame.
-            time_s: when the frame was taken, in seconds of one clock of yours; null for now.
+            time_s: when the frame was taken, in seconds of your own clock; null for now.
             request: filled in by Gradio.
 
         Returns:
@@ -104,13 +104,13 @@ def _build_predict_video(videos: Videos) -> None:
 
         Args:
             video: a video file (mp4, webm, mov, avi, gif ...), not longer than the page allows.
-            rate: how many frames a second are looked at, at most 30.
+            rate: frames analysed per second, at most 30.
             progress: filled in by Gradio.
             request: filled in by Gradio.
 
         Returns:
             annotated: an mp4 with boxes and the original sound; null after an error.
-            csv: the rows, one a face in each frame that was looked at.
+            csv: the rows, one per face and analysed frame.
             parquet: the same rows.
             report: of the whole video; or `error` {`code`, `message`}.
         """
@@ -134,7 +134,7 @@ def _build_predict_video(videos: Videos) -> None:
                     yield files["mp4"], files["csv"], files["parquet"], step.report
 
     video = VideoInput(label="Video")
-    rate = gr.Number(DEFAULT_RATE, label="Frames looked at a second", minimum=0.1, maximum=30)
+    rate = gr.Number(DEFAULT_RATE, label="Frames analysed per second", minimum=0.1, maximum=30)
     outputs = [
         gr.Video(label="annotated"),
         gr.File(label="csv"),

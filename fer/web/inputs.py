@@ -24,7 +24,9 @@ class _Sent(Block):  # type: ignore[misc]
     async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> str | None:
         """The path of a file in Gradio's folder."""
         if str(url_or_file_path).lower().startswith(("http://", "https://")):
-            raise gr.Error("Send the file itself, not its address.", print_exception=False)
+            raise gr.Error(
+                "Upload by URL is disabled. Upload the file instead.", print_exception=False
+            )
         path: str | None = await super().async_move_resource_to_block_cache(url_or_file_path)
         return path
 

@@ -19,9 +19,9 @@ __all__ = ["build_comparison", "make_compare"]
 _HERE = Path(__file__).parent
 # Files of a checkout are read in less; those of a Hub may take longer.
 _PATIENCE_S = 20.0
-_WAIT = "The other models are on their way here ..."
-_NOT_YET = "The other models are still on their way here. Click the picture again in a moment."
-_SORRY = "The other models could not be asked."
+_WAIT = "Loading the other models ..."
+_NOT_YET = "The other models are still loading. Click the picture again in a moment."
+_SORRY = "The other models failed."
 # The face that is chosen in the view is known to the browser alone.
 _FOLLOW = """
 let view = null;

@@ -15,7 +15,7 @@ from fer.web.icons import icon_svg
 __all__ = ["compare_faces", "message_html"]
 
 _N_BARS = 3
-# What is told of a model that serves and that no table knows.
+# Shown for a model that serves and is in no table.
 _OWN_TITLE = "The model of this page"
 _OWN_IDEA = "It gives the answers on all tabs."
 

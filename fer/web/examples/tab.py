@@ -82,8 +82,7 @@ def build_examples_tab(
         "Click a picture. The people are rendered, not real; the captions say which expression "
         "was set, and age and tone on the Monk Skin Tone scale. The model, which learned from "
         "photographs, often takes the expression for another. The astronaut is Eileen Collins "
-        "(NASA)."
-        + (" Below the result stands what other models make of the same face." if others else "")
+        "(NASA)." + (" Below the result, other models classify the same face." if others else "")
     )
     with gr.Row():
         with gr.Column(min_width=320):

@@ -38,8 +38,8 @@ _MAX_WAITING = 32
 _PATIENCE_S = 3.0
 
 _REFUSALS = {
-    "busy": "Many people are here right now. Trying again in a moment.",
-    "stale": "A newer frame took the place of this one, or it waited too long.",
+    "busy": "The server is busy. Trying again in a moment.",
+    "stale": "A newer frame replaced this one, or it waited too long.",
 }
 
 LiveFrame = Callable[[Any, object, str], Awaitable[dict[str, Any]]]

@@ -52,8 +52,8 @@ _MAX_PICTURES_WAITING = 64
 _MAX_LARGE_WAITING = 16
 _PICTURE_PATIENCE_S = 60.0
 _PICTURE_REFUSALS = {
-    "busy": "Many pictures are looked at right now. Send this one again in a moment.",
-    "stale": "This picture waited too long. Send it again.",
+    "busy": "The server is busy. Upload this picture again in a moment.",
+    "stale": "This picture waited too long. Upload it again.",
 }
 # An explanation takes a quarter of a second of one core; the other is left to the stream. It stays
 # in this process: its crop is a JPEG that `decode_frame` bounds as a live frame, and whatever is in
@@ -62,8 +62,8 @@ _N_AT_WORK = 1
 _MAX_WAITING = 32
 _PATIENCE_S = 15.0
 _REFUSALS = {
-    "busy": "Many people are here right now. Choose the face again in a moment.",
-    "stale": "Another face was chosen meanwhile, or this one waited too long.",
+    "busy": "The server is busy. Choose the face again in a moment.",
+    "stale": "Another face was chosen, or this one waited too long.",
 }
 
 ExplainFace = Callable[[Any, str], Awaitable[dict[str, Any]]]

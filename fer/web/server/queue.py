@@ -278,23 +278,23 @@ async def _close(steps: Generator[Any, None, None]) -> None:
 
 
 _REFUSALS = {
-    "busy": "Much is asked for right now. Try again in a moment.",
-    "no_such_file": "There is no such file here. Send it, or send it again: a file is gone once "
-    "it has been looked at, or after a quarter of an hour.",
-    "not_offered": "This page does not offer that.",
+    "busy": "The server is busy. Try again in a moment.",
+    "no_such_file": "No such file. Upload it again: files are deleted once they have been "
+    "analysed, or after 15 minutes.",
+    "not_offered": "This function is disabled on this page.",
     "other_host": "This page is not served under this name. FER_ALLOWED_HOSTS names others.",
-    "other_origin": "Pages of other origins may not ask this one.",
-    "too_slow": "This took too long to arrive.",
+    "other_origin": "Requests from other origins are refused.",
+    "too_slow": "The request took too long to arrive.",
 }
 
 
 def refusal(status: int, code: str, retry_after_s: float | None = None) -> JSONResponse:
-    """The response {"error": {"code", "message"}, "detail"} to a request that is not served."""
-    message = _REFUSALS.get(code, "This request cannot be used.")
+    """Return the response {"error": {"code", "message"}, "detail"} to a refused request."""
+    message = _REFUSALS.get(code, "The request is invalid.")
     error: dict[str, Any] = {"code": code, "message": message}
     headers = {"connection": "close"}
     if retry_after_s is not None:
         error["retry_after_ms"] = math.ceil(1000 * retry_after_s)
         headers["retry-after"] = str(math.ceil(retry_after_s))
-    # Gradio's own page shows what stands in `detail`.
+    # Gradio's own page shows `detail`.
     return JSONResponse({"error": error, "detail": message}, status, headers)

@@ -69,8 +69,7 @@ class Busy(VideoError):
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(
-            "Many videos are looked at right now, or many of them are yours. "
-            "Start again in a few minutes."
+            "The queue is full, or it has many videos of yours. Start again in a few minutes."
         )
         self.retry_after_ms = math.ceil(1000 * retry_after_s)
 

@@ -34,7 +34,7 @@ def report_html(report: VideoReport) -> str:
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.notes)
     if not report.persons:
         # Where there was none at all, the notes say so.
-        brief = "<p>No face was in view for long enough to be followed.</p>"
+        brief = "<p>No face was in view long enough.</p>"
         return f'<div class="fer-message">{brief if report.n_with_face else ""}{notes}</div>'
     end = max(report.seconds, report.persons[0].last_s, report.bin_s)
     legend = "".join(

@@ -29,10 +29,10 @@ log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
 _RATES = [
-    ("every frame, up to 30 a second", 30),
-    ("15 a second", 15),
-    ("5 a second", 5),
-    ("1 a second", 1),
+    ("every frame, up to 30 per second", 30),
+    ("15 per second", 15),
+    ("5 per second", 5),
+    ("1 per second", 1),
 ]
 
 
@@ -70,7 +70,7 @@ def _progress_html(progress: Progress) -> str:
 
 def _done(report: dict[str, Any]) -> str:
     none = "" if report["n_with_face"] else " No face was found."
-    return f"{report['n_looked_at']} of {report['n_frames']} frames were looked at.{none}"
+    return f"{report['n_looked_at']} of {report['n_frames']} frames were analysed.{none}"
 
 
 async def _check(videos: Videos, path: str | None, request: gr.Request | None) -> tuple[Any, Any]:
@@ -120,7 +120,7 @@ def build_video_tab(videos: Videos, examples: Iterable[Example]) -> None:
         if path is None:
             yield _error("Choose a video first."), None, "", *empty, *over
             return
-        yield _message("Waiting for its turn ..."), None, "", *empty, *(gr.skip(),) * 4
+        yield _message("Queued ..."), None, "", *empty, *(gr.skip(),) * 4
         async with aclosing(videos.follow(request, path, rate)) as steps:
             async for step in steps:
                 if isinstance(step, Progress):
@@ -159,7 +159,7 @@ def build_video_tab(videos: Videos, examples: Iterable[Example]) -> None:
                 if example.kind == "video"
             ]
             rate = gr.Dropdown(
-                _RATES, value=DEFAULT_RATE, label="Frames to look at", info="Fewer are faster."
+                _RATES, value=DEFAULT_RATE, label="Frames to analyse", info="Fewer are faster."
             )
             with gr.Row():
                 start = gr.Button("Analyse", variant="primary", interactive=False, min_width=120)
@@ -209,7 +209,7 @@ def build_video_tab(videos: Videos, examples: Iterable[Example]) -> None:
             show_progress="hidden",
         )
     running = start.click(
-        lambda: (_message("Waiting for its turn ..."), *busy),
+        lambda: (_message("Queued ..."), *busy),
         None,
         [status, start, stop],
         queue=False,
