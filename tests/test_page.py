@@ -380,11 +380,11 @@ def test_the_proxies_of_a_space_are_trusted_to_say_who_asks(space, trusted, monk
 def test_a_summary_is_a_line_and_silence_is_none(caplog, monkeypatch):
     monkeypatch.setattr(server, "traffic", server.traffic.__class__())
     caplog.set_level("INFO")
-    server._say_what_happened()
+    server._log_summary()
     assert caplog.records == []
     with server.traffic.call("frame"):
         pass
-    server._say_what_happened()
+    server._log_summary()
     (record,) = caplog.records
     assert record.fields["event"] == "summary"
     assert record.fields["frame"]["answered"] == 1

@@ -1,4 +1,4 @@
-"""What one household may hold at a time."""
+"""What one client network may hold at a time."""
 
 import asyncio
 

@@ -16,7 +16,7 @@ from fer.pipeline import Pipeline
 from fer.serialize import to_dict
 from fer.track import TrackState
 from fer.web.icons import FACE_SCRIPT, class_props
-from fer.web.server.queue import Admission, Refused
+from fer.web.server.queue import FairQueue, Refused
 from fer.web.server.requests import (
     answer_error,
     decode_frame,
@@ -61,7 +61,7 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
     with {"error": {"code", "message"}}, where `code` is "bad_frame", "bad_state", "busy"
     (with `retry_after_ms`), "stale" or "internal".
     """
-    admission: Admission[dict[str, Any]] = Admission(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
+    queue: FairQueue[dict[str, Any]] = FairQueue(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
 
     def answer(request: object, waited_s: float) -> dict[str, Any]:
         code = "bad_frame"
@@ -84,7 +84,7 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
     async def live_frame(request: Any, visitor: object, host: str) -> dict[str, Any]:
         with traffic.call("frame") as call:
             try:
-                data = await admission.run(
+                data = await queue.run(
                     find_visitor(visitor, host), host, lambda waited: answer(request, waited)
                 )
             except Refused as refusal:

@@ -25,7 +25,7 @@ from fer.web.server.limits import (
     N_PICTURES_AT_WORK,
     picture_bound,
 )
-from fer.web.server.queue import Admission, RateLimit, Refused
+from fer.web.server.queue import FairQueue, RateLimit, Refused
 from fer.web.server.requests import (
     answer_error,
     decode_frame,
@@ -93,14 +93,14 @@ class Pictures:
 
     def __init__(self, work: Workers, max_per_minute: int | None = None) -> None:
         self._work = work
-        self._line: Admission[Any] = Admission(
+        self._queue: FairQueue[Any] = FairQueue(
             N_PICTURES_AT_WORK,
             _MAX_PICTURES_WAITING,
             _PICTURE_PATIENCE_S,
             rate=RateLimit(max_per_minute),
             max_a_host_at_work=N_PICTURES_AT_WORK - 1,
         )
-        self._large: Admission[Any] = Admission(
+        self._large: FairQueue[Any] = FairQueue(
             N_LARGE_AT_WORK, _MAX_LARGE_WAITING, _PICTURE_PATIENCE_S
         )
 
@@ -166,7 +166,7 @@ class Pictures:
                 if path is None:
                     raise InputError("`image` must be a picture. Received: None")
                 picture = str(path)
-                answer: dict[str, Any] | None = await self._line.run(
+                answer: dict[str, Any] | None = await self._queue.run(
                     object(), host, lambda _: self._do(picture, make, False)
                 )
                 if answer is None:
@@ -212,7 +212,7 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
     Or `error` with `code`, which is "bad_request", "busy", "stale" or "internal", and
     `message`.
     """
-    admission: Admission[dict[str, Any]] = Admission(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
+    queue: FairQueue[dict[str, Any]] = FairQueue(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
     classifier = pipeline.classifier
 
     def answer(request: object) -> dict[str, Any]:
@@ -235,9 +235,7 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
         visitor = request.get("visitor") if isinstance(request, dict) else None
         with traffic.call("explanation") as call:
             try:
-                data = await admission.run(
-                    find_visitor(visitor, host), host, lambda _: answer(request)
-                )
+                data = await queue.run(find_visitor(visitor, host), host, lambda _: answer(request))
             except Refused as refusal:
                 data = refused_data(refusal, _REFUSALS)
             call.take(data)

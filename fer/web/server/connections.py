@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from fer.web.server.queue import household
+from fer.web.server.queue import client_network
 
 __all__ = ["Connections", "raise_file_limit"]
 
@@ -48,7 +48,7 @@ class Connections:
         page: that is served by uvicorn.
         patience_s: how long a request may take to be asked, headers and all.
         unread_s: how long an answer may stand still, because nobody reads it.
-        max_a_host: connections of one household; the newest beyond it are closed. This machine
+        max_a_host: connections of one client network; the newest beyond it are closed. This machine
             and the proxies may have any number.
         proxies: whose X-Forwarded-For is trusted, as `Settings.proxies`.
     """
@@ -106,14 +106,14 @@ class Connections:
 
     def _too_many(self, connections: list[Any], now: float) -> Iterator[Any]:
         """Yield the newest connections of hosts that have too many."""
-        by_home: defaultdict[str, list[Any]] = defaultdict(list)
+        by_network: defaultdict[str, list[Any]] = defaultdict(list)
         for connection in connections:
             self._opened_at.setdefault(connection, now)
             host = connection.client[0] if connection.client else ""
-            home = household(host)
-            if home is not None and host not in self._proxies:
-                by_home[home].append(connection)
-        for theirs in by_home.values():
+            network = client_network(host)
+            if network is not None and host not in self._proxies:
+                by_network[network].append(connection)
+        for theirs in by_network.values():
             if len(theirs) > self._max_a_host:
                 yield from sorted(theirs, key=self._opened_at.__getitem__)[self._max_a_host :]
 

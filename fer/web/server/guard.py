@@ -23,12 +23,12 @@ from starlette.exceptions import HTTPException
 from fer.web.server.assets import ASSETS_PATTERN
 from fer.web.server.calls import MAX_CHARS, NAME, BadCall, Calls, read
 from fer.web.server.origins import Hosts, security_headers
-from fer.web.server.queue import RateLimit, Refused, household, refusal
+from fer.web.server.queue import RateLimit, Refused, client_network, refusal
 from fer.web.server.shares import Shares
 from fer.web.server.traffic import traffic
 from fer.web.server.uploads import uploads
 
-__all__ = ["Door", "Pace"]
+__all__ = ["Guard", "Pace"]
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +44,9 @@ _MAX_STREAMS_A_HOST = 64
 # Calls that wait or are at work, of those that Gradio works on at a time. Live frames of the page
 # are none of them.
 _MAX_JOBS_A_HOST = 10
-# Calls that come in, of one household, each with a megabyte at most; another waits for its turn.
+# Calls being received of one client network, each of at most a megabyte; another waits.
 _MAX_BODIES_A_HOST = 16
-# Files that come in, of one household; another waits for its turn.
+# Files being received of one client network; another waits.
 _MAX_COMING_A_HOST = 3
 _COMING_PATIENCE_S = 10.0
 # Who hangs up in the middle has asked so often, for room that was made in vain.
@@ -71,15 +71,15 @@ _FILE_HEADERS = frozenset(
 
 
 class _TooSlow(Exception):
-    """A body that takes too long to arrive."""
+    """Raised when a body takes too long to arrive."""
 
 
 class _Gone(Exception):
-    """Whoever asked has hung up."""
+    """Raised when the client has disconnected."""
 
 
 class Pace:
-    """How long a body may take: a grace, and the time of its bytes at the least rate.
+    """Time limit of a body: a grace period, and its bytes at the lowest allowed rate.
 
     Args:
         grace_s: seconds.
@@ -181,7 +181,7 @@ def _routes(method: str, assistants: bool) -> tuple[_Route, ...]:
     return tuple(route for route in routes if method in route.methods)
 
 
-class Door:
+class Guard:
     """ASGI middleware around all of Gradio's.
 
     Args:
@@ -401,25 +401,25 @@ class Door:
     @contextmanager
     def _count_job(self, host: str) -> Iterator[None]:
         """Count a call while it is passed on, beside those that wait or are at work."""
-        home = household(host)
-        if home is None:
+        network = client_network(host)
+        if network is None:
             yield
             return
-        if self._n_passing[home] + self._n_queued(home) >= _MAX_JOBS_A_HOST:
+        if self._n_passing[network] + self._n_queued(network) >= _MAX_JOBS_A_HOST:
             raise Refused("busy")
-        self._n_passing[home] += 1
+        self._n_passing[network] += 1
         try:
             yield
         finally:
-            self._n_passing[home] -= 1
-            if not self._n_passing[home]:
-                del self._n_passing[home]
+            self._n_passing[network] -= 1
+            if not self._n_passing[network]:
+                del self._n_passing[network]
 
-    def _n_queued(self, home: str) -> int:
-        """Count the calls of a household that Gradio's queue has."""
+    def _n_queued(self, network: str) -> int:
+        """Count the calls of a client network that Gradio's queue has."""
         requests = [event.request for event in self._page._queue.event_ids_to_events.values()]
         hosts = [request.client.host for request in requests if request and request.client]
-        return sum(household(host) == home for host in hosts)
+        return sum(client_network(host) == network for host in hosts)
 
     async def _refuse(
         self,
@@ -471,7 +471,7 @@ def _host_of(scope: Any) -> str:
 
 
 def _authority(value: bytes) -> str:
-    """Host and port in a header of a proxy, which may be an address and may be several."""
+    """Return host and port in a header of a proxy, which may be an address and may be several."""
     return value.decode("latin-1").partition(",")[0].strip().rpartition("//")[2].rstrip("/")
 
 

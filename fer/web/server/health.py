@@ -1,4 +1,4 @@
-"""Whether the page can answer, and on what it runs: GET /health."""
+"""Serve GET /health: whether the page can answer, and what it runs on."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ __all__ = ["Health", "memory_mb"]
 
 log = logging.getLogger(__name__)
 
-# An outcome is good for so long, so that nobody can keep the server busy by asking.
+# Cache the result so that polling cannot load the server.
 _FRESH_S = 5.0
 _PATIENCE_S = 5.0
 _GRAY = 128
@@ -31,7 +31,7 @@ _SIDE_PX = 96
 
 
 def memory_mb() -> float | None:
-    """Resident memory of this process in megabytes, None where the system does not tell."""
+    """Return the resident memory of this process in megabytes; None where unknown."""
     try:
         n_pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
     except (OSError, ValueError, IndexError):
@@ -40,13 +40,13 @@ def memory_mb() -> float | None:
 
 
 class Health:
-    """Asks the parts of a pipeline for an answer, one visitor of /health at a time.
+    """Check detector and classifier, one request at a time.
 
     Args:
-        pipeline: what is asked.
-        about: what it is made of.
+        pipeline: that is checked.
+        about: weights and detector.
         counts: of the calls so far.
-        work: the processes that open visitors' files; they are told of, not asked.
+        work: the worker processes, whose counts are reported.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Health:
 
     @property
     def route(self) -> Route:
-        """The route /health, for GET and HEAD: 200, or 503 with a `reason`."""
+        """Return the route /health, for GET and HEAD: 200, or 503 with a `reason`."""
         return Route("/health", self._answer, methods=["GET"])
 
     async def _answer(self, _: Request) -> Response:
@@ -78,7 +78,7 @@ class Health:
         )
 
     def facts(self) -> dict[str, Any]:
-        """What /health tells beside its status."""
+        """Return the facts in the answer other than its status."""
         return {
             "version": __version__,
             **self._about.facts(),
@@ -88,7 +88,7 @@ class Health:
         } | ({} if self._work is None else {"workers": self._work.facts()})
 
     async def check(self) -> str | None:
-        """Why the pipeline does not answer, None where it does; not older than some seconds."""
+        """Return why the pipeline does not answer, None where it does; cached for seconds."""
         async with self._lock:
             if time.monotonic() - self._checked_at > _FRESH_S:
                 before = self._problem
@@ -107,7 +107,7 @@ class Health:
         return f"no answer within {_PATIENCE_S:g} s"
 
     def _try(self) -> str | None:
-        """An answer to a gray picture, which no visitor sent."""
+        """Run the pipeline on a gray picture; return what failed."""
         gray = np.full((_SIDE_PX, _SIDE_PX, 3), _GRAY, np.uint8)
         part = "detector"
         try:

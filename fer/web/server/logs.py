@@ -32,13 +32,13 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 
 
 def _where(file: str, line: int | str | None, name: str) -> str:
-    """A place in the code, without the folders of this machine."""
+    """Return a place in the code, without the folders of this machine."""
     parts = file.replace("\\", "/").split("/")
     return f"{'/'.join(parts[-2:])}:{line} {name}"
 
 
 def _describe(exc_info: _ExcInfo) -> dict[str, Any] | None:
-    """Types and places of an error and its causes; a message may name a visitor's file."""
+    """Return types and places of an error and its causes; messages may name a visitor's file."""
     _, error, trace = exc_info
     if error is None:
         return None
@@ -60,7 +60,7 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line of a record."""
+        """Return the line of a record."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -109,7 +109,7 @@ class _Stray:
         self._log = logging.getLogger("stderr")
 
     def write(self, text: str) -> int:
-        """Take text in; whole lines are passed on."""
+        """Log the whole lines in a text."""
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             self._take(line)
@@ -131,14 +131,14 @@ class _Stray:
             self._log.warning("text was printed", extra={FIELDS: about})
 
     def flush(self) -> None:
-        """Nothing waits but a line that is not complete."""
+        """Do nothing: only an incomplete line is buffered."""
 
     def isatty(self) -> bool:
-        """No terminal."""
+        """Return False."""
         return False
 
     def fileno(self) -> int:
-        """Of the stream behind it, for what writes past Python."""
+        """Return that of the stream behind it, for what writes past Python."""
         return self._stream.fileno()
 
 
@@ -150,13 +150,13 @@ def _without_sessions(record: logging.LogRecord) -> bool:
 
 
 class _Seldom:
-    """Lets each warning through once a minute: whoever sends nonsense does not fill the log."""
+    """Let each warning through once a minute, so that bad requests cannot fill the log."""
 
     def __init__(self) -> None:
         self._said_at: dict[str, float] = {}
 
     def __call__(self, record: logging.LogRecord) -> bool:
-        """Whether to write a record."""
+        """Return whether to write a record."""
         if record.levelno != logging.WARNING:
             return True
         now = time.monotonic()
@@ -191,7 +191,7 @@ def set_up_logging(form: str = "text") -> None:
 
 @contextmanager
 def only_the_log() -> Iterator[None]:
-    """While visitors are served: what others write to standard error goes through the log.
+    """Send what others write to standard error through the log while visitors are served.
 
     Where it is JSON; errors before the first visitor may say all that they have to say.
     """

@@ -17,7 +17,7 @@ __all__ = ["keep_no_pictures"]
 
 # More than the body of a call may have.
 _MAX_BYTES = 1_000_000
-# All assistants count as one host; the door bounds how many of one household are at work.
+# All assistants count as one host; the guard bounds how many of one client network are at work.
 _HOST = "assistants"
 # Of the call that is being answered.
 _copy: ContextVar[Path | None] = ContextVar("_copy", default=None)

@@ -1,4 +1,4 @@
-"""Who is served next when many visitors ask at once, and how often one may ask."""
+"""Queue calls fairly between client networks, and limit their rate."""
 
 import asyncio
 import ipaddress
@@ -15,10 +15,10 @@ import anyio.to_thread
 from starlette.responses import JSONResponse
 
 __all__ = [
-    "Admission",
+    "FairQueue",
     "RateLimit",
     "Refused",
-    "household",
+    "client_network",
     "refusal",
 ]
 
@@ -31,11 +31,11 @@ _IPV6_HOME_BITS = 56
 
 
 class Refused(Exception):
-    """A call that was not made.
+    """Raised for a call that is refused.
 
     Attributes:
         code: "busy" or "stale".
-        retry_after_s: when to try again, in seconds.
+        retry_after_s: seconds until a new try makes sense.
     """
 
     def __init__(self, code: str, retry_after_s: float = _RETRY_AFTER_S) -> None:
@@ -44,60 +44,60 @@ class Refused(Exception):
         self.retry_after_s = retry_after_s
 
 
-def household(host: str) -> str | None:
-    """What counts as one host: an IPv4 address, a home's IPv6 prefix; None for this machine."""
+def client_network(host: str) -> str | None:
+    """Return what counts as one client: an IPv4 address or an IPv6 /56; None for this machine."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return host
     if address.version == 6:
         if address.ipv4_mapped is not None:
-            return household(str(address.ipv4_mapped))
+            return client_network(str(address.ipv4_mapped))
         if not address.is_loopback:
             return str(ipaddress.ip_network((address, _IPV6_HOME_BITS), strict=False))
     return None if address.is_loopback else str(address)
 
 
 class RateLimit:
-    """Lets each host ask so often a minute, all at once or one after the other.
+    """Limit the calls of each client network per minute, in a burst or spread out.
 
-    Programs on the same machine may ask as often as they like. For one event loop.
-    Source: the generic cell rate algorithm, ITU-T I.371, which keeps one number a host.
+    Programs on the same machine are not limited. For one event loop. Source: the generic cell
+    rate algorithm, ITU-T I.371, which keeps one number per network.
 
     Args:
-        per_minute: calls; None for any number.
+        per_minute: calls of one network; None for any number.
     """
 
     def __init__(self, per_minute: int | None) -> None:
         self._per_minute = per_minute
-        self._quiet_at: dict[str, float] = {}  # when all that a host asked is a minute old
+        self._quiet_at: dict[str, float] = {}  # when the last call counted is a minute old
 
     def wait_s(self, host: str) -> float:
-        """Ask: 0 when the call is let in, else seconds until one would be."""
-        home = household(host)
-        if self._per_minute is None or home is None:
+        """Count a call: return 0 if it is allowed, else the seconds until one is."""
+        network = client_network(host)
+        if self._per_minute is None or network is None:
             return 0.0
         now = time.monotonic()
-        quiet_at = max(now, self._quiet_at.get(home, now)) + 60 / self._per_minute
+        quiet_at = max(now, self._quiet_at.get(network, now)) + 60 / self._per_minute
         if quiet_at - now > 60:
             return quiet_at - now - 60
-        self._quiet_at[home] = quiet_at
+        self._quiet_at[network] = quiet_at
         if len(self._quiet_at) > _MAX_HOSTS:
             self._quiet_at = {name: at for name, at in self._quiet_at.items() if at > now}
         return 0.0
 
     def spend(self, host: str) -> None:
-        """Take from a host what it may ask in the next minute."""
-        home = household(host)
-        if self._per_minute is not None and home is not None:
-            self._quiet_at[home] = time.monotonic() + 60 + 60
+        """Use up what a host may call in the next minute."""
+        network = client_network(host)
+        if self._per_minute is not None and network is not None:
+            self._quiet_at[network] = time.monotonic() + 60 + 60
 
 
-class _Place:
-    """A place in the line."""
+class _Position:
+    """A call that waits."""
 
-    def __init__(self, home: str | None) -> None:
-        self.home = home
+    def __init__(self, network: str | None) -> None:
+        self.network = network
         self.since = time.monotonic()
         self.called = anyio.Event()
         self.refusal: Refused | None = None
@@ -107,20 +107,20 @@ class _Place:
         self.called.set()
 
 
-class Admission(Generic[T]):
-    """Lets a few calls work at a time; the others wait, and hosts are served in turn.
+class FairQueue(Generic[T]):
+    """Run a few calls at a time; the others wait, and client networks are served in turn.
 
-    Next is the host that was served longest ago, and of its calls the first in line. Each visitor
-    has one place in the line: a newer call of the same visitor takes over the place of the older
-    one, which is refused as stale. When the line is full, a host with fewer places takes one from
-    the host with most. So nobody gets more than a share, and no work is spent on a picture that
+    Next is the network that was served longest ago, and of its calls the first in the queue. Each
+    visitor has one position: a newer call of the same visitor replaces the older one, which is
+    refused as stale. When the queue is full, a network with fewer positions takes one from the
+    network with most. So nobody gets more than a share, and no work is spent on a picture that
     its visitor has replaced. For one event loop.
 
     Args:
         n_at_work: calls at a time, each in a thread.
-        max_waiting: places in the line; beyond it a call is refused as busy.
+        max_waiting: positions in the queue; beyond it a call is refused as busy.
         patience_s: a call that has waited so long is refused as stale, then and there.
-        max_a_host: of those places, under however many names; half of them when None. Programs
+        max_a_host: of those positions, under however many names; half of them when None. Programs
             on the same machine may have all.
         rate: how often a host may ask, of which nothing is refused when None.
         max_a_host_at_work: calls of one host at work at a time; any number when None. Programs on
@@ -145,11 +145,11 @@ class Admission(Generic[T]):
         self._rate = rate
         self._turns = itertools.count(1)
         self._last_turn: dict[str | None, int] = {}  # by host, the longest ago first
-        self._waiting: dict[Hashable, _Place] = {}
+        self._waiting: dict[Hashable, _Position] = {}
         self._threads = anyio.CapacityLimiter(n_at_work)
 
     async def run(self, visitor: Hashable, host: str, call: Callable[[float], T]) -> T:
-        """`call(seconds that it waited)` in a thread, when it is `visitor`'s turn.
+        """Run `call(seconds waited)` in a thread when it is `visitor`'s turn.
 
         Args:
             visitor: by which calls of one visitor are known.
@@ -165,7 +165,7 @@ class Admission(Generic[T]):
     async def steps(
         self, visitor: Hashable, host: str, call: Callable[[], Generator[T, None, None]]
     ) -> AsyncGenerator[T, None]:
-        """The steps of the generator `call()`, each made in a thread, when it is its turn.
+        """Yield the steps of the generator `call()`, each made in a thread, when it is its turn.
 
         The turn lasts until the last step. Closing this, or cancelling who waits for a step,
         closes the generator.
@@ -185,82 +185,84 @@ class Admission(Generic[T]):
 
     @asynccontextmanager
     async def _turn(self, visitor: Hashable, host: str) -> AsyncIterator[float]:
-        """A turn of `visitor`; as the target, the seconds that it waited."""
+        """Hold a slot for a call of `visitor`; the target is the seconds it waited."""
         if self._rate is not None and (wait_s := self._rate.wait_s(host)):
             raise Refused("busy", wait_s)
-        place = _Place(household(host))
-        if self._n_free and self._may_work(place.home):
-            self._begin(place.home)
+        position = _Position(client_network(host))
+        if self._n_free and self._may_work(position.network):
+            self._begin(position.network)
         else:
-            await self._wait(visitor, place)
+            await self._wait(visitor, position)
         try:
-            yield time.monotonic() - place.since
+            yield time.monotonic() - position.since
         finally:
-            self._end(place.home)
+            self._end(position.network)
 
-    async def _wait(self, visitor: Hashable, place: _Place) -> None:
+    async def _wait(self, visitor: Hashable, position: _Position) -> None:
         older = self._waiting.get(visitor)
         if older is None:
-            self._make_room(place.home)
-        self._waiting[visitor] = place  # a dict keeps the older one's place
+            self._make_room(position.network)
+        self._waiting[visitor] = position  # a dict keeps the older one's position
         if older is not None:
             older.refuse("stale")
         try:
             with anyio.move_on_after(self._patience_s):
-                await place.called.wait()
+                await position.called.wait()
         except BaseException:  # the visitor hung up
-            if self._waiting.get(visitor) is place:
+            if self._waiting.get(visitor) is position:
                 del self._waiting[visitor]
-            elif place.refusal is None:
-                self._end(place.home)
+            elif position.refusal is None:
+                self._end(position.network)
             raise
-        if self._waiting.get(visitor) is place:  # its time is over, and nobody has called it
+        if self._waiting.get(visitor) is position:  # its time is over, and nobody has called it
             del self._waiting[visitor]
-            place.refuse("stale")
-        if place.refusal is not None:
-            raise place.refusal
+            position.refuse("stale")
+        if position.refusal is not None:
+            raise position.refusal
 
-    def _make_room(self, home: str | None) -> None:
-        """Make sure that a call of `home` can join the line.
+    def _make_room(self, network: str | None) -> None:
+        """Make sure that a call of `network` can join the queue.
 
         Raises:
-            Refused: it has all the places that it may have.
+            Refused: it has all the positions that it may have.
         """
-        places = Counter(place.home for place in self._waiting.values())
-        if home is not None and places[home] >= self._max_a_host:
+        positions = Counter(position.network for position in self._waiting.values())
+        if network is not None and positions[network] >= self._max_a_host:
             raise Refused("busy")
         if len(self._waiting) < self._max_waiting:
             return
-        most = max(places, key=places.__getitem__, default=home)
-        if places[most] <= places[home] + 1:
+        most = max(positions, key=positions.__getitem__, default=network)
+        if positions[most] <= positions[network] + 1:
             raise Refused("busy")
-        newest = [name for name, place in self._waiting.items() if place.home == most][-1]
+        newest = [name for name, position in self._waiting.items() if position.network == most][-1]
         self._waiting.pop(newest).refuse("busy")
 
-    def _may_work(self, home: str | None) -> bool:
-        return home is None or self._at_work[home] < self._max_a_host_at_work
+    def _may_work(self, network: str | None) -> bool:
+        return network is None or self._at_work[network] < self._max_a_host_at_work
 
-    def _begin(self, home: str | None) -> None:
-        """Give a place at work to a call of `home`."""
+    def _begin(self, network: str | None) -> None:
+        """Give a slot to a call of `network`."""
         self._n_free -= 1
-        self._at_work[home] += 1
-        self._last_turn.pop(home, None)
-        self._last_turn[home] = next(self._turns)
+        self._at_work[network] += 1
+        self._last_turn.pop(network, None)
+        self._last_turn[network] = next(self._turns)
         if len(self._last_turn) > _MAX_HOSTS:
             del self._last_turn[next(iter(self._last_turn))]
 
-    def _end(self, home: str | None) -> None:
-        """Take the place of a call of `home`, and give it to who is next."""
+    def _end(self, network: str | None) -> None:
+        """Free the slot of a call of `network`, and give it to the next call."""
         self._n_free += 1
-        self._at_work[home] -= 1
-        if not self._at_work[home]:
-            del self._at_work[home]
-        ready = [name for name, place in self._waiting.items() if self._may_work(place.home)]
+        self._at_work[network] -= 1
+        if not self._at_work[network]:
+            del self._at_work[network]
+        ready = [
+            name for name, position in self._waiting.items() if self._may_work(position.network)
+        ]
         if ready:
-            name = min(ready, key=lambda each: self._last_turn.get(self._waiting[each].home, 0))
-            place = self._waiting.pop(name)
-            self._begin(place.home)
-            place.called.set()
+            name = min(ready, key=lambda each: self._last_turn.get(self._waiting[each].network, 0))
+            position = self._waiting.pop(name)
+            self._begin(position.network)
+            position.called.set()
 
 
 _END: Any = object()

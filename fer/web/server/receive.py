@@ -1,4 +1,4 @@
-"""The route by which files come in, in the place of Gradio's own.
+"""Receive uploads, instead of Gradio's own route.
 
 Gradio's keeps what it was sent when the sender hangs up, gives equal files of two visitors one
 place, and takes any number of them.
@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from fer.web.server.queue import RateLimit, household, refusal
+from fer.web.server.queue import RateLimit, client_network, refusal
 from fer.web.server.traffic import Call, traffic
 from fer.web.server.uploads import Full, Room, uploads
 
@@ -30,7 +30,7 @@ MAX_FILE_BYTES = 200 << 20
 MAX_UPLOAD_BYTES = MAX_FILE_BYTES + (64 << 10)
 # FFmpeg takes "%03d" for a row of files; the others mean something in paths or in a shell.
 _ODD = "%*?[]{}|<>\"'`$;&\\"
-# Until some of what lies here has been looked at.
+# Until some of the files have been analysed.
 _FULL_FOR_S = 60.0
 
 
@@ -59,7 +59,7 @@ route_utils.GradioMultiPartParser = _OneFile
 
 
 def upload_route(rate: RateLimit) -> Route:
-    """A route that takes files as Gradio's clients send them, and answers with their paths.
+    """Return a route that takes files as Gradio's clients send them, and answers with their paths.
 
     Args:
         rate: how often one host may send.
@@ -77,7 +77,7 @@ def upload_route(rate: RateLimit) -> Route:
 
 
 def _into(room: Room, request: Request) -> Request:
-    """The same request, whose body has its room before it is written."""
+    """Return the same request, whose body reserves its room before it is written."""
 
     async def receive() -> Any:
         message = await request.receive()
@@ -104,7 +104,7 @@ async def _receive(request: Request, host: str, call: Call) -> Response:
     call.outcome = "bad_upload"
     try:
         with ExitStack() as stack:
-            place = uploads.room(household(host) or host, n_bytes)
+            place = uploads.room(client_network(host) or host, n_bytes)
             room = await anyio.to_thread.run_sync(stack.enter_context, place)
             # For the bar that the page shows, which asks by this id how far it is.
             progress = file_upload_statuses if upload_id else None

@@ -1,4 +1,4 @@
-"""What visitors and programs send, which is untrusted, and how they hear that it went wrong."""
+"""Read untrusted requests, and write the answers to those that fail."""
 
 import base64
 import logging
@@ -37,7 +37,7 @@ _MAX_SCANS = 20
 
 
 def decode_frame(url: object) -> NDArray[np.uint8]:
-    """The frame (H, W, 3) uint8 RGB in a data URL "data:image/jpeg;base64,..."; untrusted.
+    """Decode the frame (H, W, 3) uint8 RGB in a data URL "data:image/jpeg;base64,..."; untrusted.
 
     Raises:
         InputError: not of that form, too long, too large, or no JPEG.
@@ -57,18 +57,18 @@ def decode_frame(url: object) -> NDArray[np.uint8]:
 
 
 def find_host(request: gr.Request | None) -> str:
-    """Where a call comes from; behind a proxy that the server trusts, where it says."""
+    """Return the address of the client, which a trusted proxy may name."""
     client = None if request is None else request.client
     return "" if client is None else str(client.host)
 
 
 def find_visitor(name: object, host: str) -> tuple[str, str | None]:
-    """By what the calls of one visitor are known.
+    """Return the key by which the calls of one visitor are queued.
 
-    All who do not say who they are and come from one place are one visitor.
+    All calls without a name from one address are one visitor.
 
     Args:
-        name: that the visitor's browser gave itself; untrusted.
+        name: chosen by the visitor's browser; untrusted.
         host: where the call comes from.
     """
     known = isinstance(name, str) and NAME.fullmatch(name) is not None
@@ -76,12 +76,12 @@ def find_visitor(name: object, host: str) -> tuple[str, str | None]:
 
 
 def error_data(code: str, message: str, **more: Any) -> dict[str, Any]:
-    """The answer of every endpoint where there is no other; `more` stands beside the two."""
+    """Return the error that every endpoint answers, with more fields next to code and message."""
     return {"error": {"code": code, "message": message, **more}}
 
 
 def refused_data(refusal: Refused, sentences: dict[str, str]) -> dict[str, Any]:
-    """The answer to a call that was not made, in the words of `sentences` by code."""
+    """Return the answer to a refused call, with the message for its code from `sentences`."""
     more = {}
     if refusal.code == "busy":
         more["retry_after_ms"] = math.ceil(1000 * refusal.retry_after_s)
@@ -89,7 +89,7 @@ def refused_data(refusal: Refused, sentences: dict[str, str]) -> dict[str, Any]:
 
 
 def answer_error(error: Exception, what: str, code: str, sorry: str) -> dict[str, Any]:
-    """The answer to a call that raised; the log hears of it.
+    """Log an error and return the answer to the call that raised it.
 
     Args:
         error: what was raised: a `FerError` says what is wrong with what was sent, any other

@@ -22,7 +22,7 @@ from fer.settings import Settings
 from fer.web.server.connections import Connections, raise_file_limit
 from fer.web.server.event_loop import in_event_loop
 from fer.web.server.forget import Forgetful, forget_sessions, forget_the_last_call
-from fer.web.server.guard import Door
+from fer.web.server.guard import Guard
 from fer.web.server.health import memory_mb
 from fer.web.server.http import use_bounded_http
 from fer.web.server.logs import FIELDS, only_the_log
@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 
 _CSS = (Path(__file__).parents[1] / "page.css").read_text(encoding="utf-8")
 _FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
-# Gradio's jobs at a time, most of which wait for their turn: more than one household may have, by
-# far, so that its calls keep nobody out of the lines of the tabs.
+# Gradio's jobs at a time, most of which wait: far more than one client network may have, so that
+# its calls keep nobody out of the queues of the tabs.
 _MAX_JOBS = 160
 MAX_CALL_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
 _SUMMARY_S = 600.0
@@ -87,7 +87,7 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
 
 
 def _end(page: gr.Blocks, *_: Any) -> None:
-    """End at once: no job is waited for, and no visitor who is connected."""
+    """End at once, without waiting for jobs or connections."""
     page.work.close()
     sys.exit()
 
@@ -119,13 +119,13 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
 
 @asynccontextmanager
 async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> AsyncIterator[None]:
-    """The lifespan of the server: old files are deleted, and the log hears what happened."""
+    """Run the background tasks of the server: delete old files, log a summary."""
     settings: Settings = page.settings
     uploads.max_bytes = settings.max_temp_bytes
-    uploads.keep_own()
+    uploads.protect_current()
     raise_file_limit()
     # Gradio puts its own middleware around what it is given; this stands around all of it.
-    app.middleware_stack = Door(
+    app.middleware_stack = Guard(
         app.middleware_stack,
         page,
         max_bytes=MAX_CALL_BYTES,
@@ -141,7 +141,7 @@ async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> Asyn
     page.work.start()
     forget_sessions(app, page)
     forget_the_last_call(page._queue)
-    jobs = _look_after(), Forgetful(page).run(), Connections(page, proxies=settings.proxies).run()
+    jobs = _maintain(), Forgetful(page).run(), Connections(page, proxies=settings.proxies).run()
     tasks = [asyncio.create_task(one) for one in jobs]
     with only_the_log():
         try:
@@ -154,7 +154,7 @@ async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> Asyn
                     await task
 
 
-async def _look_after() -> None:
+async def _maintain() -> None:
     said_at = time.monotonic()
     with suppress(OSError):
         await anyio.to_thread.run_sync(sweep_abandoned, uploads.folder.parent)
@@ -164,13 +164,13 @@ async def _look_after() -> None:
             await anyio.to_thread.run_sync(uploads.sweep)
             if time.monotonic() - said_at >= _SUMMARY_S:
                 said_at = time.monotonic()
-                await anyio.to_thread.run_sync(_say_what_happened)
+                await anyio.to_thread.run_sync(_log_summary)
         except Exception:
             log.exception("looking after the page failed")
 
 
-def _say_what_happened() -> None:
-    """One line on what was asked since the last, none where nothing was."""
+def _log_summary() -> None:
+    """Log the calls since the last summary; nothing where there were none."""
     summary = traffic.summary()
     if set(summary) == {"seconds"}:
         return

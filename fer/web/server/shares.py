@@ -1,22 +1,22 @@
-"""How much of what all visitors share one household may hold at a time."""
+"""Limit how much one client network may hold at a time."""
 
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fer.web.server.queue import Refused, household
+from fer.web.server.queue import Refused, client_network
 
 __all__ = ["Shares"]
 
 
 class Shares:
-    """Let each household have so many of something at a time; what is more waits in order.
+    """Let each client network hold up to `n` of something; further requests wait in order.
 
     Programs on the same machine may have any number. For one event loop.
 
     Args:
-        n: that a household may have at a time.
+        n: that a client network may have at a time.
         patience_s: how long one more waits before it is refused.
     """
 
@@ -31,14 +31,14 @@ class Shares:
         """Hold one while inside.
 
         Raises:
-            Refused: "busy", the household has all that it may have.
+            Refused: "busy", the client network has all that it may have.
         """
-        home = household(host)
-        if home is None:
+        network = client_network(host)
+        if network is None:
             yield
             return
-        share = self._shares.setdefault(home, asyncio.Semaphore(self._n))
-        self._n_here[home] += 1
+        share = self._shares.setdefault(network, asyncio.Semaphore(self._n))
+        self._n_here[network] += 1
         try:
             try:
                 async with asyncio.timeout(self._patience_s):
@@ -50,6 +50,6 @@ class Shares:
             finally:
                 share.release()
         finally:
-            self._n_here[home] -= 1
-            if not self._n_here[home]:
-                del self._n_here[home], self._shares[home]
+            self._n_here[network] -= 1
+            if not self._n_here[network]:
+                del self._n_here[network], self._shares[network]

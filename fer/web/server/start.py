@@ -25,15 +25,15 @@ _FOLDERS = re.compile(r"""(?<![\w:/.~\\-])(?:[A-Za-z]:[\\/]|~?/|\.{1,2}/)(?:[^\s
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a page runs on.
+    """Weights and detector of a page.
 
     Attributes:
         recipe: of the model.
         source: repository of the weights, or the name of their folder; None for the bundled.
-        revision: of a repository, as it was asked for.
+        revision: of a repository, as requested.
         sha256: of the weights.
         detector: the face detector's title.
-        notes: what could not be had, a sentence each.
+        notes: what is unavailable, a sentence each.
         browser_files: what the browser's engine reads, by name; empty where it is unavailable.
     """
 
@@ -46,13 +46,13 @@ class About:
     browser_files: Mapping[str, Path] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """One line for visitors."""
+        """Return one line for visitors."""
         at = f" at {self.revision}" if self.revision else ""
         weights = f"weights of {self.source}{at}" if self.source else "bundled weights"
         return f"Model: {weights} ({self.recipe}). Face detector: {self.detector}."
 
     def facts(self) -> dict[str, Any]:
-        """The same for a program."""
+        """Return the same for a program."""
         model = {
             "recipe": self.recipe,
             "source": self.source or "bundled",

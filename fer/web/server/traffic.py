@@ -1,4 +1,4 @@
-"""What the page answered since it started: counts and times, nothing of a visitor."""
+"""Count the calls of the page and their times, without anything about a visitor."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from typing import Any
 
 __all__ = ["KINDS", "Call", "Traffic", "traffic"]
 
-# A "request" is one that is refused before it is known what it is.
+# A "request" is refused before its kind is known.
 KINDS = ("frame", "picture", "explanation", "video", "upload", "request")
 # Of the newest calls between two summaries; ten minutes of seven frames a second.
 _MAX_TIMES = 4096
@@ -28,7 +28,7 @@ class Call:
     outcome: str = "answered"
 
     def take(self, answer: dict[str, Any]) -> None:
-        """Its outcome is what an endpoint answered."""
+        """Set the outcome from the answer of an endpoint."""
         code = answer.get("error", {}).get("code", "answered")
         self.outcome = "failed" if code == "internal" else code
 
@@ -42,7 +42,7 @@ class _Kind:
 
 
 class Traffic:
-    """Counts of calls by kind and outcome; for any number of threads."""
+    """Count calls by kind and outcome; for any number of threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,19 +75,19 @@ class Traffic:
 
     @property
     def uptime_s(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return time.monotonic() - self._start
 
     def counts(self) -> dict[str, dict[str, Any]]:
-        """By kind, since the start: `answered`, `at_work`, `failed`, `cancelled`, `refused`."""
+        """Return counts since the start by kind and outcome, with those `at_work`."""
         with self._lock:
             return {
-                name: {"at_work": kind.n_at_work, **_sorted_out(kind.total)}
+                name: {"at_work": kind.n_at_work, **_by_outcome(kind.total)}
                 for name, kind in self._kinds.items()
             }
 
     def summary(self) -> dict[str, Any]:
-        """What happened since the last summary: `seconds`, then the kinds that were called.
+        """Return and reset the counts since the last summary: `seconds`, then kinds with calls.
 
         Their times are in milliseconds, from a call's arrival to its answer.
         """
@@ -103,12 +103,12 @@ class Traffic:
                 kind.times_s = deque(maxlen=_MAX_TIMES)
             seconds, self._since = now - self._since, now
         return {"seconds": round(seconds, 1)} | {
-            name: {**_sorted_out(outcomes), **_times(times_s)}
+            name: {**_by_outcome(outcomes), **_times(times_s)}
             for name, (outcomes, times_s) in kinds.items()
         }
 
 
-def _sorted_out(outcomes: Counter[str]) -> dict[str, Any]:
+def _by_outcome(outcomes: Counter[str]) -> dict[str, Any]:
     others = dict(outcomes)
     named = {name: others.pop(name, 0) for name in ("answered", "failed", "cancelled")}
     return named | {"refused": others}

@@ -1,7 +1,7 @@
-"""The files of visitors: where they lie, how many there may be, and when they go.
+"""Keep visitors' files within a disk limit, and delete them in time.
 
-The page has a temporary folder of its own. Each upload lies in a folder of its own below it,
-which goes when the answer is made; what is made of it is kept there for a while.
+The page has a temporary folder of its own. Each upload has a folder below it, which is deleted
+with the answer; results are kept for a while.
 """
 
 import atexit
@@ -60,7 +60,7 @@ _LOCK_PREFIX = "fer-lock-"
 
 
 class Full(Exception):
-    """There is no room for an upload right now."""
+    """Raised when there is no room for an upload."""
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Claim:
 
 @dataclass(slots=True)
 class _Upload:
-    """What is known of one upload.
+    """State of one upload.
 
     Attributes:
         host: where it came from.
@@ -93,7 +93,7 @@ class _Upload:
 
 @dataclass(slots=True)
 class _Result:
-    """What is known of a folder with what was made of an upload.
+    """State of a folder of results.
 
     Attributes:
         n_bytes: of its files.
@@ -105,7 +105,7 @@ class _Result:
 
 
 class Room:
-    """Where an upload comes in.
+    """Folder of an upload that is being received.
 
     Attributes:
         path: a folder of its own.
@@ -119,11 +119,11 @@ class Room:
         self._n_bytes = 0
 
     def has(self, n_bytes: int) -> bool:
-        """Whether `take` has nothing to do but count."""
+        """Return whether `take` only needs to count."""
         return self._n_bytes + n_bytes <= self._n_reserved
 
     def take(self, n_bytes: int) -> None:
-        """Have room for so many bytes more, before they are written; may delete files.
+        """Reserve `n_bytes` more before they are written; may delete files.
 
         Raises:
             Full: there is none.
@@ -172,7 +172,7 @@ class Uploads:
 
     @contextmanager
     def room(self, host: str, n_bytes: int) -> Iterator[Room]:
-        """A new folder for an upload, which is gone again where that fails.
+        """Make a folder for an upload, which is deleted again if that fails.
 
         Args:
             host: where it comes from; one host gets at most half of all the room.
@@ -232,7 +232,7 @@ class Uploads:
 
     @contextmanager
     def results(self) -> Iterator[Path]:
-        """A new folder for what is made of an upload; it is gone again where that fails."""
+        """Make a folder for results, which is deleted again if that fails."""
         path = self.folder / secrets.token_hex(16)
         path.mkdir(parents=True, mode=0o700)
         with self._lock:
@@ -254,8 +254,8 @@ class Uploads:
         with self.claim(path):
             pass
 
-    def keep_own(self) -> None:
-        """What lies in the folder by now is the page's own, and stays while the page runs."""
+    def protect_current(self) -> None:
+        """Keep the files that are in the folder now while the page runs."""
         self._own = frozenset(path for path, *_ in _files(self.folder))
 
     def offer(self, path: str | Path) -> None:
@@ -264,9 +264,9 @@ class Uploads:
             self._own |= {Path(path)}
 
     def holds(self, path: object) -> bool:
-        """Whether a call may name this file: an upload that is here, or one of the page's own.
+        """Return whether a call may name this file: a present upload, or one of the page's own.
 
-        Whatever else is named is not looked at, so that nothing is learnt of it.
+        Other paths are never opened, so that nothing about them can be learnt.
         """
         file = _plain_path(path)
         if file is None:
@@ -281,7 +281,7 @@ class Uploads:
         return _is_regular(file)
 
     def shows(self, path: object) -> bool:
-        """Whether a visitor who knows its name gets this file: as `holds`, or made of an upload."""
+        """Return whether this file is served to who knows its name: as `holds`, or a result."""
         file = _plain_path(path)
         if file is None or not file.is_relative_to(self.folder):
             return False
@@ -294,7 +294,7 @@ class Uploads:
         self._n_other_bytes = self._sweep_others()
 
     def n_bytes(self) -> int:
-        """The size of all that visitors sent and that was made of it, as far as is known."""
+        """Return the known size of all uploads and results."""
         with self._lock:
             known: list[_Upload | _Result] = [*self._uploads.values(), *self._results.values()]
             return sum(one.n_bytes for one in known) + self._n_other()
@@ -348,7 +348,7 @@ class Uploads:
                 return
 
     def _missing(self, upload: _Upload, n_bytes: int, gone: dict[Path, int]) -> float:
-        """How many bytes must go, so that an upload may have `n_bytes`; infinite where none help.
+        """Return how many bytes to delete for an upload of `n_bytes`; infinite where none help.
 
         None do where its host has half of all the room, and where the disk is full.
         """
@@ -367,7 +367,7 @@ class Uploads:
         return self._n_other_bytes + sum(map(_size, self._making))
 
     def _excess(self, upload: _Upload, n_bytes: int) -> list[tuple[Path, int]]:
-        """Uploads that nobody works on, of hosts with more than this one will have; oldest first.
+        """Return idle uploads of hosts with more than this one will have; oldest first.
 
         So many of each host that it keeps as much as this one gets.
         """
@@ -443,7 +443,7 @@ def _files(folder: Path, without: Collection[Path] = frozenset()) -> list[tuple[
 
 
 def _plain_path(path: object) -> Path | None:
-    """An absolute path as this program writes it, without `..`; None for anything else."""
+    """Return an absolute path without `..`; None for anything else."""
     if not isinstance(path, str) or len(path) > _MAX_PATH or not path.isprintable():
         return None
     file = Path(path)
@@ -451,7 +451,7 @@ def _plain_path(path: object) -> Path | None:
 
 
 def _is_regular(file: Path) -> bool:
-    """Whether a file is there that is no link, device or folder, and not behind a link."""
+    """Return whether this is a regular file and not behind a link."""
     try:
         return stat.S_ISREG(file.lstat().st_mode) and file.resolve() == file
     except OSError:

@@ -21,7 +21,7 @@ from fer.web.server.limits import (
     VIDEO_PATIENCE_S,
     VideoLimits,
 )
-from fer.web.server.queue import Admission, RateLimit, Refused
+from fer.web.server.queue import FairQueue, RateLimit, Refused
 from fer.web.server.requests import find_host
 from fer.web.server.traffic import traffic
 from fer.web.server.uploads import uploads
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 # Frames a second that are looked at.
 DEFAULT_RATE = 15
 _TICK_S = 0.5
-# Minutes of work each; a household's fifth is asked to come again.
+# Minutes of work each; a client network's fifth is asked to come again.
 _MAX_WAITING = 16
 _MAX_A_HOST = 4
 _SORRY = "This video could not be analysed."
@@ -96,14 +96,14 @@ class Videos:
     ) -> None:
         self._work = work
         self._limits = limits
-        self._line: Admission[_Step] = Admission(
+        self._queue: FairQueue[_Step] = FairQueue(
             n_at_work=N_VIDEOS_AT_WORK,
             max_waiting=_MAX_WAITING,
             patience_s=VIDEO_PATIENCE_S,
             max_a_host=_MAX_A_HOST,
             rate=RateLimit(max_per_minute),
         )
-        self._probes: Admission[VideoInfo] = Admission(
+        self._probes: FairQueue[VideoInfo] = FairQueue(
             N_PROBES_AT_WORK, _MAX_PROBES_WAITING, _PROBE_PATIENCE_S
         )
 
@@ -126,7 +126,7 @@ class Videos:
         A visitor's upload is gone afterwards, but for one who cancels and may start again.
         """
         with traffic.call("video") as call, uploads.claim(path) as claim:
-            steps = self._line.steps(
+            steps = self._queue.steps(
                 object(), find_host(request), lambda: _follow(self._work, path, rate, self._limits)
             )
             try:

@@ -1,4 +1,4 @@
-"""The door: which routes there are, what is read of a body, and how long that may take."""
+"""The guard: which routes there are, what is read of a body, and how long that may take."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from fer.web.server import guard as module
-from fer.web.server.guard import Door
+from fer.web.server.guard import Guard
 from fer.web.server.origins import Hosts
 from fer.web.server.queue import RateLimit
 from fer.web.server.traffic import traffic
@@ -29,7 +29,7 @@ def page(unserved_page):
 
 
 class Behind:
-    """What the door lets in; gives back what it was sent."""
+    """What the guard lets in; gives back what it was sent."""
 
     def __init__(self):
         self.scopes = []
@@ -62,13 +62,13 @@ def behind():
 
 @pytest.fixture
 def knock(page, behind):
-    """Sends one request to the door."""
+    """Sends one request to the guard."""
 
-    def ask(method, path, *, client=("127.0.0.1", 1), per_minute=None, times=1, door=None, **more):
-        at_door = door or make_door(page, behind, per_minute)
+    def ask(method, path, *, client=("127.0.0.1", 1), per_minute=None, times=1, guard=None, **more):
+        guarded = guard or make_guard(page, behind, per_minute)
 
         async def story():
-            transport = httpx.ASGITransport(at_door, client=client)
+            transport = httpx.ASGITransport(guarded, client=client)
             async with httpx.AsyncClient(transport=transport, base_url=HOME) as browser:
                 return [await browser.request(method, path, **more) for _ in range(times)]
 
@@ -78,7 +78,7 @@ def knock(page, behind):
     return ask
 
 
-def make_door(page, behind, per_minute=None, **more):
+def make_guard(page, behind, per_minute=None, **more):
     options = {
         "max_bytes": LIMIT,
         "max_upload_bytes": UPLOAD_LIMIT,
@@ -86,7 +86,7 @@ def make_door(page, behind, per_minute=None, **more):
         "refusing": RateLimit(per_minute),
         "hosts": Hosts((), lambda: None),
     }
-    return Door(behind, page, **options | more)
+    return Guard(behind, page, **options | more)
 
 
 def refused(code):
@@ -311,7 +311,7 @@ class Dripping:
     async def send(self, message):
         self.sent.append(message)
 
-    def visit(self, door, path):
+    def visit(self, guard, path):
         scope = {
             "type": "http",
             "method": "POST",
@@ -325,19 +325,19 @@ class Dripping:
             "client": FAR,
             "server": ("127.0.0.1", 7860),
         }
-        asyncio.run(door(scope, self.receive, self.send))
+        asyncio.run(guard(scope, self.receive, self.send))
         return self.sent[0]["status"], json.loads(self.sent[1]["body"])["error"]["code"]
 
 
 @pytest.mark.parametrize("path", ["reset", "upload"])
 def test_a_body_that_does_not_come_is_not_waited_for(path, page, behind, knock, monkeypatch):
     monkeypatch.setattr(module.Pace.__init__, "__defaults__", (0.2, 1000.0))
-    door = make_door(page, behind, per_minute=60)
+    guard = make_guard(page, behind, per_minute=60)
     start = time.monotonic()
-    assert Dripping(0.02).visit(door, path) == (408, "too_slow")
+    assert Dripping(0.02).visit(guard, path) == (408, "too_slow")
     assert time.monotonic() - start < 5
     # Who holds the room of uploads in that way waits for a minute.
-    assert (door._uploading.wait_s(FAR[0]) > 59) == (path == "upload")
+    assert (guard._uploading.wait_s(FAR[0]) > 59) == (path == "upload")
 
 
 def test_a_body_that_comes_steadily_may_take_long(page, behind, knock, monkeypatch):
@@ -359,7 +359,7 @@ def test_who_hangs_up_gets_no_answer(page, behind):
     headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": f"{API}/reset", "query_string": b""}
     scope |= {"headers": headers, "client": FAR, "server": None}
-    asyncio.run(make_door(page, behind)(scope, receive, send))
+    asyncio.run(make_guard(page, behind)(scope, receive, send))
     assert sent == []
     assert behind.scopes == []
 
@@ -393,7 +393,7 @@ def test_a_page_of_another_origin_changes_nothing_and_reads_nothing(knock, behin
 
 
 def test_what_a_proxy_says_is_believed_for_hosts_of_the_page(page, behind, knock):
-    door = make_door(page, behind, hosts=Hosts(["fer.example.org"], lambda: None))
+    guard = make_guard(page, behind, hosts=Hosts(["fer.example.org"], lambda: None))
     for value, kept in (
         ("fer.example.org", True),
         ("https://fer.example.org/", True),
@@ -401,7 +401,7 @@ def test_what_a_proxy_says_is_believed_for_hosts_of_the_page(page, behind, knock
         ("evil.example, fer.example.org", False),
     ):
         headers = {"x-forwarded-host": value, "x-gradio-server": value, "origin": HOME}
-        assert knock("GET", "/config", headers=headers, door=door).status_code == 200
+        assert knock("GET", "/config", headers=headers, guard=guard).status_code == 200
         names = {name for name, _ in behind.scopes[-1]["headers"]}
         assert (b"x-forwarded-host" in names) == kept
         assert (b"x-gradio-server" in names) == kept
@@ -409,7 +409,7 @@ def test_what_a_proxy_says_is_believed_for_hosts_of_the_page(page, behind, knock
 
 
 def test_below_a_path_of_its_own(page, behind):
-    door = make_door(page, behind)
+    guard = make_guard(page, behind)
     sent = []
 
     async def send(message):
@@ -421,7 +421,7 @@ def test_below_a_path_of_its_own(page, behind):
     for path in ("/faces/config", "/faces/", "/config"):
         scope = {"type": "http", "method": "GET", "path": path, "root_path": "/faces"}
         scope |= {"query_string": b"", "headers": [(b"host", b"localhost")], "client": FAR}
-        asyncio.run(door(scope, receive, send))
+        asyncio.run(guard(scope, receive, send))
     assert [one["status"] for one in sent if "status" in one] == [200] * 3
 
 
@@ -442,10 +442,10 @@ def test_a_host_holds_so_many_answers_open_and_no_more(page, monkeypatch):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    door = make_door(page, stream)
+    guard = make_guard(page, stream)
 
     async def visit(host):
-        transport = httpx.ASGITransport(door, client=(host, 1))
+        transport = httpx.ASGITransport(guard, client=(host, 1))
         async with httpx.AsyncClient(transport=transport, base_url=HOME) as browser:
             return (await browser.get(f"{API}/heartbeat/abc")).status_code
 
@@ -467,7 +467,7 @@ def test_there_are_no_websockets(page, behind):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(make_door(page, behind)({"type": "websocket"}, None, send))
+    asyncio.run(make_guard(page, behind)({"type": "websocket"}, None, send))
     assert [message["type"] for message in sent] == ["websocket.close"]
     assert behind.scopes == []
 
@@ -483,11 +483,11 @@ def test_a_stream_that_ends_in_the_middle_ends_whole(page, knock, cause):
 
     path = f"{API}/queue/data?session_hash=abc"
     if isinstance(cause, HTTPException):
-        answer = knock("GET", path, door=make_door(page, broken))
+        answer = knock("GET", path, guard=make_guard(page, broken))
         assert answer.text == "half"
     else:
         with pytest.raises(RuntimeError):
-            knock("GET", path, door=make_door(page, broken))
+            knock("GET", path, guard=make_guard(page, broken))
 
 
 @pytest.mark.parametrize(
@@ -513,8 +513,8 @@ def test_a_file_comes_with_headers_of_its_own_alone(page, knock, sent):
         await send({"type": "http.response.start", "status": 206, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    door = make_door(page, echoing)
-    answer = knock("GET", f"{API}/file={sent[0]}", door=door, headers={"x-of-a-proxy": "secret"})
+    guard = make_guard(page, echoing)
+    answer = knock("GET", f"{API}/file={sent[0]}", guard=guard, headers={"x-of-a-proxy": "secret"})
     assert answer.headers["content-type"] == "image/jpeg"
     assert not {"x-of-a-proxy", "host", "user-agent"} & set(answer.headers)
 
@@ -549,15 +549,17 @@ def test_a_household_has_so_many_calls_in_the_queue(path, page, behind, knock, q
     body = JOB if "v2" not in path else {"image": None}
     queued(FAR[0], module._MAX_JOBS_A_HOST - 1)
     queued("127.0.0.1", 50)
-    door = make_door(page, behind)
-    assert knock("POST", f"{API}/{path}", json=body, client=FAR, door=door).status_code == 200
+    guard = make_guard(page, behind)
+    assert knock("POST", f"{API}/{path}", json=body, client=FAR, guard=guard).status_code == 200
     queued(FAR[0], module._MAX_JOBS_A_HOST)
-    reply = knock("POST", f"{API}/{path}", json=body, client=FAR, door=door)
+    reply = knock("POST", f"{API}/{path}", json=body, client=FAR, guard=guard)
     assert (reply.status_code, reply.json()["error"]["code"]) == (429, "busy")
     for other in (("203.0.113.8", 1), ("127.0.0.1", 1)):
-        assert knock("POST", f"{API}/{path}", json=body, client=other, door=door).status_code == 200
+        assert (
+            knock("POST", f"{API}/{path}", json=body, client=other, guard=guard).status_code == 200
+        )
     # What Gradio's queue does not do is none of it.
-    assert knock("POST", f"{API}/reset", json=RESET, client=FAR, door=door).status_code == 200
+    assert knock("POST", f"{API}/reset", json=RESET, client=FAR, guard=guard).status_code == 200
 
 
 def test_a_call_whose_event_is_over_is_none(page, behind, knock, monkeypatch):
@@ -569,7 +571,7 @@ def test_a_call_whose_event_is_over_is_none(page, behind, knock, monkeypatch):
 
 
 class Held:
-    """What the door lets in; answers when told, or when there is nothing more to read."""
+    """What the guard lets in; answers when told, or when there is nothing more to read."""
 
     def __init__(self):
         self.hosts = []
@@ -587,10 +589,10 @@ class Held:
 def together(page, hosts, method, path, go_after_s=0.2, **more):
     """Ask from several hosts at once; the statuses, and who was let in before any was answered."""
     held = Held()
-    door = make_door(page, held)
+    guard = make_guard(page, held)
 
     async def visit(host):
-        transport = httpx.ASGITransport(door, client=(host, 1))
+        transport = httpx.ASGITransport(guard, client=(host, 1))
         async with httpx.AsyncClient(transport=transport, base_url=HOME, timeout=30) as browser:
             return (await browser.request(method, path, **more)).status_code
 
@@ -639,17 +641,17 @@ def test_a_household_gets_so_many_pages_and_files_a_minute(
     limit, paths, others, page, behind, knock, monkeypatch
 ):
     monkeypatch.setattr(module, limit, 4)
-    door = make_door(page, behind)
+    guard = make_guard(page, behind)
     for path in paths:
-        assert knock("GET", path, client=FAR, door=door).status_code == 200
+        assert knock("GET", path, client=FAR, guard=guard).status_code == 200
     for path in paths:
-        reply = knock("GET", path, client=FAR, door=door)
+        reply = knock("GET", path, client=FAR, guard=guard)
         assert (reply.status_code, reply.json()["error"]["code"]) == (429, "busy")
         assert 0 < int(reply.headers["retry-after"]) <= 15
     for path in others:
-        assert knock("GET", path, client=FAR, door=door).status_code == 200
+        assert knock("GET", path, client=FAR, guard=guard).status_code == 200
     for client in (("203.0.113.8", 1), ("127.0.0.1", 1)):
-        replies = knock("GET", paths[0], client=client, times=4, door=door)
+        replies = knock("GET", paths[0], client=client, times=4, guard=guard)
         assert {reply.status_code for reply in replies} == {200}
 
 
@@ -665,7 +667,7 @@ def test_who_hangs_up_in_the_middle_of_a_file_has_asked_often(whole, page):
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    door = make_door(page, app, per_minute=30)
+    guard = make_guard(page, app, per_minute=30)
     sent = [{"type": "http.request", "body": b"x", "more_body": not whole}]
 
     async def receive():
@@ -673,8 +675,8 @@ def test_who_hangs_up_in_the_middle_of_a_file_has_asked_often(whole, page):
 
     scope = {"type": "http", "method": "POST", "path": f"{API}/upload", "query_string": b""}
     scope |= {"headers": [(b"host", b"localhost")], "client": FAR, "server": None}
-    asyncio.run(door(scope, receive, None))
-    n_left = sum(not door._uploading.wait_s(FAR[0]) for _ in range(40))
+    asyncio.run(guard(scope, receive, None))
+    n_left = sum(not guard._uploading.wait_s(FAR[0]) for _ in range(40))
     assert n_left == (30 if whole else 30 - module._HANG_UP_COST)
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fer.web.server.queue import Admission, RateLimit, Refused
+from fer.web.server.queue import FairQueue, RateLimit, Refused
 
 
 class Crowd:
@@ -16,9 +16,7 @@ class Crowd:
 
     def __init__(self, work_s=0, **options):
         self.work_s = work_s
-        self.admission = Admission(
-            **({"n_at_work": 1, "max_waiting": 9, "patience_s": 60} | options)
-        )
+        self.queue = FairQueue(**({"n_at_work": 1, "max_waiting": 9, "patience_s": 60} | options))
         self.gate = threading.Event()
         self.served = []
 
@@ -29,7 +27,7 @@ class Crowd:
             self.served.append(mark or visitor)
             return mark or visitor
 
-        return asyncio.create_task(self.admission.run(visitor, host or visitor, work))
+        return asyncio.create_task(self.queue.run(visitor, host or visitor, work))
 
 
 async def settle():
@@ -163,15 +161,15 @@ def test_who_hangs_up_while_waiting_leaves_the_line():
 
 def test_a_crash_gives_the_turn_on():
     async def story():
-        admission = Admission(1, 9, 60)
+        queue = FairQueue(1, 9, 60)
 
         def crash(waited_s):
             raise RuntimeError("no")
 
         for _ in range(3):
             with pytest.raises(RuntimeError):
-                await admission.run("a", "a", crash)
-        return await admission.run("a", "a", lambda waited_s: waited_s)
+                await queue.run("a", "a", crash)
+        return await queue.run("a", "a", lambda waited_s: waited_s)
 
     assert asyncio.run(story()) >= 0
 
@@ -296,12 +294,12 @@ def test_one_host_leaves_a_place_at_work_to_others():
         for name in ("a1", "a2", "b1", "a3", "c1"):
             tasks.append(crowd.come(name, host=f"host-{name[0]}"))
             await settle()
-        begun = crowd.admission._at_work.copy()
+        begun = crowd.queue._at_work.copy()
         crowd.gate.set()
         await asyncio.gather(*tasks)
         alone = [crowd.come(name, host="127.0.0.1") for name in ("d1", "d2", "d3")]
         await asyncio.gather(*alone)
-        return begun, crowd.served, crowd.admission._at_work, crowd.admission._n_free
+        return begun, crowd.served, crowd.queue._at_work, crowd.queue._n_free
 
     begun, served, left, n_free = asyncio.run(story())
     assert begun == {"host-a": 1, "host-b": 1}
@@ -316,10 +314,10 @@ def test_the_turns_of_many_hosts_do_not_fill_the_memory(monkeypatch):
     monkeypatch.setattr("fer.web.server.queue._MAX_HOSTS", 5)
 
     async def story():
-        admission = Admission(1, 9, 60)
+        queue = FairQueue(1, 9, 60)
         for i in range(20):
-            await admission.run(i, f"198.51.100.{i}", lambda waited_s: None)
-        return len(admission._last_turn)
+            await queue.run(i, f"198.51.100.{i}", lambda waited_s: None)
+        return len(queue._last_turn)
 
     assert asyncio.run(story()) == 5
 
@@ -346,13 +344,13 @@ class Counting:
 
 def test_the_steps_of_a_work_come_in_its_turn():
     async def story():
-        admission = Admission(1, 9, 60)
+        queue = FairQueue(1, 9, 60)
         work, later = Counting(3), Counting(2)
         work.go.set()
         later.go.set()
 
         async def collect(name, call):
-            return [step async for step in admission.steps(name, name, call)]
+            return [step async for step in queue.steps(name, name, call)]
 
         both = await asyncio.gather(collect("a", work), collect("b", later))
         return both, work.closed, later.closed
@@ -362,12 +360,12 @@ def test_the_steps_of_a_work_come_in_its_turn():
 
 def test_who_cancels_between_or_in_a_step_ends_the_work_and_gives_the_turn_on():
     async def story():
-        admission = Admission(1, 9, 60)
+        queue = FairQueue(1, 9, 60)
         between = Counting(5)
-        async with contextlib.aclosing(admission.steps("a", "a", between)) as steps:
+        async with contextlib.aclosing(queue.steps("a", "a", between)) as steps:
             assert await anext(steps) == 0
         inside = Counting(5)
-        steps = admission.steps("a", "a", inside)
+        steps = queue.steps("a", "a", inside)
         assert await anext(steps) == 0
         task = asyncio.create_task(anext(steps))
         while not inside.at_step.is_set():
@@ -378,6 +376,6 @@ def test_who_cancels_between_or_in_a_step_ends_the_work_and_gives_the_turn_on():
         inside.go.set()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        return between.closed, inside.closed, await admission.run("b", "b", lambda _: "next")
+        return between.closed, inside.closed, await queue.run("b", "b", lambda _: "next")
 
     assert asyncio.run(story()) == (True, True, "next")
