@@ -1,4 +1,4 @@
-"""How expressions look, the same on every tab: a small drawing, colours, words (face.js)."""
+"""Define how expressions look on every tab: icon, colours, words (face.js)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,13 +28,13 @@ _FEATURES = {
 
 
 def _class_icon(name: str) -> str:
-    """The drawing of a class as SVG path data, 24 x 24, to be stroked; "" for other classes."""
+    """Return the icon of a class as SVG path data, 24 x 24, to be stroked; "" without one."""
     features = _FEATURES.get(name)
     return "" if features is None else _FACE + features
 
 
 def icon_svg(name: str) -> str:
-    """The drawing as an SVG element, which page.css strokes; "" where there is none."""
+    """Return the icon as an SVG element, which page.css strokes; "" without one."""
     path = _class_icon(name)
     if not path:
         return ""
@@ -42,7 +42,7 @@ def icon_svg(name: str) -> str:
 
 
 def class_props(names: Sequence[str]) -> dict[str, Any]:
-    """What face.js knows of the classes: the props of a `gr.HTML`, each in the order of `names`."""
+    """Return the props of a `gr.HTML` that face.js reads, each in the order of `names`."""
     colors = [class_color(i) for i in range(len(names))]
     return {
         "class_names": list(names),

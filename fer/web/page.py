@@ -1,4 +1,4 @@
-"""The layout of the page, and its notice."""
+"""Build the layout of the page, with its notice."""
 
 import html
 

@@ -1,4 +1,4 @@
-"""Below an example: what the models of other recipes say of the same face.
+"""Compare other models on the picture of an example, below its result.
 
 The server compares every face of the picture, so that the browser shows another one without
 asking: the one that is chosen in the view of the result.
@@ -49,15 +49,15 @@ Compare = Callable[[Path, str, gr.Request | None], AsyncIterator[str]]
 
 
 def make_compare(gallery: Gallery, pictures: Pictures) -> Compare:
-    """The function behind a click on an example: its path, caption and request in, HTML out.
+    """Make the function behind a click on an example: path, caption and request in, HTML out.
 
-    What comes out last stays; before it may come word that it takes a while. It never raises.
-    The models are loaded at its first call, before its turn in the line, so
+    The last HTML stays; a message that it takes a while may come before. It never raises.
+    The models are loaded at its first call, before it is queued, so
     that a slow Hub holds up nobody.
 
     Args:
         gallery: of the models.
-        pictures: where pictures wait for their turn.
+        pictures: the queue of pictures.
     """
 
     async def compare(path: Path, caption: str, request: gr.Request | None) -> AsyncIterator[str]:
@@ -84,7 +84,7 @@ def make_compare(gallery: Gallery, pictures: Pictures) -> Compare:
 
 
 def build_comparison(gallery: Gallery, pictures: Pictures, view_id: str) -> tuple[gr.HTML, Compare]:
-    """A component for what `make_compare`'s function returns, and that function.
+    """Build the component that shows a comparison; return it with `make_compare`'s function.
 
     Must be called inside a `gr.Blocks`.
 

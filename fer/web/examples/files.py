@@ -1,4 +1,4 @@
-"""The example files: the project's own, and those of the operator's folder."""
+"""List the example files: the project's own, and those of the operator's folder."""
 
 import csv
 import logging
@@ -45,7 +45,7 @@ def list_examples(own: Path | None = None) -> list[Example]:
 
 @cache  # so that the log says once what is wrong
 def list_folder(folder: Path) -> tuple[Example, ...]:
-    """The pictures and videos in `folder`, those that its `SOURCES.csv` names first.
+    """List the pictures and videos in `folder`, first those in its `SOURCES.csv`.
 
     Captions are those of its columns file and caption, else the names of the files.
     """
@@ -65,7 +65,7 @@ def list_folder(folder: Path) -> tuple[Example, ...]:
 
 
 def _kind(path: Path) -> str:
-    """The kind of example that a file is by its name, "" for none."""
+    """Return the kind of example that a file is by its name; "" for none."""
     if path.name.startswith(".") or not path.is_file():
         return ""
     suffix = path.suffix.lower()

@@ -1,4 +1,4 @@
-"""What the models of other recipes say of the same face, as HTML."""
+"""Write the answers of several models for the same face as HTML."""
 
 from collections.abc import Sequence
 from dataclasses import replace

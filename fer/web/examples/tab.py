@@ -1,4 +1,4 @@
-"""The Examples tab: click a picture, see the result, and what other models make of it."""
+"""Build the Examples tab: a click on a picture shows its result and those of other models."""
 
 import logging
 from collections.abc import AsyncIterator, Iterable
@@ -35,7 +35,7 @@ _LOOK = """() => {
 
 
 def _thumbnail(path: Path) -> NDArray[np.uint8] | None:
-    """A picture at the size of the gallery, None where it cannot be read."""
+    """Return a picture at the size of the gallery; None where it cannot be read."""
     try:
         frame = read_image(path)
     except FerError as error:

@@ -1,7 +1,8 @@
-"""The Live tab: the video stays in the browser, small frames go up, JSON comes down.
+"""Build the Live tab: video stays in the browser, small frames go up, JSON comes down.
 
-A frame is answered for the page and for programs (`fer.web.api`) alike. Nothing is kept: the
-state of the tracker goes out with each answer and comes back with the next frame.
+A frame is answered for the page and for programs (`fer.web.api`) alike. Nothing is
+kept, so that any copy of the server can answer: the state of the tracker goes out with each answer
+and comes back with the next frame.
 """
 
 import time
@@ -31,8 +32,8 @@ __all__ = ["LiveFrame", "build_live_tab", "make_live_frame"]
 _HERE = Path(__file__).parent
 # One scope in the browser, after face.js and in this order.
 _SCRIPTS = ("overlay.js", "timeline.js", "pace.js", "live.js")
-# Two cores, two frames at work; the others wait in order of arrival. A line of more than
-# a few seconds would only bring stale answers, so beyond it the page is asked to wait.
+# Two cores, two frames at a time; the others are queued. Answers older than a few seconds would be
+# stale, so a longer queue refuses.
 _N_AT_WORK = 2
 _MAX_WAITING = 32
 _PATIENCE_S = 3.0
@@ -54,7 +55,7 @@ def _read_time(value: object) -> float:
 
 
 def make_live_frame(pipeline: Pipeline) -> LiveFrame:
-    """The function behind the stream: one frame and the state before it in, its faces out.
+    """Make the function behind the stream: a frame and the state before it in, its faces out.
 
     Its arguments are a request {"image", "state", "time_s"}, the name of the visitor whose it
     is, and the host that it came from. It never raises: a frame that cannot be used is answered
@@ -96,7 +97,7 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
 
 
 def build_live_tab(pipeline: Pipeline, answer: LiveFrame) -> gr.HTML:
-    """The webcam view; must be called inside a `gr.Blocks`.
+    """Build the webcam view; must be called inside a `gr.Blocks`.
 
     Args:
         pipeline: whose classes are shown.

@@ -1,4 +1,4 @@
-"""The Photo tab."""
+"""Build the Photo tab."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ __all__ = ["build_photo_tab"]
 
 
 def build_photo_tab(pipeline: Pipeline, pictures: Pictures) -> None:
-    """Upload, paste or shoot a picture; must be called inside a `gr.Blocks`."""
+    """Build the tab to upload, paste or shoot a picture; must be called inside a `gr.Blocks`."""
     photo = PhotoInput(
         sources=["upload", "webcam", "clipboard"],
         type="filepath",

@@ -1,4 +1,4 @@
-"""The view of a picture's result, which the Photo and Examples tabs share.
+"""Build the view of a picture's result, which the Photo and Examples tabs share.
 
 A picture is analysed in one call; `Pictures.show` gives the browser all of it. What a visitor
 then looks at, which face and how near, is known to the browser alone. For the explanation of
@@ -72,19 +72,19 @@ _Do = Callable[..., Any]
 
 
 def _problem(error: Exception) -> dict[str, Any]:
-    """What a visitor or a program is told of an error."""
+    """Return the answer for an error."""
     return answer_error(error, "picture", "bad_image", "This picture could not be analysed.")
 
 
 def _served(path: str) -> dict[str, Any]:
-    """A file of the page's folder, in the form in which Gradio serves it."""
+    """Return a file of the page's folder in the form that Gradio serves."""
     return {"path": path, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
 
 
 class Pictures:
-    """Where all picture files wait for their turn, and who works on them.
+    """Queue picture files, and analyse them in worker processes.
 
-    A few small ones are worked on at a time, and one large one; hosts are served in turn.
+    A few small ones are analysed at a time, and one large one; client networks are served in turn.
 
     Args:
         work: where the files are opened.
@@ -126,7 +126,7 @@ class Pictures:
     async def compare(
         self, request: gr.Request | None, path: Path, models: Models, caption: str
     ) -> dict[str, Any]:
-        """Ask other models about a picture file.
+        """Classify the faces of a picture file with other models.
 
         Returns:
             `html` of `fer.web.server.jobs.compare_picture`. Or `error` with `code` and `message`.
@@ -153,7 +153,7 @@ class Pictures:
         path: str | Path | None,
         make: Callable[[_Do], dict[str, Any]],
     ) -> dict[str, Any]:
-        """What `make` makes when it is the picture's turn, or `error` with code and message.
+        """Return the result of `make` when it is the picture's turn, or `error`.
 
         Args:
             request: where it comes from.
@@ -184,7 +184,7 @@ class Pictures:
     def _do(
         self, path: str, make: Callable[[_Do], dict[str, Any]], large: bool
     ) -> dict[str, Any] | None:
-        """What `make` makes; None for a large picture where only small ones are wanted."""
+        """Return the result of `make`; None for a large picture if `large` is not set."""
         with self._work.lend() as runner:
             width, height = runner.call(jobs.measure_picture, path, bound=MEASURE)
             if width * height > LARGE_PIXELS and not large:
@@ -204,11 +204,11 @@ def _read_class(value: object, n_classes: int) -> int:
 
 
 def make_explain_face(pipeline: Pipeline) -> ExplainFace:
-    """The function behind a click on a face: its crop in, its explanation map out.
+    """Make the function behind a click on a face: its crop in, its occlusion map out.
 
     Its arguments are a request {"crop", "class_index", "visitor"}, untrusted, and the host
-    that it came from. It never raises: the answer is `map`, a data URL, and by how much
-    covering a part of the face `lowers` and `raises` the probability of the class at most.
+    that it came from. It never raises: the answer is `map`, a data URL (occlusion map), and how
+    much masking a region `lowers` and `raises` the probability of the class at most.
     Or `error` with `code`, which is "bad_request", "busy", "stale" or "internal", and
     `message`.
     """
@@ -245,7 +245,7 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
 
 
 def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> gr.HTML:
-    """A component whose value is what `Pictures.show` returns; inside a `gr.Blocks`.
+    """Build a component whose value is the result of `Pictures.show`; inside a `gr.Blocks`.
 
     Args:
         pipeline: explains the faces.

@@ -40,7 +40,7 @@ Owns = Callable[[object], bool]
 
 
 class BadCall(Exception):
-    """A call that is not passed on.
+    """Raised for a call that is refused.
 
     Attributes:
         status: of HTTP.
@@ -72,7 +72,7 @@ def read(body: bytes) -> Any:
 
 
 def is_text(value: object) -> bool:
-    """Whether a value is a text that a call may have: short but for pictures."""
+    """Return whether a value is a text that a call may have: short but for pictures."""
     if not isinstance(value, str):
         return False
     if len(value) > MAX_CHARS:
@@ -131,7 +131,7 @@ def _check_object(part: dict[str, Any], owns: Owns) -> None:
 
 
 def _is_file(value: object, owns: Owns) -> bool:
-    """Whether a value is a file as Gradio's clients name it; None is no file, and may be."""
+    """Return whether a value is None or a file as Gradio's clients name it."""
     if value is None:
         return True
     if not isinstance(value, dict) or not owns(value.get("path")):
@@ -140,7 +140,7 @@ def _is_file(value: object, owns: Owns) -> bool:
 
 
 def _is_number(value: object, least: float | None, most: float | None) -> bool:
-    """Whether a value is a number within bounds, where there are some; None is none, and may be."""
+    """Return whether a value is None or a number within its bounds, if it has any."""
     if value is None:
         return True
     if not isinstance(value, int | float) or isinstance(value, bool):
@@ -149,12 +149,12 @@ def _is_number(value: object, least: float | None, most: float | None) -> bool:
 
 
 def _is_selection(value: object) -> bool:
-    """Whether a value says what was selected, as Gradio reads it from the data of an event."""
+    """Return whether a value says what was selected, as in the data of Gradio's events."""
     return isinstance(value, dict) and "value" in value and _is_index(value.get("index"))
 
 
 class Calls:
-    """The calls that a page takes, by its components and functions.
+    """Check calls against the components and functions of a page.
 
     Args:
         page: that is served.
@@ -295,7 +295,7 @@ def _is_index_or_none(value: Any) -> bool:
 
 
 def _is_off(value: Any) -> bool:
-    """Whether something that no client of this page needs is not asked for."""
+    """Return whether something that no client of this page needs is not asked for."""
     return value is None or value is False
 
 

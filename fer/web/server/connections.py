@@ -42,7 +42,7 @@ def raise_file_limit(most: int = _MAX_OPEN) -> None:
 
 
 class Connections:
-    """The open connections of a page's server.
+    """Watch the open connections of a page's server.
 
     Args:
         page: that is served by uvicorn.
@@ -119,7 +119,7 @@ class Connections:
 
 
 def _is_silent(connection: Any) -> bool:
-    """Whether no request is being answered on a connection, and none has just been."""
+    """Return whether no request is being answered on a connection, and none has just been."""
     cycle = getattr(connection, "cycle", None)
     resting = getattr(connection, "timeout_keep_alive_task", None) is not None
     return not resting and (cycle is None or cycle.response_complete)

@@ -28,7 +28,7 @@ _MAX_WAITING = 20_000
 
 
 class _NoSession(SessionState):  # type: ignore[misc]
-    """The page as it was built, for one call; how the call changes its components goes with it."""
+    """Page as it was built, for one call; changes to its components are dropped with it."""
 
     def __init__(self, page: Any) -> None:
         super().__init__(page)

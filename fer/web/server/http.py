@@ -19,7 +19,7 @@ _BYTES_A_PART = 128
 
 
 class _Connection(h11.Connection):
-    """A connection that ends where a head or a body has too many parts."""
+    """Connection that ends where a head or a body has too many parts."""
 
     def __init__(self, our_role: Any, max_incomplete_event_size: int) -> None:
         super().__init__(our_role, max_incomplete_event_size)

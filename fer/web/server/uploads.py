@@ -363,7 +363,7 @@ class Uploads:
         return sum(map(_counted, known)) + self._n_other() + n_bytes - limit
 
     def _n_other(self) -> int:
-        """The bytes that no upload and no result counts: what is being made, and Gradio's files."""
+        """Return the bytes outside uploads and results: unfinished results and Gradio's files."""
         return self._n_other_bytes + sum(map(_size, self._making))
 
     def _excess(self, upload: _Upload, n_bytes: int) -> list[tuple[Path, int]]:
@@ -423,7 +423,7 @@ def _size(folder: Path) -> int:
 
 
 def _files(folder: Path, without: Collection[Path] = frozenset()) -> list[tuple[Path, int, float]]:
-    """Path, size and time of change of all files below a folder, while others come and go.
+    """Return path, size and time of change of all files below a folder, while others come and go.
 
     Args:
         folder: to walk.

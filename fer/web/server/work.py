@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class JobRunner(Protocol):
-    """Does jobs of `fer.web.server.jobs`, one at a time; see `fer.worker.Worker`."""
+    """Do jobs of `fer.web.server.jobs`, one at a time; see `fer.worker.Worker`."""
 
     def call(self, job: Callable[..., Any], *args: Any, bound: Bound, kept: object = None) -> Any:
         """See `fer.worker.Worker.call`."""
@@ -125,14 +125,14 @@ class InProcess:
 
 
 class _Stopped(Exception):
-    """The job was cancelled."""
+    """Raised when the job was cancelled."""
 
 
 _CLOSED = "The server is restarting. Try again in a minute."
 
 
 class Closed(FerError):
-    """The page is shutting down; no job can start."""
+    """Raised when the page is shutting down."""
 
 
 class WorkerPool:

@@ -31,10 +31,10 @@ __all__ = ["DEFAULT_RATE", "Busy", "News", "Result", "Videos"]
 
 log = logging.getLogger(__name__)
 
-# Frames a second that are looked at.
+# Frames analysed per second.
 DEFAULT_RATE = 15
 _TICK_S = 0.5
-# Minutes of work each; a client network's fifth is asked to come again.
+# Minutes of work each; the fifth of a client network is refused.
 _MAX_WAITING = 16
 _MAX_A_HOST = 4
 _SORRY = "This video could not be analysed."
@@ -47,7 +47,7 @@ _LIMITS = VideoLimits(Settings().max_video_minutes)
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a video.
+    """Result of a video.
 
     Attributes:
         files: paths by form.
@@ -61,11 +61,11 @@ class Result:
 
 
 class _Failure(VideoError):
-    """A mistake of ours."""
+    """Raised for an error of the page's own."""
 
 
 class Busy(VideoError):
-    """Not let in; the upload is still there."""
+    """Raised where the queue is full; the upload is kept."""
 
     def __init__(self, retry_after_s: float) -> None:
         super().__init__(
@@ -75,12 +75,12 @@ class Busy(VideoError):
 
 
 News = Progress | Result | FerError
-# None where there is no news.
+# None between two reports.
 _Step = News | None
 
 
 class Videos:
-    """Where videos wait for their turn, one after the other, and who works on them.
+    """Queue videos, and analyse one after the other in worker processes.
 
     Args:
         work: where the files are opened.
@@ -121,7 +121,7 @@ class Videos:
     async def follow(
         self, request: gr.Request | None, path: str, rate: float
     ) -> AsyncGenerator[News, None]:
-        """Analyse a video, when it is its turn; or yield the error that it is not let in.
+        """Analyse a video, when it is its turn; or yield why it is refused.
 
         A visitor's upload is gone afterwards, but for one who cancels and may start again.
         """
@@ -160,7 +160,7 @@ def _probe(work: Workers, path: str, limits: VideoLimits) -> VideoInfo:
 def _follow(
     work: Workers, path: str, rate: float, limits: VideoLimits = _LIMITS
 ) -> Generator[_Step, None, None]:
-    """Twice a second how far it is, at last what came of it. Closing it stops the work."""
+    """Yield the progress twice a second and at last the result. Closing it stops the work."""
     result = None
     try:
         with (
@@ -180,7 +180,7 @@ def _follow(
         log.debug("video refused")
         yield error
     except Exception:
-        # A visitor gets a sentence, the log gets the trace.
+        # The visitor gets a sentence, the log the traceback.
         log.exception("video failed")
         yield _Failure(_SORRY)
 

@@ -1,4 +1,4 @@
-"""What was seen in a video, as HTML: for each person a strip of expressions over the clock."""
+"""Write the report of a video as HTML: a timeline of expressions for each person."""
 
 import html
 import itertools
@@ -19,7 +19,7 @@ _MAX_TICKS = 8
 
 
 def clock(seconds: float) -> str:
-    """Seconds as a clock shows them.
+    """Format seconds as a clock does.
 
     >>> clock(65.4), clock(3725)
     ('1:05', '1:02:05')
@@ -30,7 +30,7 @@ def clock(seconds: float) -> str:
 
 
 def report_html(report: VideoReport) -> str:
-    """Everybody who was in view for longer than a moment, and notes on the file."""
+    """Return HTML for everybody in view for longer than a moment, with notes on the file."""
     notes = "".join(f"<p>{html.escape(note)}</p>" for note in report.notes)
     if not report.persons:
         # Where there was none at all, the notes say so.
@@ -73,7 +73,7 @@ def _strip(report: VideoReport, person: Person, end: float) -> str:
 
 
 def _bars(report: VideoReport, person: Person, end: float) -> Iterator[str]:
-    """A bar for each stretch of one expression, as high as it was probable."""
+    """Yield a bar for each stretch of one expression; its height is the probability."""
     best = person.probs.argmax(axis=1)
     top = person.probs.max(axis=1)
     doubt = top < report.uncertain_below

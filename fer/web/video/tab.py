@@ -1,4 +1,4 @@
-"""The Video tab: a file or a recording in; a video with boxes, a timeline and tables out."""
+"""Build the Video tab: a file or recording in; annotated video, timeline and tables out."""
 
 import functools
 import html
@@ -74,7 +74,7 @@ def _done(report: dict[str, Any]) -> str:
 
 
 async def _check(videos: Videos, path: str | None, request: gr.Request | None) -> tuple[Any, Any]:
-    """What an upload is, or why it cannot be used, before anybody waits for it."""
+    """Describe an upload, or say why it is unusable, before it is queued."""
     off, on = gr.update(interactive=False), gr.update(interactive=True)
     if path is None:  # what was said of the last one stays
         return gr.skip(), off
@@ -88,7 +88,7 @@ async def _check(videos: Videos, path: str | None, request: gr.Request | None) -
 
 
 def _offer(path: Path, folder: str) -> str | None:
-    """A copy of an example in Gradio's folder, out of which alone it hands files out.
+    """Return a copy of an example in Gradio's folder, the only one it serves files from.
 
     None where the example is gone since the start.
     """
