@@ -15,9 +15,10 @@ def crop_faces(
 ) -> list[NDArray[np.uint8]]:
     """Cut one square, upright crop for each face, at the frame's own resolution.
 
-    The crop's centre is the box's; its side is `crop_margin` times the box's longer side;
-    with `align` it is rolled so that the mouth lies below the eyes. What lies off the frame repeats
-    the frame's edge.
+    The crop has the box's centre; its side is `crop_margin` times the box's longer side;
+    with `align` it is rolled so that the mouth is below the eyes. Pixels outside of the frame
+    repeat its edge. Crops keep their size: `to_model_input` resizes them, from all the detail
+    that the camera saw.
 
     Args:
         frame: (H, W, 3) uint8 RGB.
@@ -42,7 +43,9 @@ def crop_faces(
         side_px = int(np.clip(round(float(side)), 1, limit))
         matrix = cv2.getRotationMatrix2D(center.tolist(), float(roll), 1.0)
         matrix[:, 2] += side_px / 2 - center
-        # warpAffine puts pixel centres at integers, boxes put pixel edges there.
+        # warpAffine has pixel centres at integers: the first pixel is 0. Boxes have pixel edges
+        # there: the first pixel reaches from 0 to 1, with its centre at 0.5. Without the half
+        # pixel, on both sides of the rotation, crops are shifted against the boxes.
         matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
         crop = cv2.warpAffine(
             image,

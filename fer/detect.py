@@ -29,7 +29,7 @@ _MAX_LOOKS = 3
 _MAX_TILTED = 16
 _PATCH_PX = 224
 _PATCH_FACES = 3.0
-# YuNet finds many a face that lies on its side or stands on its head, as if it were upright, but is
+# YuNet finds many faces that are rolled sideways or upside down, as if they were upright, but is
 # less certain of it than of the same turned upright. So those of which it is less certain than of
 # nearly all large upright ones are looked at again, as they are and turned; in a full look more.
 # Source: measured: 111 faces of photographs and renders, turned by 0, 90, 180 and 270 degrees. The

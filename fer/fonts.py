@@ -20,7 +20,7 @@ _KNOWN = (
     *("wqy-microhei.ttc", "DroidSansFallbackFull.ttf", "Geeza Pro.ttc", "DejaVuSans.ttf"),
 )
 _MISSING = "\U0010ffff"  # no character: what a font draws instead of a letter that it lacks
-# What stands beside a name.
+# Characters that are drawn next to a name.
 _BESIDE = "0123456789 :?%"
 
 

@@ -1,4 +1,4 @@
-"""What a file is, told by its first bytes and its name, for pictures that cannot be read."""
+"""Name the format of pictures that cannot be read, from their first bytes and their name."""
 
 from collections.abc import Collection
 from os import PathLike

@@ -10,7 +10,7 @@ _MIN_AXIS = 0.1
 
 
 def xywh_to_xyxy(xywh: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Boxes (n, 4) as corner and size to boxes (n, 4) as two corners.
+    """Convert boxes (n, 4) of corner and size to boxes (n, 4) of two corners.
 
     >>> xywh_to_xyxy(np.array([[10, 20, 30, 40]])).tolist()
     [[10.0, 20.0, 40.0, 60.0]]
@@ -20,7 +20,7 @@ def xywh_to_xyxy(xywh: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def clip_xyxy(xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.float32]:
-    """Boxes (n, 4) cut to a frame of `width` x `height` pixels.
+    """Clip boxes (n, 4) to a frame of `width` x `height` pixels.
 
     >>> clip_xyxy(np.array([[-5, 2, 50, 90]], np.float32), 40, 30).tolist()
     [[0.0, 2.0, 40.0, 30.0]]
@@ -29,7 +29,7 @@ def clip_xyxy(xyxy: NDArray[np.float32], width: int, height: int) -> NDArray[np.
 
 
 def center_xy(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Centres (n, 2) of boxes (n, 4).
+    """Return the centres (n, 2) of boxes (n, 4).
 
     >>> center_xy(np.array([[0, 0, 10, 20]], np.float32)).tolist()
     [[5.0, 10.0]]
@@ -38,7 +38,7 @@ def center_xy(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def crop_side_px(xyxy: NDArray[np.float32], margin: float) -> NDArray[np.float32]:
-    """Side (n,) of the square crop: `margin` times the longer side of each box (n, 4).
+    """Return the side (n,) of the square crop: `margin` times the longer side of each box (n, 4).
 
     >>> crop_side_px(np.array([[0, 0, 10, 20]], np.float32), 1.5).tolist()
     [30.0]
@@ -49,10 +49,10 @@ def crop_side_px(xyxy: NDArray[np.float32], margin: float) -> NDArray[np.float32
 def roll_degrees(
     landmarks: NDArray[np.float32] | None, xyxy: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Roll (n,) of each face in degrees, clockwise as seen in the picture.
+    """Return the roll (n,) of each face in degrees, clockwise as seen in the picture.
 
-    The angle of the line from between the eyes to between the mouth corners. 0 where there
-    are no landmarks or the points all but coincide.
+    This is the angle of the line from the middle of the eyes to the middle of the mouth corners;
+    0 without landmarks, or where the two middles nearly coincide.
 
     Args:
         landmarks: (n, 5, 2) pixels: two eyes, nose, two mouth corners; or None.

@@ -79,7 +79,7 @@ _SUBFILE_TYPE, _DNG_VERSION, _BITS_PER_SAMPLE = 254, 50706, 258
 _BLOCK_ROWS = 256
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
 _DEPTHS = (8, 10, 12, 14, 16, 24, 32)
-# Light of more than so many times white is no HDR photograph, but in the units of 8 bits.
+# Values above this many times white are no HDR light, but in units of 8 bits.
 _MAX_LIGHT = 16.0
 _WHITE_PERCENTILE = 99.9
 _N_SAMPLED = 1_000_000

@@ -23,7 +23,7 @@ _MAX_KEPT_BYTES = 4096
 
 
 def _segments(content: _Content) -> Iterator[tuple[int, int, int]]:
-    """Yield code, begin and end of each segment; the data of a scan lies behind its segment."""
+    """Yield code, begin and end of each segment; the data of a scan follows its segment."""
     end = 0
     while marker := _MARKER.search(content, end):
         length = int.from_bytes(content[marker.end() : marker.end() + 2], "big")

@@ -81,7 +81,7 @@ def check_folder(path: Path | str, *, room_bytes: int = ROOM_BYTES) -> None:
 
 
 def _kind(path: Path) -> str:
-    """Return what stands at `path`, links followed; empty where nothing does.
+    """Return the kind of file at `path`, links followed; empty if there is none.
 
     Raises:
         OSError: that cannot be said, as of a name that is too long.

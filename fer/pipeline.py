@@ -29,10 +29,10 @@ __all__ = ["FullLooks", "Pipeline"]
 
 log = logging.getLogger(__name__)
 
-# A stream without a face is looked at in full every so many frames.
+# Every tenth frame of a stream without a face is searched in full.
 _N_GLANCES = 10
-# A video is looked at in full so often, and all the time until so long after a face was seen that
-# one look may lose.
+# A video is searched in full twice a second; and every frame until a second after a face that is
+# so small that one quick look may miss it.
 _FULL_EVERY_S = 0.5
 _FULL_FOR_S = 1.0
 
@@ -81,7 +81,7 @@ class Pipeline:
             votes: see `Pipeline`.
             decision: see `fer.hub.load_classifier`.
             min_face_px: the smallest faces to search for, in pixels; see `fer.search.search`.
-            on_fallback: told why a better detector is unavailable.
+            on_fallback: called with the reason why a better detector is unavailable.
 
         Raises:
             HubError: the repository, or the detector that was named, is unavailable.
@@ -213,7 +213,7 @@ class Pipeline:
 
         Args:
             path: the file.
-            rate: at most so many frames a second of video; every frame when None.
+            rate: at most this many frames per second of video; every frame when None.
 
         Yields:
             When the frame is shown, in seconds since the first, and its result as `track`
@@ -281,6 +281,6 @@ class FullLooks:
         return True
 
     def see(self, result: FrameResult, time_s: float) -> None:
-        """Hear of the result of a frame, in the order of the frames."""
+        """Note the result of a frame; to be called in the order of the frames."""
         if is_small(result.faces, *result.frame_size):
             self._until_s = time_s + _FULL_FOR_S

@@ -20,11 +20,10 @@ __all__ = ["MIN_FACE_PX", "check_min_face", "is_small", "look_once", "search"]
 Look = Callable[[NDArray[np.uint8]], Faces]
 """Finds the faces of one picture (H, W, 3) uint8 RGB, in its pixels."""
 
-# Faces of this size are searched for where nothing else is asked for: half the detail that the
-# models see.
+# The smallest faces to search for by default: half the detail that the models see.
 MIN_FACE_PX = 24.0
-# And in at most so many pixels, so that a search costs no more than 25 looks at 640 x 480: larger
-# pictures are shrunk to them, down from which the smallest face grows with the picture.
+# Larger pictures are first shrunk to this many pixels, so that a search costs at most 25 times
+# a look at 640 x 480; the smallest face that is found then grows with the picture.
 _MAX_PIXELS = 4_000_000
 _LEAST_MIN_FACE_PX = 8.0
 
@@ -54,9 +53,9 @@ _ALONE_SCORE = 0.8
 _TILE_PX = 1280
 _OVERLAP_PX = 128
 _TOLERANCE_PX = 4.0
-# Two boxes are of one face where they share so much of their union, which is where a detector draws
-# the line within one look; or, seen at two scales, where so much of the smaller one lies in one
-# that is more certain: a nose is no face.
+# Two boxes are of one face if their intersection over union is above _SAME_FACE, which is also the
+# detectors' own threshold; or, at two scales, if _PART_OF_FACE of the smaller one is inside of a
+# more certain one: a nose is no face.
 _SAME_FACE = 0.3
 _PART_OF_FACE = 0.7
 
@@ -146,7 +145,11 @@ def _fine_scales(width: int, height: int, min_face_px: float | None) -> list[flo
 def _fit(
     frame: NDArray[np.uint8], long_side: int, enlarge: bool
 ) -> tuple[NDArray[np.uint8], float]:
-    """Scale to a long side of at most `long_side` pixels, with `enlarge` if possible of so many."""
+    """Scale to a long side of at most `long_side` pixels; `enlarge` scales small frames up to it.
+
+    Enlarging stops at `_MAX_ENLARGED`. Returns the image, padded to what detectors need, and its
+    scale.
+    """
     height, width = frame.shape[:2]
     scale = min(long_side / max(height, width), _MAX_ENLARGED if enlarge else 1.0)
     small = resize(frame, max(1, round(width * scale)), max(1, round(height * scale)))

@@ -1,4 +1,4 @@
-"""Rows -> CSV, Parquet and JSON lines, written as they come, so that memory stays flat."""
+"""Rows to CSV, Parquet and JSON lines, streamed, so that memory stays flat."""
 
 import codecs
 import contextlib

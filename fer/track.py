@@ -1,7 +1,10 @@
-"""The same face from frame to frame: ids that stay, probabilities that do not flicker.
+"""Track faces from frame to frame: stable ids, probabilities that do not flicker.
 
 `step` is a pure function: the whole memory is a `TrackState`, a few tuples that survive
-JSON. The live page lets the visitor's browser carry it, so the server keeps nothing.
+JSON. The live page sends it to the visitor's browser with each result and gets it back with
+the next frame. So the server has no sessions to store, expire or protect, and any worker or
+machine can process any frame. The price is that a visitor may change the state, so `from_json`
+checks all of it.
 """
 
 import math
@@ -22,21 +25,21 @@ MAX_TRACKS = 32
 # label, short enough that a raised brow is seen.
 # Source: tuned: tests/test_track.py, the clip with four surprised moments.
 SMOOTHING_S = 0.3
-# A face that was looked for and not found for so long is somebody new; until then it only
-# keeps its id. Where no frame came at all, after a busy server or on a slow line, a face that
-# was there before is waited for longer.
+# A face missing for FORGET_S seconds gets a new id; until then it is
+# hidden and keeps its id. If no frame came at all, as from a busy server or over a
+# slow network, the faces of the last frame keep their ids for FORGET_UNSEEN_S seconds.
 FORGET_S = 1.0
 FORGET_UNSEEN_S = 5.0
-# Where a hidden face may be is guessed from how it moved, ever less boldly.
+# The position of a hidden face is predicted from its velocity, which is damped with time.
 _MOTION_S = 0.25
 _COAST_S = 1.0
-# A face may be this many of its own sizes away from where it was expected (plus what it was
-# out of sight for, in seconds), its change of size counted in.
+# A face matches a track up to this distance from its predicted position, in sizes of the face,
+# plus _REACH_PER_S for each second out of view; a change of size counts as distance.
 _REACH = 0.8
 _REACH_PER_S = 0.8
 _MAX_REACH = 1.6
 
-# Smaller and quicker than this is no face of a camera, and numbers stay in their range.
+# No face of a camera is smaller or quicker than this; the limits keep numbers in range.
 _MIN_SIZE = 1e-4
 _MIN_GAP_S = 1e-3
 _MAX_POSITION = 1e5
@@ -49,7 +52,7 @@ _EMPTY_KEY = "n_empty"
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One face that is followed.
+    """One tracked face.
 
     Attributes:
         track_id: its number, from 1.
@@ -70,7 +73,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class TrackState:
-    """All that is remembered from one frame to the next; the default is nothing yet.
+    """All that is remembered from one frame to the next; empty by default.
 
     Attributes:
         time_s: of the last frame, in seconds of any clock; None before the first.
@@ -85,7 +88,7 @@ class TrackState:
     n_empty: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready data, about 150 characters a face."""
+        """Return JSON-ready data, about 150 characters per face."""
 
         def short(values: tuple[float, ...]) -> list[float]:
             return [round(value, 5) for value in values]
@@ -226,7 +229,7 @@ def step(
     centers = center_xy(faces.xyxy).astype(np.float64) / frame_width  # (n, 2)
     sides = (faces.xyxy[:, 2:] - faces.xyxy[:, :2]).astype(np.float64)
     sizes = np.maximum(sides / frame_width, _MIN_SIZE)  # (n, 2)
-    # Whoever was in view a frame ago is not mistaken for somebody who was hidden behind.
+    # Faces of the last frame are matched first, so that none takes the id of a hidden face.
     taken = _match(there, centers, sizes, time_s)
     left = np.array([i for i in range(len(faces)) if i not in taken], np.intp)
     back = _match(hidden, centers[left], sizes[left], time_s)

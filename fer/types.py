@@ -35,7 +35,7 @@ HEADS_VERSION = 2
 HEADS = ("labels", "votes")
 # Which shares of the classes the answers assume: all the same, or those of the data set.
 DECISIONS = ("balanced", "dataset")
-# A face that is rolled by more, as one that stands on its head, counts as uncertain: few of those
+# A face that is rolled by more, as one upside down, counts as uncertain: few of those
 # that training sees are, and where the landmarks are wrong, the crop is turned the wrong way.
 MAX_ROLL_DEGREES = 90.0
 

@@ -41,7 +41,7 @@ __all__ = [
 
 # An expression lasts longer than two of these looks, and cameras give no more as a rule.
 MAX_RATE = 30.0
-# Whoever was in view for less says little about anybody.
+# Persons who were in view for less are only counted.
 MIN_SEEN_S = 0.5
 # What a report may hold, so that memory stays flat through a crowd and through a long day.
 MAX_PERSONS = 200
@@ -55,7 +55,7 @@ _WAITING_BYTES = 64_000_000
 _MAX_WAITING = 8
 # Frames that are analysed at a time, where there are as many cores.
 _MAX_LOOKS = 4
-# A video that runs for so much longer than its header says is stopped.
+# A video that runs this much longer than its header says is stopped.
 _OVER_S = 1.0
 
 
@@ -265,8 +265,8 @@ def analyse_video(
             was looked at: `time_s` in seconds of the video as
             players show them, with three decimals, `frame` as its number in the file
             from 0, and the columns of `fer.table.face_schema`, null where no face was found.
-        on_progress: hears of every frame.
-        cancelled: asked at every frame; True ends the work and leaves no files.
+        on_progress: called after every frame.
+        cancelled: called after every frame; True ends the work and leaves no files.
         max_duration_s: a longer video is refused before work starts.
         max_total_pixels: of all frames together; a video that claims more is refused before work
             starts, one that has more when they are reached.

@@ -1,4 +1,4 @@
-"""Run jobs on strangers' files in a separate process, one at a time, within limits.
+"""Run jobs on untrusted files in a separate process, one at a time, within limits.
 
 A decoder that hangs, crashes, holds the interpreter's lock or uses all memory does so there, and
 the process is ended. Jobs are functions of importable modules. They return JSON, so a process
@@ -86,7 +86,7 @@ class OutOfBounds(InputError):
 
 
 class WorkerError(RuntimeError):
-    """A mistake of ours in a job, with its traceback, or a process that does not start."""
+    """A bug in a job, with its traceback, or a process that does not start."""
 
 
 class _TooLarge(Exception):
@@ -108,7 +108,7 @@ class Worker:
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", f"from fer.worker import serve; serve({theirs.fileno()})"],
-                # Nobody writes to it: it closes when this process ends.
+                # Nothing is written to it: it closes when this process ends, which ends the child.
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -172,7 +172,7 @@ class Worker:
                 which may call `tell` with anything that is JSON.
             args: of it, after the payload; can be pickled.
             bound: what it may take.
-            tick_s: yield None where nothing came for so many seconds.
+            tick_s: yield None each time that nothing came for this many seconds.
 
         Raises:
             FerError: raised by the job.
@@ -301,7 +301,7 @@ def serve(fd: int) -> None:
     _end_with_parent()
     os.nice(_NICE)
     line = Connection(fd)
-    # What C libraries print of a stranger's file is for nobody.
+    # Messages of C libraries about an untrusted file do not belong into the log.
     os.dup2(os.open(os.devnull, os.O_RDWR), 2)
     kept: object = None
     try:

@@ -69,7 +69,7 @@ class DataSet:
                 from huggingface_hub.constants import DEFAULT_REVISION
 
                 name, _, revision = where.removeprefix(HUB_PREFIX).partition("@")
-                # The same rows for a run that goes on tomorrow. The revision has its name, as
+                # The same rows for a run that is resumed tomorrow. The revision has its name, as
                 # mirrors of the Hub do not all know what is meant by none.
                 commit = HfApi().dataset_info(name, revision=revision or DEFAULT_REVISION).sha
                 where = f"{HUB_PREFIX}{name}@{commit}"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Counts", "Parts"]
 
-# What a kill may cost: so many files, or seconds, of work.
+# A kill costs at most the work of this many files or seconds.
 _PART_FILES = 512
 _PART_S = 3.0
 _MANIFEST = "manifest.json"
@@ -80,7 +80,7 @@ class Parts:
 
     @property
     def begun(self) -> bool:
-        """Whether an earlier run left something to go on with."""
+        """Whether an earlier run left parts that can be resumed."""
         return (self._folder / _MANIFEST).exists()
 
     def begin(self) -> None:
@@ -91,7 +91,7 @@ class Parts:
         self._next = 0
 
     def resume(self) -> None:
-        """Go on: `done` names the files that need no work.
+        """Resume: `done` names the files that need no work.
 
         Raises:
             InputError: they were begun with something else.
@@ -121,7 +121,7 @@ class Parts:
             self.flush()
 
     def flush(self) -> None:
-        """Make a part of what is kept."""
+        """Write the outcomes in memory as a part."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -170,13 +170,13 @@ class Parts:
             yield rows
 
     def remove(self) -> None:
-        """Leave nothing, the manifest first: a folder without one is of no use to anybody."""
+        """Remove the folder, the manifest first: without one a folder cannot be resumed."""
         self._clear()
         self.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Let others in."""
+        """Release the lock."""
         self._lock.release()
 
     def _clear(self) -> None:

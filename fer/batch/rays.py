@@ -94,7 +94,7 @@ def _read(
     try:
         n_readers = n_workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         while window := _take(source):
-            # Enough blocks that nobody waits long for the last one.
+            # Enough blocks that no reader is idle for long while another works on the last one.
             length = max(CHUNK, len(window) // (n_readers * _BLOCKS_A_READER))
             blocks = [_block(window[i : i + length]) for i in range(0, len(window), length)]
             rows = data.from_arrow(blocks).map_batches(
@@ -180,13 +180,13 @@ def _drive(
     except FerError as error:
         there.send(error)
     except (EOFError, OSError):
-        pass  # nobody listens any more
+        pass  # the caller is gone
     finally:
         ray.shutdown()
 
 
 def _check_address(address: str) -> None:
-    """Ray itself tries for many minutes before it says that nobody answers."""
+    """Check that a cluster answers; Ray itself would try for many minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdigit()):
         return  # a word of Ray's, such as "auto"

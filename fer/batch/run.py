@@ -1,7 +1,7 @@
 """Folders and data sets of any size -> one table of faces and one of what could not be read.
 
-What is finished lies in parts beside the table that they will be (`fer.batch.parts`), so a run
-that was killed goes on where it stopped. Pictures are read in processes of their own
+Finished work is stored in parts next to the output (`fer.batch.parts`), so a run that was killed
+can be resumed. Pictures are read in processes of their own
 (`fer.batch.work`), so one that crashes a decoder costs only itself. Ray Data takes the same
 work to many machines (`fer.batch.rays`).
 """
@@ -44,7 +44,7 @@ class FolderProgress:
 
     Attributes:
         n_done: files finished, those of earlier runs among them.
-        n_total: files in all; None where nobody knows.
+        n_total: files in all; None if unknown.
         n_faces: faces found in this run.
         n_errors: files of this run that could not be read.
         per_s: files a second in this run.
@@ -232,8 +232,8 @@ def analyse_folder(
     could not be read, or that crashed or stopped the process that read it. Every file is in one
     of the two. The order of the rows is that in which files were finished.
 
-    Both are written when all is done. Until then what is finished lies in the folder
-    `<output>.parts`; after a crash, a kill or Ctrl-C the same call goes on from there.
+    Both are written when all is done. Until then finished work is in the folder
+    `<output>.parts`; after a crash, a kill or Ctrl-C the same call resumes.
 
     With the local engine, a script that calls this must do so under
     `if __name__ == "__main__":`, as everything that starts processes must.
@@ -253,9 +253,9 @@ def analyse_folder(
         revision: of `repo_id`.
         detector: as `fer.hub.load_detector` takes it.
         min_face_px: the smallest faces to search for, as `fer.hub.load_detector` takes it.
-        make_pipeline: makes a pipeline of one's own in place of these four; a function that
+        make_pipeline: makes another pipeline instead of these four arguments; a function that
             can be pickled.
-        on_progress: told how far it is, after each file.
+        on_progress: called after each file.
         options: `split`, `engine`, `address`, `n_workers`, `timeout_s` and `fresh` of `FolderJob`.
             With "ray" all machines must see a folder `source` at the same path.
 
@@ -265,7 +265,7 @@ def analyse_folder(
             source, model or detector; or a package is missing.
         HubError: weights or data set are unavailable, or the result cannot be pushed.
         FerError: the processes do not start, or the disk is full.
-        KeyboardInterrupt: Ctrl-C, with a message that says how to go on.
+        KeyboardInterrupt: Ctrl-C, with a message that says how to resume.
     """
     job = FolderJob(
         source=str(source),
@@ -325,7 +325,7 @@ def _gather(
     n_total: int | None,
     on_progress: Callable[[FolderProgress], None] | None,
 ) -> None:
-    """Keep the outcomes as they come, also when no more come because something failed."""
+    """Add outcomes to `parts` as they come; store those that came if something fails."""
     start = time.perf_counter()
     n_new = n_faces = n_errors = 0
     try:

@@ -32,7 +32,7 @@ class Source(Protocol):
     """Pictures, the same ones in the same order each time.
 
     Attributes:
-        name: what a later run must name to go on.
+        name: identifies the source; a resumed run must have the same.
         passed_over: how many files were no picture, by their ending; known after `count`.
     """
 

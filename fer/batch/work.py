@@ -210,7 +210,7 @@ class ReaderPool:
                 idle.append(worker)
                 try:
                     outcomes = future.result()
-                except BrokenProcessPool as error:  # it died between two tasks: nobody's fault
+                except BrokenProcessPool as error:  # between two tasks: no picture is to blame
                     self._replace(worker, error)
                     again.append(piece)
                     continue

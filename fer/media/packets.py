@@ -81,7 +81,7 @@ def measure_packets(path: Path, index: int, most: float) -> Packets:
     Args:
         path: of the file.
         index: of the stream of pictures.
-        most: nobody wants to know of more pictures than this.
+        most: pictures to count; counting stops beyond.
 
     Raises:
         VideoError: the tables of the file point at more bytes than it has.

@@ -32,14 +32,14 @@ __all__ = [
     "read_frames",
 ]
 
-# So many broken packets before the first frame, and no frame will come.
+# After this many broken packets without a frame, none will come.
 MAX_BROKEN = 300
 _MAX_FPS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What a video file is, told by its packets and its first frame.
+    """Properties of a video file, from its packets and its first frame.
 
     Attributes:
         name: of the file.
@@ -274,7 +274,7 @@ class VideoReader:
         return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._container.close()
 
     def __enter__(self) -> Self:
@@ -328,7 +328,7 @@ def read_frames(path: Path | str, rate: float | None = None) -> Iterator[VideoFr
 
     Args:
         path: the file.
-        rate: at most so many frames a second of video; every frame when None.
+        rate: at most this many frames per second of video; every frame when None.
 
     Raises:
         VideoError: see `probe_video`.

@@ -137,7 +137,7 @@ class Sound:
         self.close()
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
         self._next = None
         if self._container is not None:
             self._container.close()

@@ -165,12 +165,12 @@ class VideoWriter(AtomicFile):
         """Width and height at which a frame of another shape fits into `size`, in pixels."""
         scale = min(self.size[0] / width, self.size[1] / height)
         x, y = max(1, round(width * scale)), max(1, round(height * scale))
-        # A pixel is lost to rounding where the video is scaled down; nobody wants a bar for it.
+        # Scaling down may lose a pixel to rounding, which needs no black bar.
         near = abs(x - self.size[0]) <= 1 and abs(y - self.size[1]) <= 1
         return self.size if near else (x, y)
 
     def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
-        """Add packets but for the last, which the file cannot tell the length of by itself."""
+        """Add all packets but the last, whose duration is only known at the end."""
         for packet in packets:
             if self._held is not None:
                 self._container.mux(self._held)
