@@ -121,12 +121,12 @@ class Worker:
                 process_group=0,
             )
         self.pid = self._process.pid
-        self._line = Connection(ours.detach())
+        self._channel = Connection(ours.detach())
         self._kept: object = None
         self._over: str | None = None
         try:
             with self._timer(_START_S):
-                self._line.send_bytes(payload)
+                self._channel.send_bytes(payload)
                 self._receive()
         except BaseException as error:
             self.end()
@@ -137,7 +137,7 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether it can take another job."""
-        return not self._line.closed and self._process.poll() is None
+        return not self._channel.closed and self._process.poll() is None
 
     def memory_mb(self) -> float:
         """Return its resident memory in megabytes; 0 where the system does not tell."""
@@ -196,11 +196,11 @@ class Worker:
         done = False
         try:
             with self._timer(bound.wall_s):
-                self._line.send_bytes(content)
+                self._channel.send_bytes(content)
                 if new:
                     self._kept = kept
                 while not done:
-                    if tick_s is not None and not self._line.poll(tick_s):
+                    if tick_s is not None and not self._channel.poll(tick_s):
                         yield None
                         continue
                     kind, value = self._receive()
@@ -225,7 +225,7 @@ class Worker:
             self._process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_END_S)
-        self._line.close()
+        self._channel.close()
         assert self._process.stdin is not None
         self._process.stdin.close()
 
@@ -249,7 +249,7 @@ class Worker:
             timer.cancel()
 
     def _receive(self) -> tuple[str, Any]:
-        kind, value = json.loads(self._line.recv_bytes(_MAX_ANSWER_BYTES))
+        kind, value = json.loads(self._channel.recv_bytes(_MAX_ANSWER_BYTES))
         if kind == "memory":
             raise MemoryError
         if kind == "disk":
@@ -275,7 +275,7 @@ class Worker:
 
     def _out_of(self, what: str, args: tuple[Any, ...], bound: Bound) -> OutOfBounds:
         name = Path(args[0]).name if args and isinstance(args[0], str | Path) else "this file"
-        told = {
+        messages = {
             "time": f"{name} takes too long to read: more than {bound.cpu_s:.0f} s of work. "
             "Send a smaller or simpler one.",
             "memory": f"{name} takes too much memory to read: more than {bound.memory_mb:.0f} MB. "
@@ -285,7 +285,7 @@ class Worker:
             "crash": f"{name} cannot be read: the process that read it ended.",
         }
         log.debug("a job ended for its %s, exit code %s", what, self._process.returncode)
-        return OutOfBounds(told[what], what)
+        return OutOfBounds(messages[what], what)
 
 
 def _memory_mb(pid: int | str) -> float:
@@ -300,29 +300,29 @@ def serve(fd: int) -> None:
     """Do the jobs that come over a socket until it closes; what a worker process runs."""
     _end_with_parent()
     os.nice(_NICE)
-    line = Connection(fd)
+    channel = Connection(fd)
     # Messages of C libraries about an untrusted file do not belong into the log.
     os.dup2(os.open(os.devnull, os.O_RDWR), 2)
     kept: object = None
     try:
-        payload = pickle.loads(line.recv_bytes())
+        payload = pickle.loads(channel.recv_bytes())
     except Exception:
-        _send(line, "crash", traceback.format_exc())
+        _send(channel, "crash", traceback.format_exc())
         return
-    _send(line, "ready", None)
+    _send(channel, "ready", None)
     with contextlib.suppress(EOFError, OSError):
         while True:
-            if not line.poll(_IDLE_S):
+            if not channel.poll(_IDLE_S):
                 give_memory_back()
-            job, args, bound, tells, with_kept, new = pickle.loads(line.recv_bytes())
+            job, args, bound, tells, with_kept, new = pickle.loads(channel.recv_bytes())
             kept = kept if new is None else new
             given = (payload, kept, *args) if with_kept else (payload, *args)
-            more = {"tell": functools.partial(_send, line, "step")} if tells else {}
+            more = {"tell": functools.partial(_send, channel, "step")} if tells else {}
             with _held_to(bound):
-                _do(line, functools.partial(job, *given, **more))
+                _do(channel, functools.partial(job, *given, **more))
 
 
-def _do(line: Connection, job: Callable[[], Any]) -> None:
+def _do(channel: Connection, job: Callable[[], Any]) -> None:
     try:
         answer: tuple[str, Any] = "done", job()
     except Exception as error:
@@ -334,11 +334,11 @@ def _do(line: Connection, job: Callable[[], Any]) -> None:
             answer = "error", (type(error).__name__, str(error))
         else:
             answer = "crash", traceback.format_exc()
-    _send(line, *answer)
+    _send(channel, *answer)
 
 
-def _send(line: Connection, kind: str, value: Any) -> None:
-    line.send_bytes(json.dumps((kind, value)).encode())
+def _send(channel: Connection, kind: str, value: Any) -> None:
+    channel.send_bytes(json.dumps((kind, value)).encode())
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
