@@ -269,6 +269,8 @@ def visits(browser, url, tab, **usual):
         options = {"viewport": {"width": 1280, "height": 900}, **usual, **context}
         page = open_page(browser, url + path, **options)
         page.get_by_role("tab", name=tab).click()
+        view = {"Photo": "#photo", "Examples": "#example"}[tab]
+        page.wait_for_selector(f":is({view}, {view} *)[data-started]")
         pages.append(page)
         return page
 

@@ -46,6 +46,15 @@ def test_the_address_changes_with_the_content(assets, tmp_path):
     assert other.base != again.base
 
 
+def test_a_component_starts_a_module_that_is_served(assets):
+    script = assets.start_script("live/a.js")
+    assert f'import(new URL("{assets.base}live/a.js", document.baseURI))' in script
+    assert f'href="{assets.base}live/a.js"' in assets.preload
+    assert "b.gz" not in assets.preload
+    with pytest.raises(KeyError):
+        assets.start_script("live/none.js")
+
+
 def test_all_javascript_of_the_page_is_there_and_no_python():
     found = find_modules()
     assert {"live/live.js", "local/fer.js", "local/ort/ort-wasm-simd-threaded.wasm.gz"} <= set(

@@ -211,3 +211,25 @@ def test_no_part_of_the_page_breaks_its_policy(chromium, app, camera):
     assert all("https://example.org" in text for text in broken), broken
     assert page.problems == []
     page.context.close()
+
+
+def test_its_modules_load_below_a_path(chromium, start_app):
+    app = start_app(FER_DETECTOR="slim", GRADIO_ROOT_PATH="/some/where")
+    page = open_page(chromium(options=[LOCAL]), f"{app.url}/some/where/")
+    page.wait_for_selector("#live .start:enabled")
+    loaded = page.evaluate("performance.getEntriesByType('resource').map((one) => one.name)")
+    modules = [url for url in loaded if url.endswith(".js") and "/fer/" in url]
+    assert len(modules) >= 15
+    assert any(url.endswith("/photo/photo.js") for url in modules)  # before its tab is shown
+    assert all(url.startswith(f"{app.url}/some/where/fer/") for url in modules)
+    assert page.problems == []
+    page.context.close()
+
+
+def test_a_module_that_does_not_load_is_told(chromium, app):
+    page = chromium(options=[LOCAL]).new_context().new_page()
+    page.route("**/live/pace.js", lambda route: route.abort())
+    page.goto(app.url)
+    page.wait_for_selector("#live .fer-error:has-text('could not be loaded')")
+    assert page.is_disabled("#live .start")
+    page.context.close()

@@ -24,6 +24,7 @@ from fer.web.examples.compare import make_compare
 from fer.web.examples.files import list_examples
 from fer.web.examples.tab import build_examples_tab
 from fer.web.photo.view import Pictures
+from fer.web.server.assets import Assets, find_modules
 from fer.web.server.jobs import compare_picture
 from fer.web.server.work import InProcess
 from tests.conftest import FakeDetector, make_classifier, make_config, make_faces, noise
@@ -367,7 +368,8 @@ def build(**settings):
     async def blocks():  # where no loop runs, Gradio opens some and leaves them open
         with gr.Blocks(analytics_enabled=False) as page:
             others = find_gallery(Settings(**settings))
-            build_examples_tab(make_pipeline(), pictures(), list_examples(), others)
+            assets = Assets(find_modules())
+            build_examples_tab(make_pipeline(), pictures(), assets, list_examples(), others)
         return page
 
     return asyncio.run(blocks())

@@ -111,7 +111,7 @@ def test_limits_of_the_stream_are_those_of_the_code():
     limits = f"{requests.MAX_CHARS:,} characters", f"{requests.MAX_PIXELS / 1e6:.1f}"
     for text in (read("docs/api.md"), read("fer/web/api.py")):
         assert re.search(rf"{limits[0]}.*{limits[1]}\s+megapixels", text, re.S)
-    (rows,) = re.findall(r"MAX_ROWS = (\d+)", read("fer/web/live/timeline.js"))
+    (rows,) = re.findall(r"MAX_ROWS = (\d+)", read("fer/web/live/record.js"))
     assert f"the last {int(rows):,} rows" in read("fer/web/live/live.html")
 
 

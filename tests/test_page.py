@@ -360,7 +360,7 @@ def test_the_proxies_of_a_space_are_trusted_to_say_who_asks(space, trusted, monk
         queue=lambda **_: None,
         launch=launch,
         health=SimpleNamespace(route=None),
-        assets=SimpleNamespace(route=None),
+        assets=SimpleNamespace(route=None, preload=""),
         work=None,
         settings=Settings.from_env({"SPACE_ID": space}),
     )

@@ -1,15 +1,11 @@
-"""Define how expressions look on every tab: icon, colours, words (face.js)."""
+"""Define how expressions look on every tab: icon, colours, words (common/classes.js)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from fer.annotate import class_color, text_color
 
-__all__ = ["FACE_SCRIPT", "class_props", "icon_svg"]
-
-# For `js_on_load`, before the scripts of a view that has `class_props`.
-FACE_SCRIPT = (Path(__file__).parent / "face.js").read_text(encoding="utf-8")
+__all__ = ["class_props", "icon_svg"]
 
 _FACE = "M12 2a10 10 0 1 0 0 20a10 10 0 1 0 0-20z"
 _EYES = "M8.5 10.2v.2M15.5 10.2v.2"
@@ -42,7 +38,7 @@ def icon_svg(name: str) -> str:
 
 
 def class_props(names: Sequence[str]) -> dict[str, Any]:
-    """Return the props of a `gr.HTML` that face.js reads, each in the order of `names`."""
+    """Return the props of a `gr.HTML` that common/classes.js reads, in the order of `names`."""
     colors = [class_color(i) for i in range(len(names))]
     return {
         "class_names": list(names),

@@ -104,14 +104,14 @@ def build_page(
         build_api(live_frame, pictures, videos)
         gr.HTML(head, elem_id="head")
         with gr.Tab("Live"):
-            build_live_tab(pipeline, live_frame)
+            build_live_tab(pipeline, live_frame, assets)
         with gr.Tab("Photo"):
-            build_photo_tab(pipeline, pictures)
+            build_photo_tab(pipeline, pictures, assets)
         with gr.Tab("Video"):
-            build_video_tab(videos, examples)
+            build_video_tab(videos, assets, examples)
         if any(example.kind == "picture" for example in examples):
             with gr.Tab("Examples"):
-                build_examples_tab(pipeline, pictures, examples, others)
+                build_examples_tab(pipeline, pictures, assets, examples, others)
         limit = settings.max_video_minutes
         minutes = "of any length"
         if limit is not None:

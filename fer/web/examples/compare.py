@@ -13,6 +13,7 @@ import gradio as gr
 from fer.gallery import Gallery
 from fer.web.examples.side_by_side import message_html
 from fer.web.photo.view import Pictures
+from fer.web.server.assets import Assets
 
 __all__ = ["build_comparison", "make_compare"]
 
@@ -22,28 +23,6 @@ _PATIENCE_S = 20.0
 _WAIT = "Loading the other models ..."
 _NOT_YET = "The other models are still loading. Click the picture again in a moment."
 _SORRY = "The other models failed."
-# The face that is chosen in the view is known to the browser alone.
-_FOLLOW = """
-let view = null;
-const parts = () => [...element.querySelectorAll("[data-face]")];
-function follow() {
-  find();
-  const boxes = [...(view ? view.querySelectorAll(".box") : [])];
-  const chosen = boxes.findIndex((box) => box.getAttribute("aria-pressed") === "true");
-  const last = parts().length - 1;
-  parts().forEach((part, i) => {
-    part.hidden = i !== Math.min(Math.max(chosen, 0), last);
-  });
-}
-// The view may come into the page after this; before a first comparison it is there.
-function find() {
-  if (view || !(view = document.getElementById(props.view_id))) return;
-  const attributes = { subtree: true, attributes: true, attributeFilter: ["aria-pressed"] };
-  new MutationObserver(follow).observe(view, attributes);
-}
-new MutationObserver(follow).observe(element, { subtree: true, childList: true });
-follow();
-"""
 
 Compare = Callable[[Path, str, gr.Request | None], AsyncIterator[str]]
 
@@ -83,7 +62,9 @@ def make_compare(gallery: Gallery, pictures: Pictures) -> Compare:
     return compare
 
 
-def build_comparison(gallery: Gallery, pictures: Pictures, view_id: str) -> tuple[gr.HTML, Compare]:
+def build_comparison(
+    gallery: Gallery, pictures: Pictures, assets: Assets, view_id: str
+) -> tuple[gr.HTML, Compare]:
     """Build the component that shows a comparison; return it with `make_compare`'s function.
 
     Must be called inside a `gr.Blocks`.
@@ -91,11 +72,12 @@ def build_comparison(gallery: Gallery, pictures: Pictures, view_id: str) -> tupl
     Args:
         gallery: as for `make_compare`.
         pictures: as for `make_compare`.
+        assets: serve the page's modules.
         view_id: name in the page of the `build_picture_view` whose chosen face is shown.
     """
     shown = gr.HTML(
         css_template=(_HERE.parent / "compare.css").read_text(encoding="utf-8"),
-        js_on_load=_FOLLOW,
+        js_on_load=assets.start_script("examples/compare.js"),
         apply_default_css=False,
         elem_id="compare",
         view_id=view_id,

@@ -17,6 +17,7 @@ from fer.preprocess import resize
 from fer.web.examples.compare import build_comparison
 from fer.web.examples.files import Example
 from fer.web.photo.view import Pictures, build_picture_view
+from fer.web.server.assets import Assets
 from fer.web.server.requests import error_data
 from fer.web.server.traffic import traffic
 
@@ -56,6 +57,7 @@ def _read_pictures(examples: Iterable[Example]) -> list[tuple[Example, NDArray[n
 def build_examples_tab(
     pipeline: Pipeline,
     pictures: Pictures,
+    assets: Assets,
     examples: Iterable[Example],
     others: Gallery | None = None,
 ) -> None:
@@ -64,6 +66,7 @@ def build_examples_tab(
     Args:
         pipeline: of the page.
         pictures: analyses the pictures.
+        assets: serve the page's modules.
         examples: of which the pictures are shown.
         others: models to compare on each picture.
     """
@@ -99,9 +102,9 @@ def build_examples_tab(
                 elem_id="examples-gallery",
             )
         with gr.Column(min_width=320):
-            view = build_picture_view(pipeline, "example")
+            view = build_picture_view(pipeline, assets, "example")
     if others is not None:
-        compared, compare = build_comparison(others, pictures, "example")
+        compared, compare = build_comparison(others, pictures, assets, "example")
     chosen = gr.Number(visible=False, precision=0)
     picked = gallery.select(
         show_example,

@@ -1,52 +1,66 @@
-// How large a frame is sent, and how often. Under load frames get smaller and rarer; when
-// the server has been quick for a while they grow again, more carefully each time that it
-// was too early.
+/*
+ * How large a frame is sent, and how often. Under load frames get smaller and rarer; when the
+ * server has been fast for a while they grow again, more carefully each time it was too early.
+ */
 
-const PACES = [
+/** From the best to the most modest: width in pixels, least interval between frames in ms. */
+export const PACES = [
   { width: 320, intervalMs: 25 }, // the next frame of any camera up to 40 frames/s
   { width: 256, intervalMs: 66 },
   { width: 224, intervalMs: 125 },
   { width: 192, intervalMs: 250 },
 ];
-const STRAINED = { waitMs: 60, tripMs: 400 };
-const RELAXED = { waitMs: 20, tripMs: 250 };
-const STRAINED_ANSWERS = 3; // in a row before the pace is lowered
+// Milliseconds in the server's queue, and from a frame to its answer.
+const SLOW = { waitMs: 60, tripMs: 400 };
+const FAST = { waitMs: 20, tripMs: 250 };
+const MAX_SLOW = 3; // answers in a row before the pace is lowered
 const CALM_MS = 4000; // before it is raised
 const MAX_CALM_MS = 64000;
 
-function makePace() {
-  let level = 0;
-  let strained = 0;
-  let calmMs = CALM_MS;
-  let calmSince = 0; // since when every answer was quick
-  let raisedAt = -MAX_CALM_MS;
+/** Chooses one of `PACES` by how fast the answers come. Times are of `performance.now()`. */
+export class Pace {
+  #level = 0;
+  #nSlow = 0; // in a row
+  #calmMs = CALM_MS;
+  #fastSince = 0; // since when every answer was fast
+  #raisedAt = -MAX_CALM_MS;
 
-  function lower(now) {
-    if (now - raisedAt < CALM_MS) calmMs = Math.min(MAX_CALM_MS, 2 * calmMs);
-    level = Math.min(PACES.length - 1, level + 1);
-    strained = 0;
-    calmSince = now;
+  /** The pace of the next frame. */
+  get current() {
+    return PACES[this.#level];
   }
 
-  function answered(tripMs, waitMs, now) {
-    const slow = waitMs > STRAINED.waitMs || tripMs > STRAINED.tripMs;
-    strained = slow ? strained + 1 : 0;
-    if (waitMs > RELAXED.waitMs || tripMs > RELAXED.tripMs) calmSince = now;
-    if (strained >= STRAINED_ANSWERS) {
-      lower(now);
-    } else if (level > 0 && now - calmSince >= calmMs) {
-      level -= 1;
-      raisedAt = now;
-      calmSince = now;
-    } else if (level === 0 && now - raisedAt > MAX_CALM_MS) {
-      calmMs = CALM_MS;
+  /** Takes note of an answer: ms from frame to answer, and of them in the server's queue. */
+  addAnswer(tripMs, waitMs, now) {
+    const slow = waitMs > SLOW.waitMs || tripMs > SLOW.tripMs;
+    this.#nSlow = slow ? this.#nSlow + 1 : 0;
+    if (waitMs > FAST.waitMs || tripMs > FAST.tripMs) this.#fastSince = now;
+    if (this.#nSlow >= MAX_SLOW) {
+      this.#lower(now);
+    } else if (this.#level > 0 && now - this.#fastSince >= this.#calmMs) {
+      this.#level -= 1;
+      this.#raisedAt = now;
+      this.#fastSince = now;
+    } else if (this.#level === 0 && now - this.#raisedAt > MAX_CALM_MS) {
+      this.#calmMs = CALM_MS;
     }
   }
 
-  function resumed(now) {
-    strained = 0;
-    calmSince = now;
+  /** Takes note of a frame that was refused or lost. */
+  addFailure(now) {
+    this.#lower(now);
   }
 
-  return { answered, failed: lower, resumed, get: () => PACES[level] };
+  /** Starts to measure again after a pause. */
+  resume(now) {
+    this.#nSlow = 0;
+    this.#fastSince = now;
+  }
+
+  #lower(now) {
+    if (now - this.#raisedAt < CALM_MS) this.#calmMs = Math.min(MAX_CALM_MS, 2 * this.#calmMs);
+    this.#level = Math.min(PACES.length - 1, this.#level + 1);
+    this.#nSlow = 0;
+    this.#fastSince = now;
+  }
 }

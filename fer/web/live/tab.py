@@ -16,7 +16,8 @@ from fer.errors import InputError
 from fer.pipeline import Pipeline
 from fer.serialize import to_dict
 from fer.track import TrackState
-from fer.web.icons import FACE_SCRIPT, class_props
+from fer.web.icons import class_props
+from fer.web.server.assets import Assets
 from fer.web.server.queue import FairQueue, Refused
 from fer.web.server.requests import (
     answer_error,
@@ -30,8 +31,6 @@ from fer.web.server.traffic import traffic
 __all__ = ["LiveFrame", "build_live_tab", "make_live_frame"]
 
 _HERE = Path(__file__).parent
-# One scope in the browser, after face.js and in this order.
-_SCRIPTS = ("overlay.js", "timeline.js", "pace.js", "live.js")
 # Two cores, two frames at a time; the others are queued. Answers older than a few seconds would be
 # stale, so a longer queue refuses.
 _N_AT_WORK = 2
@@ -96,12 +95,13 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
     return live_frame
 
 
-def build_live_tab(pipeline: Pipeline, answer: LiveFrame) -> gr.HTML:
+def build_live_tab(pipeline: Pipeline, answer: LiveFrame, assets: Assets) -> gr.HTML:
     """Build the webcam view; must be called inside a `gr.Blocks`.
 
     Args:
         pipeline: whose classes are shown.
         answer: of `make_live_frame`.
+        assets: serve the page's modules.
     """
     names = pipeline.classifier.config.class_names
 
@@ -112,7 +112,7 @@ def build_live_tab(pipeline: Pipeline, answer: LiveFrame) -> gr.HTML:
     return gr.HTML(
         html_template=_read("live.html"),
         css_template=_read("live.css"),
-        js_on_load="\n".join([FACE_SCRIPT, *(_read(name) for name in _SCRIPTS)]),
+        js_on_load=assets.start_script("live/live.js"),
         server_functions=[live_frame],
         apply_default_css=False,
         elem_id="live",

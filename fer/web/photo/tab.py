@@ -7,11 +7,12 @@ import gradio as gr
 from fer.pipeline import Pipeline
 from fer.web.inputs import PhotoInput
 from fer.web.photo.view import Pictures, build_picture_view
+from fer.web.server.assets import Assets
 
 __all__ = ["build_photo_tab"]
 
 
-def build_photo_tab(pipeline: Pipeline, pictures: Pictures) -> None:
+def build_photo_tab(pipeline: Pipeline, pictures: Pictures, assets: Assets) -> None:
     """Build the tab to upload, paste or shoot a picture; must be called inside a `gr.Blocks`."""
     photo = PhotoInput(
         sources=["upload", "webcam", "clipboard"],
@@ -23,7 +24,7 @@ def build_photo_tab(pipeline: Pipeline, pictures: Pictures) -> None:
         elem_id="photo-input",
         webcam_options=gr.WebcamOptions(mirror=False),
     )
-    view = build_picture_view(pipeline, "photo", "photo-input")
+    view = build_picture_view(pipeline, assets, "photo", "photo-input")
 
     async def show(image: str | None, request: gr.Request) -> Any:
         if image is None:  # the visitor went from upload to camera

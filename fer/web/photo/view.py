@@ -16,8 +16,9 @@ from fer.explain import explain, overlay
 from fer.gallery import Models
 from fer.image import picture_suffixes
 from fer.pipeline import Pipeline
-from fer.web.icons import FACE_SCRIPT, class_props
+from fer.web.icons import class_props
 from fer.web.server import jobs
+from fer.web.server.assets import Assets
 from fer.web.server.limits import (
     LARGE_PIXELS,
     MEASURE,
@@ -44,8 +45,6 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).parent
-# One scope in the browser, after face.js and in this order.
-_SCRIPTS = ("zoom.js", "photo.js")
 # PPM: see `fer.web.server.jobs.PAGE_FORMATS`.
 _UNTAKEN = (".pbm", ".pgm", ".ppm", ".pnm", ".pfm")
 _MAX_PICTURES_WAITING = 64
@@ -244,11 +243,14 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
     return explain_face
 
 
-def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> gr.HTML:
+def build_picture_view(
+    pipeline: Pipeline, assets: Assets, elem_id: str, input_id: str = ""
+) -> gr.HTML:
     """Build a component whose value is the result of `Pictures.show`; inside a `gr.Blocks`.
 
     Args:
         pipeline: explains the faces.
+        assets: serve the page's modules.
         elem_id: the component's name in the page.
         input_id: that of a `fer.web.inputs.PhotoInput` which takes the pictures that a visitor
             pastes while the component is in view, or drops on it.
@@ -262,7 +264,7 @@ def build_picture_view(pipeline: Pipeline, elem_id: str, input_id: str = "") -> 
     return gr.HTML(
         html_template=_read("photo.html"),
         css_template=_read("photo.css"),
-        js_on_load="\n".join([FACE_SCRIPT, *(_read(name) for name in _SCRIPTS)]),
+        js_on_load=assets.start_script("photo/photo.js"),
         server_functions=[explain_face],
         apply_default_css=False,
         elem_id=elem_id,

@@ -1,12 +1,20 @@
-// Zoom and pan of a sheet inside a stage that clips it: wheel, pinch, drag, double click,
-// and functions for buttons and keys.
+/* Zoom and pan of a sheet inside a stage that clips it: wheel, pinch, drag and double click. */
 
-const MAX_ZOOM = 12;
-const STEP = 1.5;
-const NEAR = 3; // after a double click
+export const MAX_ZOOM = 12;
+/** Factor of a button or a key. */
+export const ZOOM_STEP = 1.5;
+const DOUBLE_CLICK_ZOOM = 3;
 const DRAG_PX = 5; // less is a click
 
-function makeZoom(stage, sheet, onChange) {
+/**
+ * Makes a sheet zoomable.
+ *
+ * @param {HTMLElement} stage
+ * @param {HTMLElement} sheet inside the stage
+ * @param {(zoom: number) => void} onChange
+ * @returns {{by: Function, reset: Function, reveal: Function}} for buttons and keys
+ */
+export function makeZoom(stage, sheet, onChange) {
   let zoom = 1;
   let left = 0; // of the sheet in the stage, px
   let top = 0;
@@ -25,7 +33,7 @@ function makeZoom(stage, sheet, onChange) {
     onChange(zoom);
   }
 
-  // By `factor`, so that the place (x, y) of the stage stays where it is.
+  /** Zooms by `factor`; the point (x, y) of the stage stays where it is. */
   function by(factor, x = stage.clientWidth / 2, y = stage.clientHeight / 2) {
     const before = zoom;
     zoom = Math.min(MAX_ZOOM, Math.max(1, zoom * factor));
@@ -40,7 +48,7 @@ function makeZoom(stage, sheet, onChange) {
     apply();
   }
 
-  // Pan until the element is in view, if it is not.
+  /** Pans until the element is in view. */
   function reveal(one) {
     stage.scrollTo(0, 0); // browsers scroll even a clipped box to what has the focus
     const [outer, inner] = [stage.getBoundingClientRect(), one.getBoundingClientRect()];
@@ -77,7 +85,7 @@ function makeZoom(stage, sheet, onChange) {
   stage.addEventListener("dblclick", (event) => {
     if (isTool(event)) return;
     if (zoom > 1) reset();
-    else by(NEAR, ...at(event));
+    else by(DOUBLE_CLICK_ZOOM, ...at(event));
   });
   stage.addEventListener("pointerdown", (event) => {
     if (isTool(event) || event.button > 0) return;

@@ -27,6 +27,23 @@ _TYPES = {
 }
 _HEADERS = {"cache-control": "public, max-age=31536000, immutable"}
 _N_HEX = 16
+# For the `js_on_load` of a `gr.HTML`, which Gradio runs as the body of a function. Addresses start
+# from the page's own, so they hold below a proxy's path, too.
+_START = """
+import(new URL("{address}", document.baseURI))
+  .then((module) => {{
+    module.start({{ element, props, server, watch }});
+    element.dataset.started = "";
+  }})
+  .catch((error) => {{
+    console.error(error);
+    const text = document.createElement("p");
+    text.className = "fer-error";
+    text.setAttribute("role", "alert");
+    text.textContent = "This part of the page could not be loaded. Reload the page.";
+    element.prepend(text);
+  }});
+"""
 ASSETS_PATTERN = rf"/fer/[0-9a-f]{{{_N_HEX}}}/(?:[a-z_]+/)*\w[\w.-]*"
 
 
@@ -58,6 +75,30 @@ class Assets:
     def base(self) -> str:
         """Where the files lie, from the page's own address: "fer/0123456789abcdef/"."""
         return f"fer/{self._version}/"
+
+    @property
+    def preload(self) -> str:
+        """HTML that has browsers fetch the modules of all tabs, but not the engine, at once.
+
+        Else a tab's modules would be fetched when it is first shown, one level of imports after
+        the other.
+        """
+        names = [name for name in self._files if name.endswith(".js") and "local/" not in name]
+        links = (f'<link rel="modulepreload" href="{self.base}{name}">' for name in names)
+        return "\n".join(links)
+
+    def start_script(self, name: str) -> str:
+        """Return the `js_on_load` of a `gr.HTML` that calls `start` of a module.
+
+        Args:
+            name: of the module, as in `files`.
+
+        Raises:
+            KeyError: there is no such file.
+        """
+        if name not in self._files:
+            raise KeyError(name)
+        return _START.format(address=self.base + name)
 
     @property
     def route(self) -> Route:

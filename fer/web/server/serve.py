@@ -104,6 +104,7 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
             primary_hue="teal", font=_FONTS, font_mono=("ui-monospace", "monospace")
         ),
         css=_CSS,
+        head=page.assets.preload,
         max_file_size=MAX_FILE_BYTES,
         app_kwargs=app_kwargs,
         run_history=False,

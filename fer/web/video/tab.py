@@ -17,6 +17,7 @@ from fer.media.reader import VideoInfo
 from fer.video import Progress
 from fer.web.examples.files import Example
 from fer.web.inputs import Recorder, VideoInput
+from fer.web.server.assets import Assets
 from fer.web.server.jobs import TABLES
 from fer.web.server.queue import Refused
 from fer.web.server.uploads import uploads
@@ -101,11 +102,12 @@ def _offer(path: Path, folder: str) -> str | None:
     return copy
 
 
-def build_video_tab(videos: Videos, examples: Iterable[Example]) -> None:
+def build_video_tab(videos: Videos, assets: Assets, examples: Iterable[Example]) -> None:
     """Build the tab to upload or record a video; must be called inside a `gr.Blocks`.
 
     Args:
         videos: analyses the videos.
+        assets: serve the page's modules.
         examples: of which the videos can be tried.
     """
     # Gradio's own display of progress would say "Error" where a visitor cancels.
@@ -182,7 +184,7 @@ def build_video_tab(videos: Videos, examples: Iterable[Example]) -> None:
                 ]
     report = gr.HTML(
         css_template=(_HERE / "video.css").read_text(encoding="utf-8"),
-        js_on_load=(_HERE / "video.js").read_text(encoding="utf-8"),
+        js_on_load=assets.start_script("video/video.js"),
         apply_default_css=False,
         elem_id="video-report",
     )
