@@ -208,7 +208,9 @@ def test_what_the_tabs_were_given_is_gone_with_the_answer(chromium, serve, tmp_p
     page.set_input_files("#video-input input[type=file]", str(clip))
     page.wait_for_selector("#video-status .fer-message:has-text('no sound')")
     page.get_by_role("button", name="Analyse").click()
-    page.wait_for_function("document.querySelector('#video-status').innerText.includes('frames were')")
+    page.wait_for_function(
+        "document.querySelector('#video-status').innerText.includes('frames were')"
+    )
     assert sent(app) == []
     assert page.problems == []
     assert "Traceback" not in app.log
