@@ -248,9 +248,15 @@ def chromium():
             browser.close()
 
 
-def open_page(browser, url, script=None, **context):
-    """A page that has started; its JavaScript errors gather in `problems`."""
+def open_page(browser, url, script=None, engine="server", **context):
+    """A page that has started; its JavaScript errors gather in `problems`.
+
+    The server analyses its frames unless `engine` is another choice of the visitor.
+    """
     page = browser.new_context(**context).new_page()
+    page.add_init_script(
+        f"try {{ localStorage.setItem('fer-engine', '{engine}') }} catch {{}}" if engine else ""
+    )
     if script is not None:
         page.add_init_script(script)
     page.problems = []

@@ -93,5 +93,10 @@ def test_the_page_starts_without_them(monkeypatch, caplog):
         raise HubError("the Hub does not answer")
 
     monkeypatch.setattr(start, "load_browser_files", fail)
-    assert start._find_browser_files(Settings()) == {}
+    yunet = hub.load_detector("yunet", yunet_path=str(shared("models", YUNET.name)))
+    assert start._find_browser_files(yunet, Settings()) == {}
     assert "on this server alone, because the Hub does not answer" in caplog.text
+
+
+def test_a_page_with_another_detector_answers_alone():
+    assert start._find_browser_files(hub.load_detector("haar"), Settings()) == {}

@@ -104,7 +104,7 @@ def build_page(
         build_api(live_frame, pictures, videos)
         gr.HTML(head, elem_id="head")
         with gr.Tab("Live"):
-            build_live_tab(pipeline, live_frame, assets)
+            build_live_tab(pipeline, live_frame, assets, about.browser_files)
         with gr.Tab("Photo"):
             build_photo_tab(pipeline, pictures, assets)
         with gr.Tab("Video"):

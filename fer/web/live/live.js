@@ -1,11 +1,13 @@
 /*
- * The Live tab. The video never leaves the browser: a small JPEG is sent when the last answer is
- * back, with the tracker's state of that answer, so the server stores nothing.
+ * The Live tab. The video never leaves the browser: it is analysed here, or a small JPEG is sent to
+ * the server when the last answer is back, with the tracker's state of that answer, so the server
+ * stores nothing.
  */
 
 import { Classes } from "../common/classes.js";
 import { download, makeElement, makeVisitorId } from "../common/dom.js";
 import { describeError, findObstacle, listCameras, openCamera } from "./camera.js";
+import { describeStart, makeEngines } from "./engine.js";
 import { FrameLoop, NO_ANSWER } from "./frames.js";
 import { makeOverlay } from "./overlay.js";
 import { describeFaces, showFaces } from "./panel.js";
@@ -41,17 +43,22 @@ export function start({ element, props, server }) {
   const message = find(".message");
   const startButton = find(".start");
   const stopButton = find(".stop");
-  const cameras = find("select");
+  const cameras = find(".camera select");
   const plot = find(".plot");
   const facesPanel = find(".faces");
   const frameCanvas = document.createElement("canvas");
-  const welcomeText = message.textContent;
   const emptyText = find(".none").textContent;
   const visitor = makeVisitorId();
   const overlay = makeOverlay(find(".stage canvas"), classes, () =>
     stage.classList.contains("mirrored"),
   );
   const record = new Record(classes.names, CLOCK);
+  const engines = makeEngines({
+    settings: props.engine,
+    server,
+    select: find(".engine select"),
+    status: find(".where"),
+  });
 
   let stream = null;
   let session = new AbortController(); // aborted when the camera is closed
@@ -73,7 +80,7 @@ export function start({ element, props, server }) {
     showHint("");
   }
 
-  function stopSession(text = welcomeText) {
+  function stopSession(text = describeStart(engines.choice)) {
     const focused = [document.body, startButton, stopButton].includes(document.activeElement);
     closeCamera();
     loop = null;
@@ -167,7 +174,7 @@ export function start({ element, props, server }) {
   function runSession(signal, state) {
     loop = new FrameLoop({
       ask: (pace, before, timeS) =>
-        server.live_frame({ image: grabFrame(pace), state: before, time_s: timeS, visitor }),
+        engines.live_frame((name) => makeRequest(name, pace, before, timeS)),
       isPaused: isHidden,
       countFrames: () => (video.requestVideoFrameCallback ? speed.nFrames : null),
       onAnswer: showAnswer,
@@ -180,6 +187,7 @@ export function start({ element, props, server }) {
     drawOverlay(signal, performance.now());
     updatePlot(signal, loop);
     loop.run();
+    engines.load();
   }
 
   function countFrames(signal) {
@@ -189,6 +197,11 @@ export function start({ element, props, server }) {
       speed.addFrame(now);
       countFrames(signal);
     });
+  }
+
+  async function makeRequest(name, pace, state, timeS) {
+    if (name === "server") return { image: grabFrame(pace), state, time_s: timeS, visitor };
+    return { image: await createImageBitmap(video), state, time_s: timeS, fast: true };
   }
 
   function grabFrame(pace) {
@@ -208,6 +221,8 @@ export function start({ element, props, server }) {
     find(".speed").textContent = speed.describe(loop.pace.current);
     announce(answer.faces, now);
     stage.dataset.answers = Number(stage.dataset.answers || 0) + 1;
+    // For programs that measure the page.
+    stage.dispatchEvent(new CustomEvent("fer-answer", { detail: { ms: now - sentAt } }));
   }
 
   function showFailure({ code, message: text }, nFailures) {
@@ -278,6 +293,10 @@ export function start({ element, props, server }) {
   // --- controls ----------------------------------------------------------------------------
 
   showLegend();
+  message.textContent = describeStart(engines.choice);
+  find(".engine select").addEventListener("change", () => {
+    if (stage.dataset.state === "off") message.textContent = describeStart(engines.choice);
+  });
   handleFullScreen(find(".view"), find(".wide"));
   video.addEventListener("resize", fitStage);
   window.addEventListener("resize", showPlot);

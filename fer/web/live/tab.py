@@ -6,7 +6,7 @@ and comes back with the next frame.
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from fer.pipeline import Pipeline
 from fer.serialize import to_dict
 from fer.track import TrackState
 from fer.web.icons import class_props
-from fer.web.server.assets import Assets
+from fer.web.self_test import drawing_logits
+from fer.web.server.assets import RUNTIME_PATH, Assets
 from fer.web.server.queue import FairQueue, Refused
 from fer.web.server.requests import (
     answer_error,
@@ -95,13 +96,16 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
     return live_frame
 
 
-def build_live_tab(pipeline: Pipeline, answer: LiveFrame, assets: Assets) -> gr.HTML:
+def build_live_tab(
+    pipeline: Pipeline, answer: LiveFrame, assets: Assets, browser_files: Mapping[str, Path]
+) -> gr.HTML:
     """Build the webcam view; must be called inside a `gr.Blocks`.
 
     Args:
         pipeline: whose classes are shown.
         answer: of `make_live_frame`.
-        assets: serve the page's modules.
+        assets: serve the page's modules, and `browser_files` as model/NAME.
+        browser_files: what the browser's engine reads; without them the server alone answers.
     """
     names = pipeline.classifier.config.class_names
 
@@ -116,8 +120,20 @@ def build_live_tab(pipeline: Pipeline, answer: LiveFrame, assets: Assets) -> gr.
         server_functions=[live_frame],
         apply_default_css=False,
         elem_id="live",
+        engine=_engine_props(pipeline, browser_files),
         **class_props(names),
     )
+
+
+def _engine_props(pipeline: Pipeline, browser_files: Mapping[str, Path]) -> dict[str, Any] | None:
+    """Return what the page must know to run the browser's engine: logits to test it, bytes."""
+    if not browser_files:
+        return None
+    files = [RUNTIME_PATH, *browser_files.values()]
+    return {
+        "logits": drawing_logits(pipeline.classifier),
+        "bytes": sum(path.stat().st_size for path in files),
+    }
 
 
 def _read(name: str) -> str:

@@ -10,6 +10,8 @@ const N_COMPARED = 12;
 const N_WARM_UP = 3;
 // A device that is quicker than this stays, whatever the server does.
 const SLOW_MS = 250;
+// Until the next frame is tried while no engine is ready.
+const RETRY_MS = 300;
 
 export const CHOICES = ["auto", "device", "server"];
 
@@ -126,8 +128,9 @@ export class Engines {
   async live_frame(makeRequest, now = () => performance.now()) {
     const name = this.active;
     if (!name) {
-      const message = this.problem || "The recogniser is loading.";
-      return { engine: null, error: { code: this.problem ? "failed" : "loading", message } };
+      const message = this.problem || "Loading the recogniser ...";
+      const code = this.problem ? "failed" : "loading";
+      return { engine: null, error: { code, message, retry_after_ms: RETRY_MS } };
     }
     const engine = name === "device" ? this.#device : this.#server;
     const start = now();

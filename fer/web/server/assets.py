@@ -12,9 +12,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-__all__ = ["ASSETS_PATTERN", "Assets", "find_modules"]
+__all__ = ["ASSETS_PATTERN", "RUNTIME_PATH", "Assets", "find_modules"]
 
 _WEB = Path(__file__).parents[1]
+# The largest of what the browser's engine loads.
+RUNTIME_PATH = _WEB / "local" / "ort" / "ort-wasm-simd-threaded.wasm.gz"
 # Browsers run a module only if it has a type of JavaScript; what the system knows may differ.
 _TYPES = {
     ".js": "text/javascript; charset=utf-8",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fer.detect import Detector
+from fer.detect import Detector, YuNetDetector
 from fer.errors import ConfigError, DetectorError, HubError, InputError
 from fer.hub import LITERT_NAME, load_browser_files, load_classifier, load_detector
 from fer.pipeline import Pipeline
@@ -111,14 +111,19 @@ def start_pipeline(settings: Settings) -> tuple[Pipeline, About]:
         sha256=config.files.get(LITERT_NAME),
         detector=finder.title,
         notes=tuple(notes),
-        browser_files=_find_browser_files(replace(settings, model=source)),
+        browser_files=_find_browser_files(finder, replace(settings, model=source)),
     )
     log.info("%s", about, extra={FIELDS: {"event": "start", **about.facts()}})
     return Pipeline(finder, classifier), about
 
 
-def _find_browser_files(settings: Settings) -> dict[str, Path]:
-    """Return what the browser's engine reads; nothing, with a line in the log, if unavailable."""
+def _find_browser_files(detector: Detector, settings: Settings) -> dict[str, Path]:
+    """Return what the browser's engine reads; nothing if it would not answer as the server does.
+
+    It has YuNet as its only detector.
+    """
+    if not isinstance(detector, YuNetDetector):
+        return {}
     try:
         return load_browser_files(settings.model, settings.revision, settings.yunet_path)
     except (HubError, ConfigError) as error:

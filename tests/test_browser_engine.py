@@ -1,0 +1,130 @@
+"""The Live tab with the browser's own engine, in headless Chromium."""
+
+import pytest
+
+from bench.apps import serve
+from tests.conftest import YUNET, open_page, shared
+from tests.test_browser_live import CLIP, wait_for_answers
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+HERE = "Runs on this device: no frame leaves it."
+THERE = "Frames are sent to the server."
+
+
+@pytest.fixture(scope="module")
+def app():
+    with serve("app.py", FER_YUNET_PATH=str(shared("models", YUNET.name))) as app:
+        yield app
+        assert "Traceback" not in app.log
+
+
+@pytest.fixture(scope="module")
+def camera(chromium):
+    return chromium(shared("clips", CLIP))
+
+
+@pytest.fixture
+def visit(camera, app):
+    pages = []
+
+    def visit(engine="auto", **context):
+        context = {"viewport": {"width": 1280, "height": 800}, **context}
+        page = open_page(camera, app.url, engine=None, permissions=["camera"], **context)
+        page.evaluate("engine => localStorage.setItem('fer-engine', engine)", engine)
+        page.sent = []
+        page.on("request", lambda request: page.sent.append(request.url))
+        page.reload()
+        page.wait_for_selector("#live .start:enabled", timeout=60_000)
+        pages.append(page)
+        return page
+
+    yield visit
+    for page in pages:
+        assert page.problems == []
+        page.context.close()
+
+
+def wait_for(page, said):
+    page.wait_for_selector(f"#live .where:has-text('{said}')", timeout=60_000)
+
+
+def n_frames_sent(page):
+    return sum("component_server" in url for url in page.sent)
+
+
+def test_frames_stay_on_the_device_once_its_engine_is_ready(visit, app):
+    page = visit()
+    assert page.inner_text("#live .where") == THERE
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert n_frames_sent(page)
+    wait_for(page, HERE)
+    wait_for_answers(page)
+    before = len(page.sent)
+    wait_for_answers(page, 30)
+    assert len(page.sent) == before
+    assert "happy" in page.inner_text("#live .fer-card") or page.inner_text("#live .fer-card-head")
+    assert page.locator("#live .fer-card").count() == 1
+    host = app.url.removeprefix("http://")
+    others = [url for url in page.sent if url.split("/")[2] != host and "://" in url[:8]]
+    assert others == []
+
+
+def test_a_visitor_chooses_the_server_and_is_remembered(visit):
+    page = visit()
+    page.click("#live .start")
+    wait_for(page, HERE)
+    page.select_option("#live .engine select", "server")
+    wait_for(page, THERE)
+    before = n_frames_sent(page)
+    wait_for_answers(page)
+    assert n_frames_sent(page) > before
+    page.reload()
+    page.wait_for_selector("#live .start:enabled", timeout=60_000)
+    assert page.input_value("#live .engine select") == "server"
+    page.click("#live .start")
+    wait_for_answers(page, 10)
+    assert page.inner_text("#live .where") == THERE
+
+
+def test_a_visitor_who_chose_the_device_sends_no_frame_at_all(visit):
+    page = visit("device")
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert page.inner_text("#live .where") == HERE
+    assert n_frames_sent(page) == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("delete window.WebAssembly;", "no WebAssembly"),
+        ("WebAssembly.validate = () => false;", "no SIMD"),
+    ],
+)
+def test_the_server_goes_on_where_the_device_cannot(visit, app, camera, script, said):
+    page = visit()
+    # The engine runs in a worker, whose globals the test changes in the module that it loads.
+    page.route(
+        "**/local/worker.js",
+        lambda route: route.fulfill(
+            body=script.replace("window.", "self.") + route.fetch().text(),
+            content_type="text/javascript",
+        ),
+    )
+    page.click("#live .start")
+    wait_for(page, said)
+    assert page.inner_text("#live .where").startswith(THERE)
+    wait_for_answers(page, 10)
+
+
+def test_a_model_that_was_cut_off_is_told_and_the_server_goes_on(visit):
+    page = visit()
+    page.route(
+        "**/model_web.onnx",
+        lambda route: route.fulfill(body=route.fetch().body()[:100_000], status=200),
+    )
+    page.click("#live .start")
+    wait_for(page, "model_web.onnx must have sha256")
+    wait_for_answers(page, 10)
