@@ -37,15 +37,15 @@ _MIN_SIDE_PX = 32
 _SLIVER_PX = 8  # a sliver that holds no face of this size only has false ones
 
 # Faces of this size in the picture that a detector sees are found, of smaller ones fewer and fewer.
-# Source: chosen between what was measured on the group of `python -m bench.detect`: at 19 pixels
-# all 29 are found, at 11 to 14 (the mosaic at one look) 3 of 116.
+# Source: chosen between what was measured by `python -m bench.detect --group`: at 19 pixels all 29
+# are found, at 11 to 14 (the mosaic at one look) 3 of 116.
 _SURE_PX = 16.0
 _SMALL_PX = 24.0
 # A scale that is closer to the first one than this shows nothing new.
 _MIN_RATIO = 1.2
 # Larger scales look for what is small there: the scale before has found the rest. What only one of
 # two neighbouring scales finds, as a hand, must be as certain as nearly all faces are.
-# Source: measured before there was this rule, on the mosaic of `python -m bench.detect`: 95 % of
+# Source: measured before there was this rule, on the mosaic of that command: 95 % of
 # the boxes at .87 or more, the false ones (four with YuNet, five with libfacedetection) under .73.
 _MAX_FINE_PX = 96.0
 _ALONE_SCORE = 0.8
