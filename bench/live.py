@@ -66,7 +66,7 @@ _COUNT_PICTURES = """() => {
 def _page(url: str, camera: Path) -> Iterator[Page]:
     path = chromium_path()
     if path is None:
-        raise typer.BadParameter("needs Chromium: bash tests/install_browsers.sh")
+        raise typer.BadParameter("This benchmark needs Chromium: bash tests/install_browsers.sh")
     arguments = [
         *CHROMIUM_ARGUMENTS,
         "--use-fake-device-for-media-stream",

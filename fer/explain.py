@@ -39,7 +39,7 @@ def explain(
     class_index: int | None = None,
     method: Literal["occlusion", "cam"] = "occlusion",
 ) -> NDArray[np.float32]:
-    """Which places of a face speak for a class, and which against it.
+    """Return which parts of a face raise or lower the probability of a class.
 
     Args:
         classifier: whose answer is explained; "cam" needs one on LiteRT.

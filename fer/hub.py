@@ -21,6 +21,7 @@ from fer.types import CONFIG_NAME, ModelConfig
 
 __all__ = [
     "DETECTORS",
+    "describe_error",
     "fetch",
     "load_browser_files",
     "load_classifier",
@@ -80,7 +81,7 @@ def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None 
             log.warning("fetching %s again, because what came of it is damaged", where)
             path = _download(repo_id, filename, _commit(path, filename), where, force=True)
     except Exception as error:  # of the client, and of whichever HTTP library it uses
-        raise HubError(f"cannot have {where}: {_reason(error)}") from error
+        raise HubError(f"{where} is unavailable: {describe_error(error)}") from error
     if not _is_whole(path, sha256):
         expected = f"sha256 {sha256}" if sha256 else f"the hash of its ETag, {path.resolve().name}"
         raise HubError(f"{where} must have {expected}. Received: sha256 {_sha256(path)}")
@@ -119,7 +120,7 @@ def _download(
     except Exception as error:
         if cached is None or isinstance(error, _final_errors()):
             raise
-        log.warning("using the cached %s, because %s", where, _reason(error))
+        log.warning("using the cached %s, because %s", where, describe_error(error))
         return cached
 
 
@@ -140,7 +141,7 @@ def _ask(repo_id: str, filename: str, revision: str | None, pauses_s: Sequence[f
             if pause_s is None or (response is not None and response.status_code not in _PASSING):
                 raise
             wait_s = _seconds(response.headers.get("Retry-After")) if response is not None else 0
-            log.info("asking again for %s, because %s", filename, _reason(error))
+            log.info("asking again for %s, because %s", filename, describe_error(error))
             time.sleep(min(max(wait_s, pause_s), _MAX_PAUSE_S))
 
 
@@ -160,7 +161,7 @@ def _final_errors() -> tuple[type[Exception], ...]:
     )
 
 
-def _reason(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Describe an error of the client in one line, with what can be done about it."""
     from huggingface_hub import constants
 

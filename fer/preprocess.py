@@ -1,4 +1,4 @@
-"""Face crops to model input: the only colour and size conversion in this repository.
+"""Face crops to model input: the only place where a crop is resized or its colours are converted.
 
 Training arrays, a webcam frame and a photograph all pass through `to_model_input`.
 """

@@ -175,7 +175,7 @@ def _read_track(data: object, time_s: float, next_id: int) -> Track:
 def step(
     state: TrackState, faces: Faces, *, time_s: float, frame_width: float
 ) -> tuple[TrackState, Faces]:
-    """Follow the faces of one frame.
+    """Match the faces of one frame to the known tracks.
 
     A face takes over the track that it fits best: the nearest to where the track should be
     by now, in units of the face's own size, its change of size counted in. Its

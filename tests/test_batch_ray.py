@@ -149,7 +149,7 @@ def test_a_leader_that_dies_takes_nobody_along(cluster, folder, tmp_path):
             leader.kill()
 
     there = {"make_pipeline": marked, "engine": "ray", "address": cluster.address}
-    with pytest.raises(FerError, match="the process that leads Ray died: -9"):
+    with pytest.raises(FerError, match="Ray's main process ended with exit code -9"):
         analyse_folder(folder, output, on_progress=kill, **there)
     report = analyse_folder(folder, output, **there)
     assert report.n_files == 100

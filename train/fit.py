@@ -328,7 +328,7 @@ def _build(
 
 
 class Plateau(keras.callbacks.ReduceLROnPlateau):
-    """`ReduceLROnPlateau` on the validation accuracy that knows the epochs before a kill.
+    """`ReduceLROnPlateau` on the validation accuracy that continues after an interruption.
 
     Args:
         peak: the rate that the schedule begins with.
@@ -348,7 +348,7 @@ class Plateau(keras.callbacks.ReduceLROnPlateau):
 
 
 class Patience(keras.callbacks.EarlyStopping):
-    """`EarlyStopping` on the validation accuracy that knows the epochs before a kill.
+    """`EarlyStopping` on the validation accuracy that continues after an interruption.
 
     Args:
         patience: epochs without a better one.

@@ -143,7 +143,7 @@ def _read_apart(
         process.join(_END_S)
     except (EOFError, OSError) as error:
         process.join(_END_S)
-        raise FerError(f"the process that leads Ray died: {process.exitcode}") from error
+        raise FerError(f"Ray's main process ended with exit code {process.exitcode}") from error
     finally:
         here.close()
         process.terminate()

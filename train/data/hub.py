@@ -7,7 +7,7 @@ import datasets
 
 from fer.batch.data import HUB_PREFIX
 from fer.errors import HubError
-from fer.hub import _reason
+from fer.hub import describe_error
 from train.data.csv_file import is_csv
 
 __all__ = [
@@ -82,7 +82,8 @@ def pin_dataset(dataset: str) -> str:
 
 
 def _unavailable(dataset: str, error: Exception) -> str:
-    return f"no such folder or file, and the data set {dataset} is unavailable: {_reason(error)}"
+    reason = describe_error(error)
+    return f"no such folder or file, and the data set {dataset} is unavailable: {reason}"
 
 
 def _load(name: str, commit: str | None) -> datasets.DatasetDict:

@@ -23,7 +23,7 @@ FACTORS = (1.0, 0.7, 0.5, 0.3)
 
 
 def measure_contrast(dataset: OpenDataset, results: Path) -> pd.DataFrame:
-    """Measure the bundled network with every percentile on ever flatter pictures.
+    """Measure the bundled network with each stretch percentile on pictures of falling contrast.
 
     Args:
         dataset: its validation images without twins are used.

@@ -139,7 +139,7 @@ def find_intervals(
 
 
 def mean_recall(table: NDArray[np.int64]) -> float:
-    """Return the balanced accuracy 0..1 of a confusion matrix (k, k), a row a label.
+    """Return the balanced accuracy 0..1 of a confusion matrix (k, k) with one row per true label.
 
     Classes without images do not count.
     """

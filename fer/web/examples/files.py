@@ -65,7 +65,7 @@ def list_folder(folder: Path) -> tuple[Example, ...]:
 
 
 def _kind(path: Path) -> str:
-    """Return the kind of example that a file is by its name; "" for none."""
+    """Return the kind of example that a file name stands for; "" for other files."""
     if path.name.startswith(".") or not path.is_file():
         return ""
     suffix = path.suffix.lower()

@@ -77,7 +77,7 @@ def upload_route(rate: RateLimit) -> Route:
 
 
 def _into(room: Room, request: Request) -> Request:
-    """Return the same request, whose body reserves its room before it is written."""
+    """Wrap a request so that disk space is reserved before each part of its body is written."""
 
     async def receive() -> Any:
         message = await request.receive()
