@@ -32,6 +32,7 @@ from train.publish.model import _read_card, _result_names, gallery_files, model_
 from train.publish.space import space_files
 
 REPO, SPACE = "someone/fer", "someone/fer-live"
+READ_BY_PAGE = "fer.json,model.tflite,model_web.onnx"
 SPACE_KEY = f"spaces/{SPACE}"
 COMMIT = "c0ffee" + "0" * 34
 # The client's own way of sending large files without Xet.
@@ -134,11 +135,14 @@ def test_front_matter_of_a_space(space):
     assert len(data["short_description"]) <= 60  # the Hub's limit
     assert data["models"] == [REPO]
     yunet = f"{fer_hub._YUNET_REPO} {fer_hub._YUNET_FILE} {fer_hub._YUNET_REVISION}"
-    assert data["preload_from_hub"] == [yunet, f"{REPO} fer.json,model.tflite {COMMIT}"]
+    assert data["preload_from_hub"] == [
+        yunet,
+        f"{REPO} {READ_BY_PAGE} {COMMIT}",
+    ]
     assert "datasets" not in data
     text = space_files(ROOT, REPO, None, "someone/faces")["README.md"].decode()
     assert SpaceCard(text).data.datasets == ["someone/faces"]
-    assert SpaceCard(text).data.get("preload_from_hub")[-1] == f"{REPO} fer.json,model.tflite"
+    assert SpaceCard(text).data.get("preload_from_hub")[-1] == f"{REPO} {READ_BY_PAGE}"
     for options, models in (((REPO, COMMIT, None, None, False), [REPO]), ((None, None), None)):
         text = space_files(ROOT, *options)["README.md"].decode()
         assert SpaceCard(text).data.get("models") == models
@@ -493,7 +497,7 @@ def test_a_dry_run_says_what_could_not_be_asked(hub, run, tmp_path, status):
     # The same as what would have been published.
     assert (tmp_path / "out" / "model" / "model.keras").is_file()
     assert (tmp_path / "out" / "space" / "app.py").is_file()
-    assert f"{REPO} fer.json,model.tflite" in (tmp_path / "out/space/README.md").read_text()
+    assert f"{REPO} {READ_BY_PAGE}" in (tmp_path / "out/space/README.md").read_text()
 
 
 @pytest.mark.keras
@@ -518,7 +522,7 @@ def test_what_was_published_comes_back_byte_for_byte(hub, run, token, own, tmp_p
             path = hf_hub_download(repo, name, repo_type=kind, revision=revision)
             assert Path(path).read_bytes() == (folder / name).read_bytes(), name
     readme = SpaceCard(of(hub, SPACE_KEY)["README.md"].decode())
-    assert readme.data.get("preload_from_hub")[-1] == f"{REPO} fer.json,model.tflite {commit}"
+    assert readme.data.get("preload_from_hub")[-1] == f"{REPO} {READ_BY_PAGE} {commit}"
     assert readme.data.datasets == ["someone/faces"]
     # The page falls back on the same weights.
     assert of(hub, SPACE_KEY)["fer/weights/fer.json"] == (own / "fer.json").read_bytes()
@@ -926,6 +930,6 @@ def test_a_run_on_fer2013_gets_a_card_of_its_own(tmp_path):
     )
     text = _read_card(config, report | {"sha256": sha256}, ROOT / "results", None, REPO)
     assert ModelCard(text).data.model_name == "mobilenetv2-96"
-    assert f"with sha256 `{sha256}`" in text
+    assert re.search(rf"with sha256\s+`{sha256}`", text)
     names = _result_names(text, "mobilenetv2-96", ROOT / "results")
     assert {"mobilenetv2-96.json", "mobilenetv2-96_confusion.png", "results.csv"} <= set(names)

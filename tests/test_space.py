@@ -36,7 +36,7 @@ def space(tmp_path_factory):
 
 def fill_hub():
     """The repositories that the README's `preload_from_hub` names."""
-    for name in ("fer.json", "model.tflite"):
+    for name in ("fer.json", "model.tflite", "model_web.onnx"):
         HUB.files[MODEL, name] = (WEIGHTS_FOLDER / name).read_bytes()
     yunet = YUNET.read_bytes() if YUNET.exists() else b"not here"
     HUB.files[_YUNET_REPO, _YUNET_FILE] = yunet

@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from fer.errors import ConfigError
-from fer.hub import LITERT_NAME, load_folder
+from fer.hub import LITERT_NAME, WEB_NAME, load_folder
 from fer.types import CONFIG_NAME, ModelConfig
 from train.publish.card import render_template
 from train.publish.files import LICENCE, README_NAME, Files, read_file
@@ -48,6 +48,11 @@ def _locked_gradio(root: Path) -> str:
     return str(found[0])
 
 
+def _read_by_page(config: ModelConfig) -> tuple[str, ...]:
+    """Return the files of the weights that the page reads: for the server, and for browsers."""
+    return (CONFIG_NAME, LITERT_NAME, *([WEB_NAME] if WEB_NAME in config.files else []))
+
+
 def _space_readme(
     root: Path,
     config: ModelConfig,
@@ -61,7 +66,7 @@ def _space_readme(
         "space.md",
         gradio=_locked_gradio(root),
         class_names=config.class_names,
-        model_files=(CONFIG_NAME, LITERT_NAME),
+        model_files=_read_by_page(config),
         model_repo=model_repo,
         home=f"{constants.ENDPOINT}/{model_repo}",
         revision=revision,
@@ -106,7 +111,9 @@ def space_files(
         if not name.startswith(("fer/weights/", "examples/"))
         or name.removeprefix("examples/") in shown
     }
-    files |= {f"fer/weights/{name}": read_file(ours / name) for name in (CONFIG_NAME, LITERT_NAME)}
+    # What the browser's engine reads comes from the model repository, where there is one.
+    bundled = _read_by_page(config) if model_repo is None else (CONFIG_NAME, LITERT_NAME)
+    files |= {f"fer/weights/{name}": read_file(ours / name) for name in bundled}
     readme = _space_readme(root, config, model_repo, revision, dataset_id, preload)
     files[README_NAME] = readme.encode()
     return dict(sorted(files.items()))
