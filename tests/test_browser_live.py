@@ -344,15 +344,15 @@ def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
     page.click("#live .start")
     wait_for_answers(page)
     assert "mirrored" in page.get_attribute("#live .stage", "class")
-    options = page.locator("#live select option").all_inner_texts()
+    options = page.locator("#live .camera select option").all_inner_texts()
     assert options[:2] == ["Front camera", "Back camera"]
     assert len(options) == 4
     page.evaluate("window.facing = 'environment'")
-    page.focus("#live select")
-    page.select_option("#live select", label="Back camera")
+    page.focus("#live .camera select")
+    page.select_option("#live .camera select", label="Back camera")
     page.wait_for_function("!document.querySelector('#live .stage').classList.contains('mirrored')")
     wait_for_answers(page)
-    assert page.locator("#live select option:checked").inner_text() == "Back camera"
+    assert page.locator("#live .camera select option:checked").inner_text() == "Back camera"
     assert page.evaluate("document.activeElement.tagName") == "SELECT"
     # The record goes on, under the same ids.
     page.click("#live .stop")
@@ -362,7 +362,7 @@ def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
     assert len(rows) == page.evaluate(N_ANSWERS)
     assert float(rows[0]["time_s"]) < 1
     # While it is off, a choice is only a choice.
-    page.select_option("#live select", label="Front camera")
+    page.select_option("#live .camera select", label="Front camera")
     page.wait_for_timeout(300)
     assert page.get_attribute("#live .stage", "data-state") == "off"
     page.close()
