@@ -109,6 +109,15 @@ def _say_legend(pipeline: Pipeline) -> None:
         _warn(said)
 
 
+def _place(name: str) -> object:
+    """Return what two names of the same file have in common; hard links, too."""
+    try:
+        status = Path(name).stat()
+    except OSError:  # not there yet
+        return os.path.realpath(name)
+    return status.st_dev, status.st_ino
+
+
 def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
     """Return the requested outputs, by their form.
 
@@ -116,8 +125,8 @@ def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
         InputError: one would overwrite another or a source, or cannot be written.
     """
     wanted = {form: path for form, path in paths.items() if path is not None}
-    places = [path if path == STDIO else Path(path).resolve() for path in wanted.values()]
-    taken = {Path(name).resolve() for name in sources if name != STDIO}
+    places = [path if path == STDIO else _place(path) for path in wanted.values()]
+    taken = {_place(name) for name in sources if name != STDIO}
     if len(set(places)) < len(places) or taken & set(places):
         raise InputError(
             "each output must have a place of its own, and not that of a source. "

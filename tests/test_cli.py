@@ -309,3 +309,13 @@ def test_the_camera_page_is_served(tmp_path):
         process.terminate()
         process.wait(20)
         process.stdout.close()
+
+
+def test_a_hard_link_to_the_source_is_no_output(run, nobody):
+    link = nobody.with_name("link.png")
+    link.hardlink_to(nobody)
+    before = nobody.read_bytes()
+    status, _, error = run("image", nobody, "--annotated", link, *SLIM)
+    assert status == 1
+    assert "not that of a source" in error
+    assert nobody.read_bytes() == before
