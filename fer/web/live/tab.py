@@ -19,15 +19,13 @@ from fer.track import TrackState
 from fer.web.icons import class_props
 from fer.web.self_test import drawing_logits
 from fer.web.server.assets import RUNTIME_PATH, Assets
-from fer.web.server.queue import FairQueue, Refused
+from fer.web.server.queue import FairQueue
 from fer.web.server.requests import (
     answer_error,
+    answer_queued,
     decode_frame,
     find_host,
-    find_visitor,
-    refused_data,
 )
-from fer.web.server.traffic import traffic
 
 __all__ = ["LiveFrame", "build_live_tab", "make_live_frame"]
 
@@ -83,15 +81,9 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
         return {**data, "timing_ms": timing | data["timing_ms"], "state": state.to_json()}
 
     async def live_frame(request: Any, visitor: object, host: str) -> dict[str, Any]:
-        with traffic.call("frame") as call:
-            try:
-                data = await queue.run(
-                    find_visitor(visitor, host), host, lambda waited: answer(request, waited)
-                )
-            except Refused as refusal:
-                data = refused_data(refusal, _REFUSALS)
-            call.take(data)
-        return data
+        return await answer_queued(
+            queue, "frame", visitor, host, lambda waited: answer(request, waited), _REFUSALS
+        )
 
     return live_frame
 

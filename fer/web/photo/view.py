@@ -29,9 +29,9 @@ from fer.web.server.limits import (
 from fer.web.server.queue import FairQueue, RateLimit, Refused
 from fer.web.server.requests import (
     answer_error,
+    answer_queued,
     decode_frame,
     find_host,
-    find_visitor,
     refused_data,
 )
 from fer.web.server.traffic import traffic
@@ -232,13 +232,9 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
 
     async def explain_face(request: Any, host: str) -> dict[str, Any]:
         visitor = request.get("visitor") if isinstance(request, dict) else None
-        with traffic.call("explanation") as call:
-            try:
-                data = await queue.run(find_visitor(visitor, host), host, lambda _: answer(request))
-            except Refused as refusal:
-                data = refused_data(refusal, _REFUSALS)
-            call.take(data)
-        return data
+        return await answer_queued(
+            queue, "explanation", visitor, host, lambda _: answer(request), _REFUSALS
+        )
 
     return explain_face
 

@@ -3,6 +3,7 @@
 import base64
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -14,12 +15,14 @@ from fer.image import read_picture
 from fer.jpeg import drop_metadata
 from fer.web.server.calls import NAME
 from fer.web.server.jobs import JPEG_URL
-from fer.web.server.queue import Refused
+from fer.web.server.queue import FairQueue, Refused
+from fer.web.server.traffic import traffic
 
 __all__ = [
     "MAX_CHARS",
     "MAX_PIXELS",
     "answer_error",
+    "answer_queued",
     "decode_frame",
     "error_data",
     "find_host",
@@ -86,6 +89,33 @@ def refused_data(refusal: Refused, sentences: dict[str, str]) -> dict[str, Any]:
     if refusal.code == "busy":
         more["retry_after_ms"] = math.ceil(1000 * refusal.retry_after_s)
     return error_data(refusal.code, sentences[refusal.code], **more)
+
+
+async def answer_queued(
+    queue: FairQueue[dict[str, Any]],
+    kind: str,
+    visitor: object,
+    host: str,
+    call: Callable[[float], dict[str, Any]],
+    sentences: dict[str, str],
+) -> dict[str, Any]:
+    """Run `call(seconds waited)` in the queue and count it; return its answer or the refusal.
+
+    Args:
+        queue: in which it waits.
+        kind: of the call, one of `fer.web.server.traffic.KINDS`.
+        visitor: as sent with the call.
+        host: where the call comes from.
+        call: makes the answer and never raises.
+        sentences: for `refused_data`.
+    """
+    with traffic.call(kind) as count:
+        try:
+            data = await queue.run(find_visitor(visitor, host), host, call)
+        except Refused as refusal:
+            data = refused_data(refusal, sentences)
+        count.take(data)
+    return data
 
 
 def answer_error(error: Exception, what: str, code: str, sorry: str) -> dict[str, Any]:
