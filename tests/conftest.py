@@ -267,9 +267,18 @@ def open_page(browser, url, script=None, engine="server", **context):
 
 
 @contextlib.contextmanager
+def closed_without_problems():
+    """A list for pages of `open_page`, which are closed at the end; none may have had an error."""
+    pages = []
+    yield pages
+    for page in pages:
+        assert page.problems == []
+        page.context.close()
+
+
+@contextlib.contextmanager
 def visits(browser, url, tab, **usual):
     """A function that opens a page at one of its tabs; at the end none may have had an error."""
-    pages = []
 
     def visit(path="", **context):
         options = {"viewport": {"width": 1280, "height": 900}, **usual, **context}
@@ -280,10 +289,8 @@ def visits(browser, url, tab, **usual):
         pages.append(page)
         return page
 
-    yield visit
-    for page in pages:
-        assert page.problems == []
-        page.context.close()
+    with closed_without_problems() as pages:
+        yield visit
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,14 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from fer import hub
 from fer.classify import decide
@@ -18,7 +20,7 @@ from fer.preprocess import _stretch, resize, to_model_input
 from fer.serialize import to_dict
 from fer.track import TrackState, step
 from fer.types import Decision, Faces, FrameResult, Head, ModelConfig
-from fer.web.self_test import draw_test
+from fer.web.self_test import draw_test, drawing_logits
 from tests.conftest import make_config
 
 ROOT = Path(__file__).parents[1]
@@ -246,18 +248,6 @@ def answered():
     return {"faces": given, "config": config, "answer": wanted}
 
 
-def run_tests(node, name, **environment):
-    done = subprocess.run(
-        [node, "--test", str(ROOT / "tests" / "local" / f"{name}.test.mjs")],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    return done.stdout
-
-
 def test_the_modules_do_what_python_does(node, tmp_path):
     golden = Golden(tmp_path)
     color, gray = soft_noise(50, 71, 3), [soft_noise(48, 48, 1), np.full((9, 9), 77, np.uint8)]
@@ -291,8 +281,25 @@ def test_the_modules_do_what_python_does(node, tmp_path):
     }
     (tmp_path / "golden.json").write_text(json.dumps(values))
     (tmp_path / "packed.gz").write_bytes(gzip.compress(RNG.integers(32, 99, 5000, np.uint8)))
-    assert "# pass 13\n" in run_tests(node, "modules", GOLDEN=str(tmp_path))
+    done = subprocess.run(
+        [node, "--test", str(ROOT / "tests" / "local" / "modules.test.mjs")],
+        env={**os.environ, "GOLDEN": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "# pass 13\n" in done.stdout
 
 
-def test_which_engine_answers(node):
-    assert "# pass 9\n" in run_tests(node, "engines")
+def test_the_self_test_refuses_far_more_than_float16_changes():
+    onnx = pytest.importorskip("onnxruntime")
+    classifier = hub.load_classifier()
+    session = onnx.InferenceSession(str(hub.WEIGHTS_FOLDER / hub.WEB_NAME))
+    batch = to_model_input([draw_test(classifier.config.input_size)], classifier.config)
+    logits = session.run(None, {session.get_inputs()[0].name: batch.astype(np.float32)})[0][0]
+    text = (ROOT / "fer" / "web" / "local" / "self_test.js").read_text(encoding="utf-8")
+    tolerance = float(re.search(r"TOLERANCE = ([\d.]+);", text)[1])
+    gap = np.abs(logits - drawing_logits(classifier)).max()
+    print(f"largest change of a logit: {gap:.4f}")
+    assert gap < tolerance / 50

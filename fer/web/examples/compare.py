@@ -76,7 +76,7 @@ def build_comparison(
         view_id: name in the page of the `build_picture_view` whose chosen face is shown.
     """
     shown = gr.HTML(
-        css_template=(_HERE.parent / "compare.css").read_text(encoding="utf-8"),
+        css_template=(_HERE / "compare.css").read_text(encoding="utf-8"),
         js_on_load=assets.start_script("examples/compare.js"),
         apply_default_css=False,
         elem_id="compare",

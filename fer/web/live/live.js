@@ -7,7 +7,7 @@
 import { Classes } from "../common/classes.js";
 import { download, makeElement, makeVisitorId } from "../common/dom.js";
 import { describeError, findObstacle, listCameras, openCamera } from "./camera.js";
-import { describeStart, makeEngines } from "./engine.js";
+import { describeStart, makeEngines } from "./engine_switch.js";
 import { FrameLoop, NO_ANSWER } from "./frames.js";
 import { makeOverlay } from "./overlay.js";
 import { describeFaces, showFaces } from "./panel.js";

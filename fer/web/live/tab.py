@@ -1,8 +1,8 @@
 """Build the Live tab: video stays in the browser, small frames go up, JSON comes down.
 
-A frame is answered for the page and for programs (`fer.web.api`) alike. Nothing is
-kept, so that any copy of the server can answer: the state of the tracker goes out with each answer
-and comes back with the next frame.
+A frame is answered for the page and for programs (`fer.web.api`) alike. Nothing is kept, so that
+any copy of the server can answer: the state of the tracker goes out with each answer and comes back
+with the next frame.
 """
 
 import time

@@ -3,7 +3,7 @@
  * choose, and remembers the choice.
  */
 
-import { CHOICES, Engines } from "../local/engines.js";
+import { CHOICES, Engines } from "../common/engines.js";
 
 const KEY = "fer-engine"; // in localStorage
 const MODEL = new URL("../model/", import.meta.url).href;

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Engines } from "../../fer/web/local/engines.js";
+import { Engines } from "../../fer/web/common/engines.js";
 
 const FACES = { faces: [], timing_ms: { wait: 0 }, state: {} };
 const answering = (answer = FACES) => ({ live_frame: async () => answer });
