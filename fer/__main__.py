@@ -110,7 +110,7 @@ def _say_legend(pipeline: Pipeline) -> None:
 
 
 def _place(name: str) -> object:
-    """Return what two names of the same file have in common; hard links, too."""
+    """Return an id of a file that its hard links share; its path if it does not exist yet."""
     try:
         status = Path(name).stat()
     except OSError:  # not there yet

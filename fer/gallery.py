@@ -308,20 +308,16 @@ def check_config(config: ModelConfig, entry: Entry) -> str:
     Raises:
         ConfigError: `config` does not name it, or is not about the model that `entry` tells of.
     """
-    if INT8_NAME not in config.files:
-        raise ConfigError(
-            f"`files` in {CONFIG_NAME} must name {INT8_NAME} and its sha256. "
-            f"Received: {sorted(config.files)}"
-        )
+    sha256 = config.sha256_of(INT8_NAME)
     if len(config.class_names) != entry.n_classes:
         raise ConfigError(
             f"{CONFIG_NAME} must have {entry.n_classes} classes, as {TABLE_NAME} says. "
             f"Received: {len(config.class_names)}"
         )
-    if config.files[INT8_NAME] != entry.sha256:
+    if sha256 != entry.sha256:
         raise ConfigError(
             f"{CONFIG_NAME} must name {INT8_NAME} with sha256 {entry.sha256}, as {TABLE_NAME} "
-            f"says. Received: {config.files[INT8_NAME]}"
+            f"says. Received: {sha256}"
         )
     return entry.sha256
 

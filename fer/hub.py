@@ -252,16 +252,14 @@ def _load(repo_id: str | None, revision: str | None) -> Classifier:
         config_path = fetch(repo_id, CONFIG_NAME, revision)
     except HubError as error:
         raise HubError(f"{error}. There is no folder {repo_id}, either") from error
-    config = ModelConfig.read(config_path.parent)
-    if LITERT_NAME not in config.files:
-        raise ConfigError(
-            f"`files` in {CONFIG_NAME} of {repo_id} must name {LITERT_NAME} and its sha256. "
-            f"Received: {sorted(config.files)}"
-        )
-    # A branch may have moved on since: both files of one commit.
-    commit = config_path.parent.name
-    model_path = fetch(repo_id, LITERT_NAME, commit, config.files[LITERT_NAME])
-    return Classifier(litert_network(model_path.read_bytes()), config)
+    model_path = _fetch_named(config_path, repo_id, LITERT_NAME)
+    return Classifier(litert_network(model_path.read_bytes()), ModelConfig.read(config_path.parent))
+
+
+def _fetch_named(config_path: Path, repo_id: str, name: str) -> Path:
+    """Fetch a file that fer.json names, of the same commit: a branch may have moved on since."""
+    sha256 = ModelConfig.read(config_path.parent).sha256_of(name, f" of {repo_id}")
+    return fetch(repo_id, name, config_path.parent.name, sha256)
 
 
 def _check_repo_id(repo_id: str) -> None:
@@ -294,30 +292,22 @@ def load_browser_files(
         ConfigError: the weights have no format for browsers, or a file has another hash.
     """
     folder = WEIGHTS_FOLDER if repo_id is None else Path(repo_id)
-    is_folder = folder.is_dir()
-    config_path = folder / CONFIG_NAME if is_folder else fetch(str(repo_id), CONFIG_NAME, revision)
-    config = ModelConfig.read(config_path.parent)
-    where = repo_id or "the bundled weights"
-    if WEB_NAME not in config.files:
-        raise ConfigError(
-            f"`files` in {CONFIG_NAME} of {where} must name {WEB_NAME} and its sha256. "
-            f"Received: {sorted(config.files)}"
-        )
-    model = folder / WEB_NAME
-    if not is_folder:
-        model = fetch(str(repo_id), WEB_NAME, config_path.parent.name, config.files[WEB_NAME])
-    elif not model.is_file():
-        raise ConfigError(f"{WEB_NAME} must be in {folder}. Received: no such file")
     yunet = _find_yunet(yunet_path)
-    for name, path, expected in (
-        (WEB_NAME, model, config.files[WEB_NAME]),
-        (_YUNET_FILE, yunet, _YUNET_SHA256),
-    ):
-        if not path.is_file():
-            raise ConfigError(f"{name} must be a file. Received: no file at {path}")
-        if (received := _sha256(path)) != expected:
-            raise ConfigError(f"{name} must have sha256 {expected}. Received: {received}")
+    _check_file(yunet, _YUNET_SHA256)
+    if not folder.is_dir():
+        config_path = fetch(str(repo_id), CONFIG_NAME, revision)
+        model = _fetch_named(config_path, str(repo_id), WEB_NAME)
+    else:
+        config_path, model = folder / CONFIG_NAME, folder / WEB_NAME
+        _check_file(model, ModelConfig.read(folder).sha256_of(WEB_NAME, f" of {folder}"))
     return {CONFIG_NAME: config_path, WEB_NAME: model, _YUNET_FILE: yunet}
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    if not path.is_file():
+        raise ConfigError(f"{path} must be a file. Received: no such file")
+    if (received := _sha256(path)) != sha256:
+        raise ConfigError(f"{path} must have sha256 {sha256}. Received: {received}")
 
 
 def _find_yunet(path: Path | str | None) -> Path:

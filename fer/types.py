@@ -501,6 +501,23 @@ class ModelConfig:
         only = Decision(bias=none, temperature=self.temperature)
         return Head(class_names=self.class_names, decisions={"dataset": only})
 
+    def sha256_of(self, name: str, where: str = "") -> str:
+        """Return the sha256 that a file of the weights must have.
+
+        Args:
+            name: of the file.
+            where: " of REPOSITORY", for the message.
+
+        Raises:
+            ConfigError: the file is not named.
+        """
+        if name not in self.files:
+            raise ConfigError(
+                f"`files` in {CONFIG_NAME}{where} must name {name} and its sha256. "
+                f"Received: {sorted(self.files)}"
+            )
+        return self.files[name]
+
     @property
     def served(self) -> Decision:
         """How the logits of the labels' head become the answers."""
