@@ -72,7 +72,7 @@ def fetch(repo_id: str, filename: str, revision: str | None, sha256: str | None 
         Its path; the folder in which the repository's own paths begin is called by the commit.
 
     Raises:
-        HubError: it cannot be had or has another hash; names repository, revision, reason.
+        HubError: it is unavailable or has another hash; names repository, revision, reason.
     """
     where = f"{filename} of {repo_id} at revision {revision or 'main'}"
     try:
@@ -228,7 +228,7 @@ def load_classifier(
             head have "dataset" alone.
 
     Raises:
-        HubError: the repository was asked for and cannot be had.
+        HubError: the repository is unavailable.
         ConfigError: what came is not usable, or has no such decision.
         InputError: neither a folder nor a name, or a revision without a repository.
     """
@@ -322,10 +322,10 @@ def _load_yunet(path: Path | str | None, min_face_px: float | None) -> Detector:
 
 
 def load_detectors(on_missing: Callable[[str], None]) -> Iterator[tuple[str, Detector]]:
-    """Yield name and detector of each of `DETECTORS` that can be had here.
+    """Yield name and detector of each of `DETECTORS` that is available here.
 
     Args:
-        on_missing: told of each other, and why not.
+        on_missing: called with the reason why each other one is not.
     """
     for name in DETECTORS:
         try:
@@ -346,17 +346,17 @@ def load_detector(
 
     Args:
         name: "yunet" (from FER_YUNET_PATH or the Hub), "slim" (built in), "haar", or
-            "auto", the first of the three that can be had. When None, FER_DETECTOR, and
+            "auto", the first of the three that is available. When None, FER_DETECTOR, and
             "auto" when that is unset.
-        on_fallback: told why a better one could not be had.
+        on_fallback: called with the reason why a better one is unavailable.
         min_face_px: the smallest faces to search for in pictures, in pixels; see
             `fer.search.search`. "haar" takes one look whatever stands here.
         yunet_path: file of "yunet". When None, FER_YUNET_PATH, and the Hub when that is unset.
 
     Raises:
         InputError: there is no such name, or no such size.
-        HubError: "yunet" was asked for and cannot be fetched.
-        DetectorError: the one asked for, or all three, cannot be built.
+        HubError: "yunet" was named and cannot be fetched.
+        DetectorError: the one that was named, or all three, cannot be built.
     """
     loaders: dict[str, Callable[[], Detector]] = {
         "yunet": lambda: _load_yunet(yunet_path, min_face_px),

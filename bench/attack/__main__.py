@@ -93,7 +93,7 @@ async def _try(page: Page, attack: Attack, outcome: _Outcome) -> None:
 
 
 async def _attack(page: Page, attacks: list[Attack], seconds: float | None) -> dict[str, _Outcome]:
-    """Try all attacks, again and again for so many seconds; once each when None."""
+    """Try all attacks in turn for `seconds`; once each when None."""
     outcomes = {attack.name: _Outcome() for attack in attacks}
     end = None if seconds is None else time.monotonic() + seconds
 

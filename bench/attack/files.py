@@ -30,7 +30,7 @@ def face_jpeg() -> bytes:
 
 
 def many_scans(n_more: int, side_px: int = 48) -> bytes:
-    """Return a progressive JPEG with the last of its scans so many times more."""
+    """Return a progressive JPEG whose last scan is repeated `n_more` times."""
     pixels = np.random.default_rng(0).integers(0, 256, (side_px, side_px, 3), np.uint8)
     content = _encoded(Image.fromarray(pixels), "JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")

@@ -1,7 +1,7 @@
 """AffectNet and RAF-DB in the folders that their owners hand out, as `datasets` sees any other.
 
 A layout is known by its folders. What comes out has the columns `image` and `label` of every
-data set here; nothing is copied or converted, pictures are decoded when they are asked for.
+data set here; nothing is copied or converted, pictures are decoded when they are read.
 """
 
 import logging

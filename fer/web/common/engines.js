@@ -5,7 +5,7 @@
 
 // Failures in a row after which the server takes over.
 const MAX_FAILURES = 3;
-// Answers that are compared, after so many which warm up.
+// Answers that are compared, and those before them, which only warm up.
 const N_COMPARED = 12;
 const N_WARM_UP = 3;
 // A device that is quicker than this stays, whatever the server does.

@@ -12,7 +12,7 @@ import { checkLogits, drawTest } from "./self_test.js";
 import { MAX_TRACKS, readState, step, writeState } from "./track.js";
 import { decode, freeSizes, toPlanes } from "./yunet.js";
 
-// A stream without a face is looked at in full every so many frames.
+// Every tenth frame of a stream without a face is searched in full.
 const N_GLANCES = 10;
 const MAX_BATCH = 32;
 

@@ -81,7 +81,7 @@ export async function checkHash(bytes, expected, name) {
   throw new LocalError("hash", `${name} must have sha256 ${expected}. Received: ${received}`);
 }
 
-/** Fetches a file whole; `onBytes` is told of each piece. */
+/** Fetches a file; `onBytes` gets the number of bytes of each piece. */
 export async function fetchBytes(url, onBytes = () => {}) {
   const name = new URL(url).pathname.split("/").pop();
   let reply;

@@ -133,7 +133,7 @@ export function step(state, faces, time_s, width) {
   const sizes = faces.map(({ box: [x0, y0, x1, y1] }) =>
     [Math.fround(x1 - x0), Math.fround(y1 - y0)].map((side) => Math.max(side / width, MIN_SIZE)),
   );
-  // Whoever was in view a frame ago is not mistaken for somebody who was hidden behind.
+  // A face that was in view a frame ago is not mistaken for one that was hidden behind it.
   const all = faces.map((_, i) => i);
   const taken = match(there, centers, sizes, all, time_s);
   const left = all.filter((i) => !taken.has(i));

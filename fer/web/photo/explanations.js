@@ -1,4 +1,4 @@
-/* Explanations of a picture's faces: asked for once each, and put into words. */
+/* Explanations of a picture's faces: requested once each, and put into words. */
 
 const DELAY_MS = 120; // so that running through faces with the keys asks for the last one only
 const NEGLIGIBLE = 0.02; // of probability

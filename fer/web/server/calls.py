@@ -295,7 +295,7 @@ def _is_index_or_none(value: Any) -> bool:
 
 
 def _is_off(value: Any) -> bool:
-    """Return whether something that no client of this page needs is not asked for."""
+    """Return whether an option that no client of this page needs is off."""
     return value is None or value is False
 
 

@@ -21,7 +21,7 @@ from fer.memory import give_memory_back
 
 __all__ = ["Forgetful", "forget_sessions", "forget_the_last_call"]
 
-# Whoever calls by name asks for the answer in a second request.
+# Clients that call by name fetch the answer in a second request.
 _ANSWER_AGE_S = 60.0
 _SWEEP_S = 5.0
 _MAX_WAITING = 20_000
@@ -98,7 +98,7 @@ class Forgetful:
 
     Args:
         page: that is served.
-        answer_age_s: how long an answer waits for whoever asked.
+        answer_age_s: how long an answer waits for its client.
     """
 
     def __init__(self, page: Any, answer_age_s: float = _ANSWER_AGE_S) -> None:

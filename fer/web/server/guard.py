@@ -36,7 +36,7 @@ _API = "/gradio_api"
 _FILE = f"{_API}/file="
 _MAX_QUERY = 2048
 _MAX_PATH = 2048
-# What is read of a body is waited for so long, and so much longer for each byte that came.
+# Seconds to wait for a body, and the least rate of its bytes, by which the wait is extended.
 _GRACE_S = 10.0
 _BYTES_PER_S = 32_000
 # Answers that are still being sent. A tab has two, a program one.
@@ -145,7 +145,7 @@ def _job(pattern: str, check: Callable[..., None]) -> _Route:
 
 
 _ROUTES = (
-    # The page, a program's first question, and whoever asks for the page's health.
+    # The page, a program's first request, and the page's health.
     _get(rf"/|/config|{_API}/(?:info|openapi\.json)", kind="page"),
     _get(r"/health|/theme\.css|/manifest\.json|/favicon\.ico|/robots\.txt"),
     _get(r"/(?:assets|static)/(?!.*\.\.)[\w./@+~-]+"),
@@ -433,7 +433,7 @@ class Guard:
         with traffic.call("request") as call:
             call.outcome = code
             log.debug("request refused: %s", code)
-            # Who is told to come later has asked for nothing wrong.
+            # A client that is told to retry later did nothing wrong.
             if code != "busy" and (wait_s := self._refusing.wait_s(_host_of(scope))):
                 status, code = 429, "busy"
             await refusal(status, code, wait_s or None)(scope, receive, send)

@@ -56,7 +56,7 @@ _SHOWN_LONG_SIDE_PX = 2048
 # Four times the detail that the network sees; forty of them make 300 kB.
 CROP_PX = 192
 _JPEG_QUALITY = 90
-# Eight models take as long for so many faces as the picture itself.
+# Eight models take as long for this many faces as the picture itself.
 _MAX_COMPARED = 16
 TABLES = ("csv", "parquet", "json")
 _TELL_S = 0.25

@@ -84,7 +84,7 @@ _VIDEO_MB = 3000.0
 
 
 def picture_bound(n_pixels: int) -> Bound:
-    """Return what the work on a picture of so many pixels may take."""
+    """Return the bound of the work on a picture with `n_pixels` pixels."""
     return LARGE_PICTURE if n_pixels > LARGE_PIXELS else PICTURE
 
 

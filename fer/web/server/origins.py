@@ -68,7 +68,7 @@ class Hosts:
     def know(self, host: str, reached: str | None) -> bool:
         """Whether a Host header names this page.
 
-        An address in the place of a name cannot be pointed at another machine. One of this
+        An address instead of a name cannot be pointed at another machine. One of this
         machine's is as good as another where the request came to one of them.
 
         Args:

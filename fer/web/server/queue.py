@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 _RETRY_AFTER_S = 1.0
 _MAX_HOSTS = 10_000
-# A home has networks in a prefix of so many bits (RFC 6177), a device many addresses in each.
+# Bits of the IPv6 prefix of a home (RFC 6177); a device has many addresses in it.
 _IPV6_HOME_BITS = 56
 
 

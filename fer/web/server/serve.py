@@ -65,7 +65,7 @@ def launch(page: gr.Blocks, **options: Any) -> Any:
         options: for `gradio.Blocks.launch`.
 
     Raises:
-        InputError: the port that was asked for is taken.
+        InputError: the requested port is taken.
     """
     page.queue(max_size=64)
     use_bounded_http()

@@ -325,7 +325,7 @@ class Uploads:
         gone[path] = known.n_bytes if known is not None else 0
 
     def _reserve(self, upload: _Upload, n_bytes: int, gone: dict[Path, int]) -> None:
-        """See that an upload may have so many bytes, by deleting what is old or too much.
+        """Make room for `n_bytes` of an upload by deleting what is old or too much.
 
         Raises:
             Full: it may not.
@@ -461,7 +461,7 @@ def _is_regular(file: Path) -> bool:
 def open_folder(parent: Path | None = None) -> None:
     """Give `uploads` a folder of this process alone, and have Gradio use it; it goes at exit.
 
-    A lock beside it, which is there first, shows others that its page lives: the system releases
+    A lock file next to it, created first, shows others that its page runs: the system releases
     it when the process ends, however that happens.
 
     Args:
