@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["N_VOTES", "count_votes"]
+__all__ = ["count_votes"]
 
 # Each picture of FER+ was labelled by ten people. Source: Barsoum et al. 2016, arXiv:1608.01041.
-N_VOTES = 10
+_N_VOTES = 10
 
 
 def count_votes(shares: NDArray[np.float32]) -> list[int]:
@@ -18,8 +18,8 @@ def count_votes(shares: NDArray[np.float32]) -> list[int]:
     >>> count_votes(np.float32([0.55, 0.24, 0.21]))
     [6, 2, 2]
     """
-    exact = N_VOTES * np.asarray(shares, np.float64)
+    exact = _N_VOTES * np.asarray(shares, np.float64)
     counts = np.floor(exact).astype(int)
     order = np.argsort(counts - exact, kind="stable")  # the largest remainder first
-    counts[order[: N_VOTES - int(counts.sum())]] += 1
+    counts[order[: _N_VOTES - int(counts.sum())]] += 1
     return [int(n) for n in counts]

@@ -24,7 +24,7 @@ from fer.output import check_file
 from fer.pipeline import Pipeline
 from fer.table import face_schema, form_of
 
-__all__ = ["ENGINES", "FolderJob", "FolderProgress", "FolderReport", "analyse_folder"]
+__all__ = ["FolderJob", "FolderProgress", "FolderReport", "analyse_folder"]
 
 ENGINES = ("local", "ray")
 _COLUMNS = {

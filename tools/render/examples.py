@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from tools.render.scene import Actor, Camera, Person, render_scene
 
-__all__ = ["CLIP_NAME", "GROUP_NAME", "SOURCES_NAME", "TRUTH_NAME", "render_examples"]
+__all__ = ["SOURCES_NAME", "render_examples"]
 
 SOURCES_NAME = "SOURCES.csv"
 GROUP_NAME = "group.jpg"

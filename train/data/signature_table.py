@@ -32,7 +32,7 @@ from train.data.signatures import (
 )
 from train.data.votes import FERPLUS_COUNTS
 
-__all__ = ["NOTICE_PATH", "measure_signatures", "write_signatures"]
+__all__ = ["measure_signatures", "write_signatures"]
 
 NOTICE_PATH = TABLE_PATH.with_suffix(".md")
 _NEEDED = ("csv_row", "ferplus_votes", "duplicate_group")

@@ -28,7 +28,7 @@ from train.data.listing import walk
 from train.data.names import expression_of
 from train.measure.figures import mean_recall
 
-__all__ = ["FOLDERS_FOLDER", "format_folder", "measure_folder", "parse_folder"]
+__all__ = ["format_folder", "measure_folder", "parse_folder"]
 
 # In results/: a file a model and folder.
 FOLDERS_FOLDER = "folders"

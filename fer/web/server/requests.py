@@ -26,7 +26,6 @@ __all__ = [
     "decode_frame",
     "error_data",
     "find_host",
-    "find_visitor",
     "refused_data",
 ]
 
@@ -65,7 +64,7 @@ def find_host(request: gr.Request | None) -> str:
     return "" if client is None else str(client.host)
 
 
-def find_visitor(name: object, host: str) -> tuple[str, str | None]:
+def _find_visitor(name: object, host: str) -> tuple[str, str | None]:
     """Return the key by which the calls of one visitor are queued.
 
     All calls without a name from one address are one visitor.
@@ -111,7 +110,7 @@ async def answer_queued(
     """
     with traffic.call(kind) as count:
         try:
-            data = await queue.run(find_visitor(visitor, host), host, call)
+            data = await queue.run(_find_visitor(visitor, host), host, call)
         except Refused as refusal:
             data = refused_data(refusal, sentences)
         count.take(data)
