@@ -12,6 +12,7 @@ A message says what was expected and what came.
 """
 
 __all__ = [
+    "SOME_FAILED",
     "ConfigError",
     "DetectorError",
     "FerError",
@@ -19,7 +20,12 @@ __all__ = [
     "ImageError",
     "InputError",
     "VideoError",
+    "describe_failure",
+    "exit_status",
 ]
+
+# The exit status of a command that could read only some of its inputs, or one only in part.
+SOME_FAILED = 3
 
 
 class FerError(Exception):
@@ -48,3 +54,26 @@ class HubError(FerError, OSError):
 
 class DetectorError(FerError, RuntimeError):
     """A face detector is not available in this environment."""
+
+
+def describe_failure(error: Exception, name: str) -> str:
+    """Return a sentence on why `name` could not be analysed.
+
+    Args:
+        error: a `FerError`, which says so itself, or what a library raised.
+        name: of the picture.
+    """
+    if isinstance(error, FerError):
+        return str(error)
+    return f"{name} cannot be analysed: {type(error).__name__}: {error}"
+
+
+def exit_status(n_failed: int, n_inputs: int) -> int:
+    """Return the exit status of a command that has looked at all its inputs.
+
+    >>> exit_status(0, 3), exit_status(1, 3), exit_status(3, 3)
+    (0, 3, 1)
+    """
+    if not n_failed:
+        return 0
+    return 1 if n_failed >= n_inputs else SOME_FAILED

@@ -4,18 +4,23 @@ from collections.abc import Collection
 from os import PathLike
 from pathlib import Path, PurePath
 
-__all__ = ["RAW", "UNREAD_SUFFIXES", "is_picture", "name_format"]
+from fer.check import describe_place
+
+__all__ = ["RAW", "UNREAD_SUFFIXES", "is_picture", "is_still", "name_format"]
 
 RAW = "a camera's raw data"
+# Of what begins as a file that is read.
+_UNREADABLE = "of a kind that is not read, or a damaged one"
+_HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1", b"heim")
 
 # First bytes, and what a file with them is. Sources: the formats' own documents, and file(1).
 _STARTS = (
     (b"\xff\x0a", "JPEG XL"),
     (b"\x00\x00\x00\x0cJXL \x0d\x0a\x87\x0a", "JPEG XL"),
     (b"\xff\xd8\xff\xf7", "JPEG-LS"),
-    (b"\xff\xd8", "a JPEG of a kind that is not read, or only its beginning"),
-    (b"\x89PNG", "a PNG of a kind that is not read, or only its beginning"),
-    (b"GIF8", "a GIF of a kind that is not read, or only its beginning"),
+    (b"\xff\xd8", f"a JPEG {_UNREADABLE}"),
+    (b"\x89PNG", f"a PNG {_UNREADABLE}"),
+    (b"GIF8", f"a GIF {_UNREADABLE}"),
     (b"FUJIFILMCCD-RAW", f"{RAW} (RAF)"),
     (b"IIRO", f"{RAW} (ORF)"),
     (b"IIRS", f"{RAW} (ORF)"),
@@ -23,10 +28,10 @@ _STARTS = (
     (b"FOVb", f"{RAW} (X3F)"),
     (b"\x00MRM", f"{RAW} (MRW)"),
     (b"II\xbc", "JPEG XR"),
-    (b"II*\x00", "a TIFF of a kind that is not read, or only its beginning"),
-    (b"MM\x00*", "a TIFF of a kind that is not read, or only its beginning"),
-    (b"II+\x00", "a BigTIFF of a kind that is not read, or only its beginning"),
-    (b"MM\x00+", "a BigTIFF of a kind that is not read, or only its beginning"),
+    (b"II*\x00", f"a TIFF {_UNREADABLE}"),
+    (b"MM\x00*", f"a TIFF {_UNREADABLE}"),
+    (b"II+\x00", f"a BigTIFF {_UNREADABLE}"),
+    (b"MM\x00+", f"a BigTIFF {_UNREADABLE}"),
     (b"\x00\x00\x01\x00", "an icon (ICO)"),
     (b"8BPS", "Photoshop (PSD)"),
     (b"gimp xcf", "GIMP (XCF)"),
@@ -60,10 +65,10 @@ _PICTURE_STARTS = (
 # Brands of the container that MP4, HEIC and AVIF share.
 _BRANDS = {
     b"crx ": f"{RAW} (CR3)",
-    **dict.fromkeys((b"heic", b"heix", b"hevc", b"hevx", b"mif1", b"msf1", b"heim"), "HEIF"),
-    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys(_HEIF, f"a HEIC {_UNREADABLE}"),
+    **dict.fromkeys((b"avif", b"avis"), f"an AVIF {_UNREADABLE}"),
 }
-_RIFF = {b"AVI ": "a video (AVI)", b"WEBP": "WebP", b"WAVE": "sound (WAV)"}
+_RIFF = {b"AVI ": "a video (AVI)", b"WEBP": f"a WebP {_UNREADABLE}", b"WAVE": "sound (WAV)"}
 
 # Pictures by their ending that are not read; a folder names each of them instead.
 UNREAD_SUFFIXES = frozenset(
@@ -91,6 +96,8 @@ def is_picture(path: PathLike[str] | str, suffixes: Collection[str]) -> bool:
     suffix = PurePath(path).suffix.lower()
     if suffix:
         return suffix in suffixes or suffix in UNREAD_SUFFIXES
+    if describe_place(Path(path)):  # a pipe would wait for a writer
+        return False
     try:
         with Path(path).open("rb") as file:
             head = file.read(16)
@@ -98,6 +105,11 @@ def is_picture(path: PathLike[str] | str, suffixes: Collection[str]) -> bool:
         return False
     boxed = head[4:8] == b"ftyp" and _BRANDS.get(head[8:12]) is not None
     return boxed or head.startswith(_PICTURE_STARTS) or head[8:12] == b"WEBP"
+
+
+def is_still(head: bytes) -> bool:
+    """Whether a file is a picture in the container of MP4, by its first bytes."""
+    return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
 
 
 def name_format(head: bytes) -> str:

@@ -9,7 +9,8 @@ its size is known, and is under the GPL.
 import contextlib
 import io
 import logging
-import stat
+import math
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 from PIL.JpegImagePlugin import JpegImageFile, jpeg_factory
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from fer.check import check_names, check_number, check_type, describe_place
 from fer.errors import ImageError, InputError
 from fer.formats import RAW, is_picture, name_format
 from fer.jpeg import close_jpeg, has_more_scans
@@ -68,17 +71,27 @@ MAX_SCANS = 100
 
 _JPEG_FORMATS = ("JPEG", "MPO")
 _JPEG_2000_STARTS = (b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a")
+_TIFF_STARTS = (b"II*\x00", b"MM\x00*")
 _HEAD_BYTES = 512
+# Pipes that the shell has opened for this process, as in `image <(curl ...)`.
+_HELD_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
+# What the decoders say of a file that breaks off.
+_CUT = ("truncated", "end of file", "eof", "insufficient", "data outside of file", "but only got")
 # What a cut file of these has is what its decoder has filled in so far.
 _FILLED_IN_ORDER = ("PNG", "BMP", "PPM", "TIFF")
 
 _ORIENTATION = 0x0112
 # Tags of a TIFF: what an image is of the file's (1: a smaller copy), and the version of DNG.
-_SUBFILE_TYPE, _DNG_VERSION, _BITS_PER_SAMPLE = 254, 50706, 258
+_SUBFILE_TYPE, _DNG_VERSION, _BITS_PER_SAMPLE, _WIDTH, _LENGTH = 254, 50706, 258, 256, 257
+# The kind of a TIFF's values, 1 where the tag is missing.
+_SAMPLE_FORMAT, _UNSIGNED = 339, 1
 
 _BLOCK_ROWS = 256
 _WIDE_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")
-_DEPTHS = (8, 10, 12, 14, 16, 24, 32)
+# How many bits, and what they cannot hold. Whole numbers of more are scaled by their range.
+_DEPTHS = tuple((bits, float(2**bits)) for bits in (8, 10, 12, 14, 16))
+# Where all but a few values have so many bits fewer than the highest, that is a hot pixel.
+_HOT_BITS = 4
 # Values above this many times white are no HDR light, but in units of 8 bits.
 _MAX_LIGHT = 16.0
 _WHITE_PERCENTILE = 99.9
@@ -157,6 +170,7 @@ def read_picture(
     formats: tuple[str, ...] = FORMATS,
     max_scans: int = MAX_SCANS,
     strict: bool = False,
+    name: str | None = None,
 ) -> Picture:
     """Read a picture, and say what is not as it seems.
 
@@ -171,16 +185,21 @@ def read_picture(
         formats: Pillow's names of the file formats to accept.
         max_scans: scans allowed in a JPEG; checked before decoding.
         strict: refuse what breaks off or is too large.
+        name: what errors call the picture; the file's name without its folder when None.
 
     Raises:
         ImageError: missing, no picture, broken, too large, or of too many scans.
-        InputError: `source` is of another type, or an array that is no frame.
+        InputError: an argument is of another type, or an array that is no frame.
     """
+    check_number("max_pixels", max_pixels, 1)
+    check_names("formats", formats)
+    check_number("max_scans", max_scans, 1)
+    check_type("name", name, str, None)
     if isinstance(source, np.ndarray):
         return Picture(check_frame(source))
-    name = _name_of(source)
+    name = name or _name_of(source)
     if isinstance(source, Image.Image):
-        with _explained(name, source):
+        with _explained(name):
             source.load()
             return Picture(*_upright(source))
     source = _file_or_bytes(source, name)
@@ -221,6 +240,8 @@ class _CutJpegError(Exception):
 
 def _name_of(source: object) -> str:
     named = source if isinstance(source, str | Path) else getattr(source, "name", None)
+    if named == "<stdin>":
+        return "standard input"
     if isinstance(named, str | Path):
         return Path(named).name or str(named)
     return "the picture"
@@ -234,12 +255,14 @@ def _file_or_bytes(source: object, name: str) -> Path | bytes:
         ImageError: there is nothing in it, or it cannot be opened.
     """
     if isinstance(source, str | Path):
-        with _explained(name, source):
-            status = Path(source).stat()
+        path = Path(source)
+        place = describe_place(path)
+        if place and not str(path).startswith(_HELD_PIPES):
+            raise ImageError(f"{name} must be a file. Received: {place}")
+        with _explained(name):
             # A pipe cannot be sought in.
-            content = Path(source).read_bytes() if stat.S_ISFIFO(status.st_mode) else None
-        empty = not status.st_size and stat.S_ISREG(status.st_mode)
-        found: Path | bytes = Path(source) if content is None else content
+            found: Path | bytes = path.read_bytes() if place else path
+            empty = not (found if isinstance(found, bytes) else path.stat().st_size)
     elif isinstance(source, bytes | bytearray | memoryview):
         found = bytes(source)
         empty = not found
@@ -276,25 +299,26 @@ def _read_head(source: Path | bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def _explained(name: str, source: object) -> Iterator[None]:
+def _explained(name: str) -> Iterator[None]:
     """Errors of files and decoders become an `ImageError`."""
     try:
         yield
     except (ImageError, _CutJpegError, MemoryError):
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name} is too large to decode: {error}") from error
-    except IsADirectoryError as error:
-        raise ImageError(f"{name} must be a file. Received: a folder, {source!s}") from error
-    except FileNotFoundError as error:
-        raise ImageError(f"{name} must be a file. Received: none at {source!s}") from error
     except PermissionError as error:
         raise ImageError(
             f"{name} must be a file that you may read. Received: permission denied"
         ) from error
     # On damaged files Pillow's decoders raise whatever comes up: struct.error, KeyError ...
     except Exception as error:
-        raise ImageError(f"{name} cannot be read, it may be cut off: {error}") from error
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        if any(word in said.lower() for word in _CUT):
+            raise ImageError(
+                f"{name} must be a whole picture. Received: a file that breaks off ({said})"
+            ) from error
+        raise ImageError(
+            f"{name} must be a picture that can be decoded. Received: a damaged one ({said})"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -307,7 +331,7 @@ def _open(
     strict: bool,
 ) -> Iterator[Image.Image]:
     """Open a picture and check its limits; errors of the decoder become an `ImageError`."""
-    with _explained(name, source):
+    with _explained(name):
         head = _read_head(source)
         try:
             opened = _open_any(source, head, formats)
@@ -337,8 +361,43 @@ def _open_any(source: Path | bytes, head: bytes, formats: tuple[str, ...]) -> Im
         return jpeg_factory(file, None if isinstance(source, bytes) else str(source))
     if head.startswith(_JPEG_2000_STARTS) and "JPEG2000" in formats:
         return Jpeg2KImageFile(file)
-    # Those of MPO begin as a JPEG.
-    return Image.open(file, formats=[form for form in formats if form != "MPO"])
+    Image.init()
+    # Not `Image.open`, which has a limit of pixels, and words for it, of its own. Those of MPO
+    # begin as a JPEG and have no entry.
+    for form in formats:
+        factory, accepts = Image.OPEN.get(form, (None, None))
+        if factory and (accepts is None or accepts(head[:16]) is True):
+            with contextlib.suppress(SyntaxError, IndexError, TypeError, struct.error):
+                return factory(_rewound(file), "")
+    if head.startswith(_TIFF_STARTS) and "TIFF" in formats:
+        return _DeepTiff(_rewound(file))
+    raise UnidentifiedImageError
+
+
+def _rewound(file: Any) -> Any:
+    if not isinstance(file, str):
+        file.seek(0)
+    return file
+
+
+class _DeepTiff(ImageFile.ImageFile):
+    """The header of a TIFF in colour of 32 or 64 bits a value, which Pillow does not know.
+
+    OpenCV decodes it: see `_decode_wide`.
+    """
+
+    format = "TIFF"
+
+    def _open(self) -> None:
+        assert self.fp
+        self.tag_v2 = ImageFileDirectory_v2(self.fp.read(8))
+        self.fp.seek(self.tag_v2.next)
+        self.tag_v2.load(self.fp)
+        bits = self.tag_v2[_BITS_PER_SAMPLE]
+        if bits not in [(depth,) * n for depth in (32, 64) for n in (3, 4)]:
+            raise SyntaxError(f"a TIFF of {bits} bits")
+        self._size = int(self.tag_v2[_WIDTH]), int(self.tag_v2[_LENGTH])
+        self._mode = "RGB" if len(bits) == 3 else "RGBA"
 
 
 def _check_size(image: Image.Image, name: str, max_pixels: int, strict: bool) -> None:
@@ -475,7 +534,9 @@ def _note_cut(picture: Picture, name: str) -> Picture:
         ImageError: nothing is there of it.
     """
     if picture.frame.min() == picture.frame.max():
-        raise ImageError(f"{name} cannot be read, it is cut off before anything can be seen")
+        raise ImageError(
+            f"{name} must be a whole picture. Received: a file that breaks off at once"
+        )
     note = "the file breaks off; what is there was read"
     return Picture(picture.frame, (*picture.notes, note), whole=False)
 
@@ -483,7 +544,7 @@ def _note_cut(picture: Picture, name: str) -> Picture:
 def _upright(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """Return the frame of a decoded image as EXIF turns it, and what was made of its values."""
     turned = ImageOps.exif_transpose(image) if image.getexif().get(_ORIENTATION, 1) != 1 else image
-    return _to_frame(turned)
+    return _to_frame(turned, _is_unsigned(image))
 
 
 def image_to_frame(image: Image.Image) -> NDArray[np.uint8]:
@@ -491,11 +552,22 @@ def image_to_frame(image: Image.Image) -> NDArray[np.uint8]:
     return _to_frame(image)[0]
 
 
-def _to_frame(image: Image.Image) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+def _is_unsigned(image: Image.Image) -> bool:
+    """Whether a TIFF's integers of 32 bits have no sign; Pillow and OpenCV read them as signed."""
+    tags = getattr(image, "tag_v2", {})
+    formats, bits = (np.ravel(tags.get(tag, 1)) for tag in (_SAMPLE_FORMAT, _BITS_PER_SAMPLE))
+    return bool((formats == _UNSIGNED).all() and (bits == 32).all())
+
+
+def _to_frame(
+    image: Image.Image, unsigned: bool = False
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     if image.mode in _WIDE_MODES:
         # Pillow's JPEG 2000 spans 16 bits, whatever the file has.
         full = isinstance(image, Jpeg2KImageFile)
-        gray, notes = _to_8_bits(np.asarray(image), 16 if full else None)
+        values = np.asarray(image)
+        values = values.view(np.uint32) if unsigned and image.mode == "I" else values
+        gray, notes = _to_8_bits(values, 16 if full else None)
         return np.repeat(gray[..., None], 3, axis=2), notes
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
@@ -518,15 +590,18 @@ def _is_wide_colour(image: Image.Image) -> bool:
 
 
 def _decode_wide(image: Image.Image, source: Path | bytes) -> tuple[Image.Image, tuple[str, ...]]:
-    """Decode a PNG or TIFF of 16 bits in colour; the image of 8 bits, and what was made of it."""
+    """Decode a PNG or TIFF in colour of more than 8 bits: the image of 8 bits, and notes."""
     content = np.frombuffer(_read_bytes(source), np.uint8)
     values = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
     if values is None or values.ndim != 3 or values.shape[2] not in (3, 4):
-        raise OSError("its 16-bit values cannot be decoded")
+        raise OSError("its values of more than 8 bits are of another kind")
+    if values.dtype == np.int32 and _is_unsigned(image):
+        values = values.view(np.uint32)
     colour, notes = _to_8_bits(values[..., 2::-1])
     made = Image.fromarray(colour)
     if values.shape[2] == 4 and "A" in image.mode:
-        made.putalpha(Image.fromarray(_to_8_bits(values[..., 3])[0]))
+        n_bits = 8 * values.itemsize if values.dtype.kind == "u" else None
+        made.putalpha(Image.fromarray(_to_8_bits(values[..., 3], n_bits)[0]))
     if image.format == "PNG":  # OpenCV turns a TIFF by itself
         made.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
     return made, notes
@@ -542,6 +617,7 @@ def _to_8_bits(
         n_bits: that they span; by what is there if None.
     """
     low, high, notes = (0.0, float(2**n_bits - 1), ()) if n_bits else _find_range(values)
+    notes += _note_no_numbers(values)
     made = np.empty(values.shape, np.uint8)
     scale = 255 / (high - low)
     for start in range(0, len(values), _BLOCK_ROWS):
@@ -552,33 +628,60 @@ def _to_8_bits(
 
 
 def _find_range(values: NDArray[Any]) -> tuple[float, float, tuple[str, ...]]:
-    """Which values are black and white, and what there is to say about that."""
-    low, peak, integral = _measure(values)
-    if low >= 0 and integral and (peak > 1 or values.dtype.kind != "f"):
-        bits = next((bits for bits in _DEPTHS if peak < 2**bits), _DEPTHS[-1])
-        note = f"its values go up to {peak:.0f} and were read as of {bits} bits"
-        return 0.0, float(2**bits - 1), () if bits == 16 else (note,)
-    if low >= 0 and peak <= 1:
-        return 0.0, 1.0, ()
-    if low >= 0 and _MAX_LIGHT < peak <= 255:
+    """Which values are black and white, and what there is to say about that.
+
+    A few that are far off, as of a sensor's hot pixels, do not count.
+    """
+    low, white, integral = _measure(values)
+    peak = max(white, _find_peak(values))
+    if low >= 0 and integral and (white > 1 or values.dtype.kind != "f") and white < _DEPTHS[-1][1]:
+        wanted, most = (_depth_of(value) for value in (white, peak))
+        if most - wanted < _HOT_BITS:
+            note = f"its values go up to {peak:.0f} and were read as of {most} bits"
+            return 0.0, float(2**most - 1), () if most == 16 else (note,)
+        note = f"its values, but for a few of up to {peak:.0f}, were read as of {wanted} bits"
+        return 0.0, float(2**wanted - 1), (note,)
+    if low >= 0 and white <= 1:
+        note = f"its values from 1 to {peak:.4g} are shown white"
+        return 0.0, 1.0, (note,) if peak > 1 else ()
+    if low >= 0 and white > _MAX_LIGHT and peak <= 255:
         return 0.0, 255.0, (f"its values go up to {peak:.4g} and were read as of 0 to 255",)
-    sample = values.reshape(-1)[:: max(1, values.size // _N_SAMPLED)].astype(np.float64)
-    white = float(np.percentile(sample[np.isfinite(sample)], _WHITE_PERCENTILE))
     black = min(0.0, low)
     if white <= black:
         white = peak if peak > black else black + 1
     return black, white, (f"its values from {black:.4g} to {white:.4g} are shown black to white",)
 
 
-def _measure(values: NDArray[Any]) -> tuple[float, float, bool]:
-    """Return the lowest and highest finite value, and whether all are whole numbers."""
+def _note_no_numbers(values: NDArray[Any]) -> tuple[str, ...]:
+    """Say how many values are NaN, which are shown black.
+
+    Raises:
+        OSError: all are.
+    """
     if values.dtype.kind != "f":
-        return float(values.min()), float(values.max()), True
-    low, peak, integral = np.inf, -np.inf, True
-    for start in range(0, len(values), _BLOCK_ROWS):
-        block = values[start : start + _BLOCK_ROWS]
-        finite = block[np.isfinite(block)]
-        if finite.size:
-            low, peak = min(low, float(finite.min())), max(peak, float(finite.max()))
-            integral = integral and bool((finite == np.rint(finite)).all())
-    return (low, peak, integral) if peak >= low else (0.0, 0.0, True)
+        return ()
+    share = np.mean([np.isnan(row).mean() for row in values])
+    if share == 1:
+        raise OSError("none of its values is a number")
+    return (f"{share:.2%} of its values are no numbers and are shown black",) if share else ()
+
+
+def _depth_of(value: float) -> int:
+    return next((bits for bits, beyond in _DEPTHS if value < beyond), 64)
+
+
+def _measure(values: NDArray[Any]) -> tuple[float, float, bool]:
+    """Return the lowest and highest value but for a few, and whether all are whole numbers."""
+    step = max(1, math.isqrt(values.size // _N_SAMPLED))
+    sample = values[::step, ::step].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 0.0, True
+    low = float(np.percentile(sample, 100 - _WHITE_PERCENTILE, method="lower"))
+    white = float(np.percentile(sample, _WHITE_PERCENTILE, method="higher"))
+    return low, white, bool((sample == np.rint(sample)).all())
+
+
+def _find_peak(values: NDArray[Any]) -> float:
+    blocks = (values[start : start + _BLOCK_ROWS] for start in range(0, len(values), _BLOCK_ROWS))
+    return max(float(block[np.isfinite(block)].max(initial=0)) for block in blocks)

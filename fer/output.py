@@ -5,12 +5,13 @@ import shutil
 import stat
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
 from fer.errors import InputError
 
-__all__ = ["ROOM_BYTES", "AtomicFile", "check_file", "check_folder"]
+__all__ = ["ROOM_BYTES", "AtomicFile", "check_apart", "check_file", "check_folder"]
 
 # What must be free where something is written, unless the caller knows better.
 ROOM_BYTES = 1_000_000
@@ -47,14 +48,50 @@ def check_file(path: Path | str, *, stream: bool = False, room_bytes: int = ROOM
                 f"an output must stand in a folder that exists. Received: {path}, and no folder "
                 f"{path.parent}"
             )
+        real = Path(os.path.realpath(path))
+        if path.suffix and path.is_symlink() and real.suffix.lower() != path.suffix.lower():
+            raise InputError(
+                "an output that is a link must lead to a file of the same ending. "
+                f"Received: {path}, which leads to {real}"
+            )
         if kind and not os.access(path, os.W_OK):
             raise PermissionError(None, "Permission denied")
-        _kind(_partial(path))  # a name that is too long is refused here
-        _try(path.parent, room_bytes)
+        _kind(_partial(real))  # a name that is too long is refused here
+        _try(real.parent, room_bytes)
     except OSError as error:
         raise InputError(
             f"an output must be a file that can be written. Received: {path}: {error.strerror}"
         ) from error
+
+
+def check_apart(sources: Iterable[Path | str], outputs: Sequence[Path | str]) -> None:
+    """Raise where one output would overwrite another or a source, by whatever name.
+
+    Args:
+        sources: paths of files that are read.
+        outputs: paths of files that will be written.
+
+    Raises:
+        InputError: two are the same file.
+    """
+    places = [_place(path) for path in outputs]
+    if len(set(places)) < len(places) or {_place(path) for path in sources} & set(places):
+        raise InputError(
+            "each output must have a place of its own, and not that of a source. "
+            f"Received: {', '.join(map(str, outputs))}"
+        )
+
+
+def _place(path: Path | str) -> object:
+    """Return an id of a file that its links share; its path if it does not exist yet.
+
+    Names that differ in case alone are one: on many disks they would be one file.
+    """
+    try:
+        status = Path(path).stat()
+    except OSError:  # not there yet
+        return os.path.realpath(path).casefold()
+    return status.st_dev, status.st_ino
 
 
 def check_folder(path: Path | str, *, room_bytes: int = ROOM_BYTES) -> None:
@@ -121,19 +158,21 @@ class AtomicFile(ABC):
 
     It is written under another name in the same folder and renamed at the end, which is atomic
     within one file system: no half-written file is ever found under its name. If the block ends
-    with an error, no file is left.
+    with an error, no file is left. A link stays one: the file that it leads to is written.
     """
 
     _path: Path | None  # None for a file that the caller opened
 
     def _partial(self) -> Path:
+        return _partial(self._real())
+
+    def _real(self) -> Path:
         assert self._path is not None
-        return _partial(self._path)
+        return Path(os.path.realpath(self._path))
 
     def _put(self) -> None:
         """Give the file its name."""
-        assert self._path is not None
-        self._partial().replace(self._path)
+        self._partial().replace(self._real())
 
     @abstractmethod
     def close(self) -> None:

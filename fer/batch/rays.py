@@ -122,8 +122,8 @@ def _read_apart(
 ) -> Generator[str, None, None]:
     """Yield the same from a process of its own, which connects itself.
 
-    Ray ends any process that calls it after `ray.shutdown`, without a message; its
-    own threads and finalizers do. That must not take the caller's process along.
+    Ray ends any process that calls it after `ray.shutdown`, without a message; its own threads and
+    finalizers do. That must not take the caller's process along.
     """
     spawning = multiprocessing.get_context("spawn")
     here, there = spawning.Pipe()

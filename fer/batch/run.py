@@ -20,6 +20,7 @@ from fer.batch.rays import run_on_ray
 from fer.batch.sources import Folder, Item, Source
 from fer.batch.work import TIMEOUT_S, Outcome, PipelineMaker, PipelineSpec, ReaderPool
 from fer.errors import FerError, InputError
+from fer.media.files import VIDEO_SUFFIXES
 from fer.output import check_file
 from fer.pipeline import Pipeline
 from fer.table import face_schema, form_of
@@ -134,8 +135,7 @@ class FolderJob:
         n_total = pictures.count()
         if n_total == 0:
             raise InputError(
-                f"{self.source} must have pictures in it. "
-                "Received: none (of a data set, name the `split`)"
+                f"{self.source} must have pictures in it. Received: none{_what_else(pictures)}"
             )
         spec, class_names = PipelineSpec.of(self.make_pipeline)
         parts = self._open_parts(target, pictures.name, spec, class_names)
@@ -282,6 +282,20 @@ def _open_source(source: str, split: str | None) -> Source:
     if split is not None or (not folder.exists() and looks_like_repository(source)):
         return DataSet(source, split)
     return Folder(folder)
+
+
+def _what_else(pictures: Source) -> str:
+    """Return what a source without pictures has instead, and what reads that."""
+    if not isinstance(pictures, Folder):
+        return " (of a data set, name the `split`)"
+    kinds = pictures.passed_over
+    if not kinds:
+        return ", and no other files"
+    counts = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+    said = f"; passed over, no pictures by their ending: {counts}"
+    if kinds.keys() & set(VIDEO_SUFFIXES):
+        said += ". `python -m fer video` reads videos, one at a time"
+    return said
 
 
 class _Target:

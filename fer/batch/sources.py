@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from fer.check import describe_place
 from fer.errors import InputError
 from fer.image import is_picture_file
 from fer.text import printable
@@ -14,6 +15,7 @@ __all__ = ["Folder", "Item", "Source"]
 
 
 _PICTURE = "picture"
+_IRREGULAR = "not a regular file"  # a pipe, a socket, a device, or a link to nothing
 
 
 class Item(NamedTuple):
@@ -63,7 +65,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
-            found = "a file" if root.exists() else "nothing of that name"
+            found = describe_place(root) or "a file, which `image` or `video` reads"
             raise InputError(f"the source must be a folder. Received: {root}, {found}")
         self.root = root.resolve()
         self.name = printable(str(self.root))
@@ -106,5 +108,5 @@ class Folder:
             elif is_picture_file(entry.path):
                 yield entry.path, _PICTURE
             else:
-                suffix = Path(entry.name).suffix.lower()
-                yield entry.path, printable(suffix) or "without an ending"
+                suffix = printable(Path(entry.name).suffix.lower()) or "without an ending"
+                yield entry.path, suffix if Path(entry.path).is_file() else _IRREGULAR

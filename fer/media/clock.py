@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fer.check import check_number
 from fer.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Sampler:
     """
 
     def __init__(self, rate: float | None) -> None:
-        if rate is not None and not 0 < rate < float("inf"):
+        if rate is not None and check_number("rate", rate) <= 0:
             raise InputError(f"`rate` must be positive frames a second. Received: {rate}")
         self.rate = rate
         self._first_s: float | None = None

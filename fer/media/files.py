@@ -1,9 +1,13 @@
 """Which files are videos, and how one is opened."""
 
+import os
+import struct
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from fer.check import describe_place
 from fer.errors import VideoError
+from fer.formats import is_still, name_format
 from fer.image import name_excess
 
 if TYPE_CHECKING:
@@ -64,9 +68,16 @@ def open_video(path: Path) -> "InputContainer":
     import av
 
     name = path.name
-    if not path.is_file():
-        received = f"a folder, {path}" if path.is_dir() else f"none at {path}"
-        raise VideoError(f"{name} must be a file. Received: {received}")
+    if place := describe_place(path):
+        raise VideoError(f"{name} must be a file. Received: {place}")
+    try:
+        still = is_still(_head(path))
+    except OSError as error:
+        raise VideoError(
+            f"{name} must be a file that may be read. Received: {path}: {error.strerror}"
+        ) from error
+    if still:
+        raise VideoError(f"{name} must be a video ({_READ}). Received: a picture, as HEIC or AVIF")
     try:
         # Absolute, so that no name is taken for the address of something else.
         return av.open(
@@ -77,16 +88,46 @@ def open_video(path: Path) -> "InputContainer":
             options=dict(_OPTIONS),
             metadata_errors="replace",
         )
-    except PermissionError as error:
-        raise VideoError(f"{name} must be a file that may be read. Received: {path}") from error
     except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(f"{name} must be a video ({_READ}). Received: {_name(path)}") from error
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(512)
+
+
+def _name(path: Path) -> str:
+    """Name a file that cannot be opened as a video, for people."""
+    head = _head(path)
+    if head[4:8] == b"ftyp":
         with path.open("rb") as file:
-            head = file.read(16)
-        what = "a file that is none, or is damaged" if head else "an empty file"
-        if head[4:8] == b"ftyp":
-            what = "a file that was cut off before its index"
-        what = next((kind for magic, kind in _NOT_READ if head.startswith(magic)), what)
-        raise VideoError(f"{name} must be a video ({_READ}). Received: {what}") from error
+            return _what_lacks(file)
+    known = next((kind for magic, kind in _NOT_READ if head.startswith(magic)), name_format(head))
+    if known.startswith("a video"):
+        return f"{known} without pictures, or damaged"
+    return "a file that is none, or is damaged" if known == "a file that is none" else known
+
+
+def _what_lacks(file: IO[bytes]) -> str:
+    """Say why an mp4 or mov cannot be opened, by its boxes."""
+    size = file.seek(0, os.SEEK_END)
+    place = 0
+    while place + 8 <= size:
+        file.seek(place)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        if length == 1:
+            length = int.from_bytes(file.read(8), "big")
+        elif length == 0:  # to the end of the file
+            length = size - place
+        if kind == b"moov":
+            return "an MP4 or MOV file whose index is damaged"
+        if length < 8:
+            return "an MP4 or MOV file that is damaged"
+        place += length
+    if place > size:
+        return "an MP4 or MOV file that was cut off before its index"
+    return "an MP4 or MOV file without an index"
 
 
 def find_sound(container: "InputContainer") -> "AudioStream | None":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fer.errors import VideoError
 from fer.media.clock import MAX_BACK_S, MAX_GAP_S
 from fer.media.files import open_video
+from fer.media.tails import ends_midway
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -33,7 +34,7 @@ class Packets:
     Attributes:
         n: how many are shown.
         length_s: from the first picture to the end of the last; None without times.
-        missing: whether the file ends before the length that its header claims.
+        missing: whether the file ends before the length that its header claims, or within a packet.
     """
 
     n: int = 0
@@ -91,7 +92,8 @@ def measure_packets(path: Path, index: int, most: float) -> Packets:
     n_bytes: Counter[int] = Counter()
     last_order_s = end_s = longest_s = 0.0
     with open_video(path) as container:
-        by_table = container.format.name.split(",")[0] in _BY_TABLE
+        form = _form_of(container)
+        by_table = form in _BY_TABLE
         for packet in whole_packets(container):
             number = packet.stream_index
             n_bytes[number] += packet.size
@@ -120,7 +122,9 @@ def measure_packets(path: Path, index: int, most: float) -> Packets:
             found.length_s = pictures.length_s
             if not longest_s and found.n > 1:
                 found.length_s *= found.n / (found.n - 1)
-        found.missing = _is_cut(container, index, pictures.end_s, last_order_s, end_s)
+        found.missing = ends_midway(path, form) or _is_cut(
+            container, index, pictures.end_s, last_order_s, end_s
+        )
     return found
 
 
@@ -157,7 +161,7 @@ def _is_cut(
         end_s: when the last packet of any stream ends.
     """
     stream = container.streams[index]
-    form = container.format.name.split(",")[0]
+    form = _form_of(container)
     if form == "mov" and stream.frames:
         # Its table, after edits, is exact; lengths in its header are not.
         last = len(stream.index_entries) - 1
@@ -172,6 +176,10 @@ def _is_cut(
         return picture_end_s + _missing_s(claimed_s) < claimed_s
     claimed_s = (container.duration or 0) / 1e6
     return end_s + _missing_s(claimed_s) < claimed_s
+
+
+def _form_of(container: "InputContainer") -> str:
+    return container.format.name.split(",")[0]
 
 
 def _missing_s(claimed_s: float) -> float:

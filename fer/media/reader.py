@@ -1,6 +1,5 @@
 """A video file -> frames with their times. It is measured before it is decoded."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.check import check_path
 from fer.errors import VideoError
 from fer.media.clock import DEFAULT_FPS, Clock, Sampler, find_zero
-from fer.media.files import MAX_PIXELS, MAX_THREADS, check_size, find_sound, open_video
+from fer.media.files import MAX_PIXELS, check_size, find_sound, open_video
 from fer.media.packets import Packets, measure_packets
 from fer.preprocess import resize
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = [
     "DEFAULT_FPS",
     "MAX_BROKEN",
-    "MAX_THREADS",
     "VideoFrame",
     "VideoInfo",
     "VideoReader",
@@ -89,7 +88,8 @@ class VideoFrame:
 class VideoReader:
     """Decodes one video file; a context manager.
 
-    Its first frame is decoded at once, so that an unusable file shows here.
+    Its first frame is decoded at once, so that an unusable file shows here. The same bytes give the
+    same frames in every run, damaged or not.
 
     Args:
         path: the file.
@@ -102,7 +102,8 @@ class VideoReader:
         zero_s: the time on the file's own clock, in seconds, that players show as 0: where the
             pictures or the sound start.
         n_frames: frames decoded so far.
-        n_damaged: packets and frames that could not be decoded so far and were left out.
+        n_damaged: packets and frames that could not be decoded so far and were left out; with a
+            key frame all frames up to the next one, which build on it.
         end_s: when the last frame so far ends, in seconds since the start.
         ended_early: whether the file broke off; known when all frames have been read.
 
@@ -111,9 +112,11 @@ class VideoReader:
     """
 
     def __init__(self, path: Path | str, max_total_pixels: float | None = None) -> None:
-        self.path = Path(path)
+        self.path = check_path("path", path)
         self._max_total_pixels = max_total_pixels
         self._n_pixels = 0
+        self._key_is_lost = False
+        self._n_without_key = 0
         self.n_frames = 0
         self.n_damaged = 0
         self.end_s = 0.0
@@ -124,9 +127,10 @@ class VideoReader:
             self._frames = self._decode()
             first = next(self._frames, None)
             if first is None:
+                why = ", as its key frame is damaged" if self._key_is_lost else ""
                 raise VideoError(
                     f"{self.path.name} must have at least one picture that can be read. "
-                    "Received: none"
+                    f"Received: none{why}"
                 )
             self._first = first
             # Before any turn, and wide pixels made square.
@@ -152,8 +156,8 @@ class VideoReader:
             if not stream.disposition & Disposition.attached_pic
         ]
         if not streams:
-            kinds = "sound" if self._container.streams.audio else "nothing to see"
-            raise VideoError(f"{name} must have pictures in it. Received: {kinds} only")
+            received = "sound only" if self._container.streams.audio else "neither video nor sound"
+            raise VideoError(f"{name} must have pictures in it. Received: {received}")
         # Without a decoder there is no context, whatever its annotation says.
         streams = [stream for stream in streams if stream.codec_context is not None]
         if not streams:
@@ -162,8 +166,9 @@ class VideoReader:
             )
         stream = max(streams, key=lambda stream: stream.width * stream.height)
         check_size(name, stream.width, stream.height)
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = min(MAX_THREADS, os.cpu_count() or 1)
+        # Several threads guess at what is damaged from pictures that others are still making, so
+        # that each run would give another guess. Analysis keeps the other cores busy.
+        stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
         return stream
 
@@ -220,12 +225,9 @@ class VideoReader:
                 frames = self._stream.codec_context.decode(packet)
             except av.FFmpegError:
                 self.n_damaged += packet is not None
+                self._key_is_lost |= packet is not None and packet.is_keyframe
                 frames = []
             for frame in frames:
-                if frame.is_corrupt:
-                    self.n_damaged += 1
-                    continue
-                self.n_frames += 1
                 self._n_pixels += frame.width * frame.height
                 if self._max_total_pixels is not None and self._n_pixels > self._max_total_pixels:
                     raise _too_many_pixels(
@@ -233,12 +235,26 @@ class VideoReader:
                         self._max_total_pixels,
                         f"more after {self.n_frames} frames",
                     )
+                if not self._is_sound(frame):
+                    self.n_damaged += 1
+                    continue
+                self.n_frames += 1
                 yield frame
             if packet is None or packet.size == 0 or self._is_hopeless():
                 return
 
+    def _is_sound(self, frame: "av.VideoFrame") -> bool:
+        """Whether a frame is whole, and so is the key frame that it builds on."""
+        from av.video.frame import PictureType
+
+        if frame.key_frame:
+            # One that is no I frame begins a gradual refresh, and is not whole by itself.
+            self._key_is_lost = frame.is_corrupt and frame.pict_type == PictureType.I
+        self._n_without_key += self._key_is_lost
+        return not (frame.is_corrupt or self._key_is_lost)
+
     def _is_hopeless(self) -> bool:
-        return not self.n_frames and self.n_damaged > MAX_BROKEN
+        return not self.n_frames and self.n_damaged - self._n_without_key > MAX_BROKEN
 
     def frames(self, rate: float | None = None) -> Iterator[VideoFrame]:
         """Every frame, or at most `rate` a second; to be called once.

@@ -1,6 +1,7 @@
 """The sound of one video, copied or encoded into another."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +28,7 @@ _JITTER_S = 0.005
 
 
 class Sound:
-    """The sound of one video on its way into another, up to the time of the pictures there.
+    """The sound of one video on its way into another, to its own end.
 
     Packets that mp4 players know are copied, others become AAC. What cannot be read ends the
     sound, never the video.
@@ -121,17 +122,18 @@ class Sound:
         import av
 
         while self._next is not None and self._next[0] < until_s:
+            time_s, packet = self._next
             try:
-                self._target.mux(self._next[1])
+                self._target.mux(packet)
                 self._next = next(self._packets, None)
             except (av.FFmpegError, ValueError, OverflowError) as error:
                 reason = getattr(error, "strerror", None) or error
-                self.outcome = f"after {until_s:.1f} s it cannot be read ({reason})"
+                self.outcome = f"after {time_s:.1f} s it cannot be read ({reason})"
                 self._next = None
 
-    def finish(self, end_s: float) -> None:
-        """Add what is left before `end_s`, and no more."""
-        self.write(end_s)
+    def finish(self) -> None:
+        """Add what is left: players show the last picture meanwhile."""
+        self.write(math.inf)
         if self._encoder is not None:
             self._target.mux(self._encoder.encode(None))
         self.close()

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.check import check_path
 from fer.errors import InputError
 from fer.media.clock import DEFAULT_FPS
 from fer.media.files import MAX_THREADS
 from fer.media.reader import VideoReader
 from fer.media.sound import Sound
-from fer.output import AtomicFile
+from fer.output import AtomicFile, check_apart
 from fer.preprocess import resize
 from fer.types import check_frame
 
@@ -53,7 +54,8 @@ class VideoWriter(AtomicFile):
         path: of the mp4.
         width: of the frames in pixels; the video's is made even by repeating the edge.
         height: the same.
-        sound_of: the video whose sound is kept; its clock is the one of the frames.
+        sound_of: the video whose sound is kept, also where it outlasts the pictures; its clock is
+            the one of the frames.
         max_side: frames with a longer side are scaled down to it.
 
     Attributes:
@@ -78,13 +80,11 @@ class VideoWriter(AtomicFile):
     ) -> None:
         import av
 
-        self._path = Path(path)
+        self._path = check_path("output", path)
         if self._path.suffix.lower() != ".mp4":
             raise InputError(f"an annotated video must end in .mp4. Received: {self._path.name}")
-        if sound_of is not None and self._path.absolute() == sound_of.path.absolute():
-            raise InputError(
-                f"an annotated video must not replace its source. Received: {self._path}"
-            )
+        if sound_of is not None:
+            check_apart([sound_of.path], [self._path])
         scale = min(1.0, max_side / max(width, height))
         self.size = max(1, round(width * scale)), max(1, round(height * scale))
         self._last_s: float | None = None
@@ -193,7 +193,7 @@ class VideoWriter(AtomicFile):
                 self._held.duration = round(self._step_s / _TIME_BASE)
                 self._container.mux(self._held)
             if self._sound is not None:
-                self._sound.finish((self._last_s or 0.0) + self._step_s)
+                self._sound.finish()
             self._container.close()
             self._put()
 
