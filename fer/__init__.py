@@ -21,11 +21,13 @@ from fer.errors import (
 from fer.hub import load_classifier, load_detector
 from fer.image import read_image
 from fer.pipeline import Pipeline
+from fer.resting import Baseline
 from fer.serialize import to_dict, to_rows
 from fer.track import TrackState
 from fer.types import Faces, FrameResult, ModelConfig
 
 __all__ = [
+    "Baseline",
     "Classifier",
     "ConfigError",
     "Detector",

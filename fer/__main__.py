@@ -1,11 +1,10 @@
 """Command line: apparent facial expressions of pictures, videos, folders and a camera.
 
-Exit status: 0 all done, 1 it could not be done, 2 an argument or option is missing or unknown,
-3 done, but some of the input could not be read, 130 interrupted.
+Exit status: 0 all done, 1 it could not be done or nothing could be read, 2 an argument or option is
+missing or unknown, 3 done, but some of the input could not be read, 130 interrupted.
 """
 
 import importlib.metadata
-import logging
 import os
 import shutil
 import sys
@@ -20,16 +19,25 @@ import typer
 from tqdm import tqdm
 
 from fer.annotate import annotate
-from fer.errors import FerError, InputError
+from fer.errors import (
+    SOME_FAILED,
+    FerError,
+    InputError,
+    VideoError,
+    describe_failure,
+    exit_status,
+)
 from fer.fonts import legend
 from fer.hub import DETECTORS
-from fer.image import read_picture
-from fer.output import ROOM_BYTES, check_file
+from fer.image import measure_image, read_picture
+from fer.media.reader import probe_video
+from fer.output import ROOM_BYTES, check_apart, check_file
 from fer.pipeline import Pipeline
+from fer.resting import Baseline
 from fer.search import MIN_FACE_PX
 from fer.serialize import to_dict, to_rows
-from fer.table import BOM, FORMS, TableWriter, face_schema, form_of
-from fer.text import json_line, make_printable
+from fer.table import BOM, FORMS, TableWriter, face_schema
+from fer.text import counted, json_line, make_printable, one_line, set_up_log
 from fer.types import FrameResult
 from fer.votes import count_votes
 
@@ -48,7 +56,7 @@ app = typer.Typer(
 )
 
 STDIO = "-"
-_SOME_FAILED = 3
+_STDIN = "standard input"  # what messages call it
 _INTERRUPTED = 130
 
 Model = Annotated[
@@ -87,7 +95,13 @@ Parquet = Annotated[
 
 
 def _say(text: str) -> None:
-    typer.echo(text, err=True)
+    """Write a line to standard error."""
+    typer.echo(one_line(text), err=True)
+
+
+def _print(text: str) -> None:
+    """Write a line to standard output, and not into a progress bar."""
+    tqdm.write(one_line(text), file=sys.stdout)
 
 
 @contextmanager
@@ -109,33 +123,38 @@ def _say_legend(pipeline: Pipeline) -> None:
         _warn(said)
 
 
-def _place(name: str) -> object:
-    """Return an id of a file that its hard links share; its path if it does not exist yet."""
-    try:
-        status = Path(name).stat()
-    except OSError:  # not there yet
-        return os.path.realpath(name)
-    return status.st_dev, status.st_ino
-
-
 def _outputs(sources: list[str], **paths: str | None) -> dict[str, str]:
     """Return the requested outputs, by their form.
 
     Raises:
-        InputError: one would overwrite another or a source, or cannot be written.
+        InputError: one would overwrite another or a source, has the ending of another form, or
+            cannot be written.
     """
     wanted = {form: path for form, path in paths.items() if path is not None}
-    places = [path if path == STDIO else _place(path) for path in wanted.values()]
-    taken = {_place(name) for name in sources if name != STDIO}
-    if len(set(places)) < len(places) or taken & set(places):
-        raise InputError(
-            "each output must have a place of its own, and not that of a source. "
-            f"Received: {', '.join(wanted.values())}"
-        )
+    if list(wanted.values()).count(STDIO) > 1:
+        raise InputError(f"one output may be {STDIO}. Received: {', '.join(wanted.values())}")
+    check_apart(
+        [name for name in sources if name != STDIO],
+        [path for path in wanted.values() if path != STDIO],
+    )
     for form, path in wanted.items():
         if path != STDIO and form != "annotated":
+            _check_ending(form, path)
             check_file(path, stream=form == "json")
     return wanted
+
+
+def _check_ending(form: str, path: str) -> None:
+    """Check that the ending of an output is that of its form; JSON may have any but a table's.
+
+    Raises:
+        InputError: it is another one.
+    """
+    suffix = Path(path).suffix.lower()
+    if form == "json" and suffix in (".csv", ".parquet"):
+        raise InputError(f"--json must name no table, but a .json file. Received: {path}")
+    if form in FORMS and suffix != f".{form}":
+        raise InputError(f"--{form} must name a .{form} file. Received: {path}")
 
 
 @contextmanager
@@ -153,10 +172,6 @@ def _open(path: str) -> Iterator[IO[bytes]]:
         ) from error
     with file:
         yield file
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
 def _describe(name: str, result: FrameResult) -> Iterator[str]:
@@ -256,6 +271,8 @@ def image(
     """
     outputs = _outputs(pictures, json=as_json, csv=csv, parquet=parquet, annotated=annotated)
     copies = _annotated_paths(outputs.pop("annotated"), pictures) if annotated else []
+    files = [name for name in pictures if name != STDIO]
+    check_apart(files, [*copies, *(path for path in outputs.values() if path != STDIO)])
     pipeline = Pipeline.load(
         model,
         revision,
@@ -272,16 +289,16 @@ def image(
         results = _Results(outputs, pipeline.classifier.config.class_names, stack)
         bar = stack.enter_context(_bar(len(pictures), "picture"))
         for i, name in enumerate(pictures):
-            source: str | bytes = sys.stdin.buffer.read() if name == STDIO else name
+            source: str | IO[bytes] = sys.stdin.buffer if name == STDIO else name
             bar.update()
             try:
-                picture = read_picture(source)
-            except FerError as error:
+                picture = read_picture(source, name=None if name == STDIO else name)
+                result = pipeline(picture.frame)
+            except Exception as error:  # whatever it is, the other pictures are done
                 n_failed += 1
-                _say(f"error: {error}")
-                results.add_error(name, error)
+                _say(f"error: {describe_failure(error, name)}{_hint('image', name)}")
+                results.add_error(name, describe_failure(error, name))
                 continue
-            result = pipeline(picture.frame)
             n_cut += not picture.whole
             for note in picture.notes:
                 _warn(f"{name}: {note}")
@@ -290,11 +307,26 @@ def image(
                 _save(copies[i], annotate(picture.frame, result))
             if not results.on_stdout:
                 for line in _describe(name, result):
-                    bar.write(line, file=sys.stdout)
-    if n_failed:
-        raise typer.Exit(1 if n_failed == len(pictures) else _SOME_FAILED)
-    if n_cut:
-        raise typer.Exit(_SOME_FAILED)
+                    _print(line)
+    status = exit_status(n_failed, len(pictures)) or (SOME_FAILED if n_cut else 0)
+    raise typer.Exit(status)
+
+
+def _hint(command: str, name: str) -> str:
+    """Return a sentence on the command that reads what this one refused; "" if there is none."""
+    path = Path(name)
+    if path.is_dir():
+        return ". `python -m fer folder` reads folders of pictures"
+    if name == STDIO:
+        return ""
+    try:
+        if command == "image":
+            probe_video(path)
+            return ". `python -m fer video` reads videos"
+        measure_image(path)
+        return ". `python -m fer image` reads pictures"
+    except FerError:
+        return ""
 
 
 class _Results:
@@ -331,10 +363,10 @@ class _Results:
         for table in self._tables:
             table.write([{"file": name} | row for row in to_rows(result)] or [{"file": name}])
 
-    def add_error(self, name: str, error: FerError) -> None:
+    def add_error(self, name: str, message: str) -> None:
         """Add a file that could not be read, of which tables say nothing."""
         if self._lines:
-            self._lines.write(json_line({"file": name, "error": str(error)}))
+            self._lines.write(json_line({"file": name, "error": message}))
 
 
 @contextmanager
@@ -343,10 +375,11 @@ def _video_file(name: str) -> Iterator[Path]:
     if name != STDIO:
         yield Path(name)
         return
-    with tempfile.NamedTemporaryFile(prefix="fer-", suffix=".video") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-        file.flush()
-        yield Path(file.name)
+    with tempfile.TemporaryDirectory(prefix="fer-") as folder:
+        path = Path(folder) / _STDIN
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        yield path
 
 
 @app.command()
@@ -361,6 +394,20 @@ def video(
     rate: Annotated[
         float | None, typer.Option(help="Frames to look at a second. [every one, up to 30]")
     ] = None,
+    resting_face: Annotated[
+        str | None,
+        typer.Option(
+            "--resting-face",
+            help="Picture of one person's face at rest, with which that person is compared.",
+        ),
+    ] = None,
+    resting_person: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Number of that person, as the output counts them; 1 is the first to be seen.",
+        ),
+    ] = 1,
     model: Model = None,
     revision: Revision = None,
     detector: Detector = None,
@@ -373,12 +420,16 @@ def video(
     """
     from fer.video import analyse_video
 
-    outputs = _outputs([source], json=as_json, csv=csv, parquet=parquet, annotated=annotated)
-    _check_video_outputs(source, outputs)
+    sources = [source] if resting_face is None else [source, resting_face]
+    outputs = _outputs(sources, json=as_json, csv=csv, parquet=parquet, annotated=annotated)
+    _check_video_copy(source, outputs.get("annotated"))
     json_path, copy = outputs.pop("json", None), outputs.pop("annotated", None)
     pipeline = Pipeline.load(
         model, revision, detector, decision=decision, min_face_px=min_face, on_fallback=_warn
     )
+    baseline = None
+    if resting_face is not None:
+        baseline = _read_resting_face(pipeline, resting_face, resting_person)
     if copy is not None:
         _say_legend(pipeline)
     with _interruptible(), ExitStack() as stack:
@@ -395,14 +446,18 @@ def video(
             bar.total = progress.n_frames_total
             bar.update(progress.n_frames - bar.n)
 
-        report = analyse_video(
-            pipeline,
-            path,
-            rate=rate,
-            output=copy,
-            tables=tuple(tables.values()),
-            on_progress=show,
-        )
+        try:
+            report = analyse_video(
+                pipeline,
+                path,
+                rate=rate,
+                output=copy,
+                tables=tuple(tables.values()),
+                on_progress=show,
+                baseline=baseline,
+            )
+        except VideoError as error:
+            raise VideoError(f"{error}{_hint('video', source)}") from error
         bar.close()
         for form, name in outputs.items():
             if name == STDIO:
@@ -412,24 +467,41 @@ def video(
                 file.write(json_line(report.to_dict()))
     if STDIO not in (json_path, *outputs.values()):
         for line in _describe_video(report):
-            typer.echo(line)
+            _print(line)
     for note in report.notes:
         _warn(note)
     if report.ended_early or report.n_damaged:
-        raise typer.Exit(_SOME_FAILED)
+        raise typer.Exit(SOME_FAILED)
 
 
-def _check_video_outputs(source: str, outputs: dict[str, str]) -> None:
-    """Check the names and the free space of what `video` will write.
+def _read_resting_face(pipeline: Pipeline, name: str, person: int) -> Baseline:
+    """Read the picture of a person's resting face.
 
     Raises:
-        InputError: a name has another suffix than its form, or a file cannot be written.
+        ImageError: it is no picture.
+        InputError: it shows no face, or several.
+        ConfigError: the model has nothing to compare it with.
     """
-    for form in FORMS:
-        name = outputs.get(form, STDIO)
-        if name != STDIO and form_of(Path(name)) != form:
-            raise InputError(f"--{form} must name a .{form} file. Received: {name}")
-    copy = outputs.get("annotated")
+    picture = read_picture(name)
+    for note in picture.notes:
+        _warn(f"{name}: {note}")
+    result = pipeline(picture.frame)
+    if len(result.faces) != 1:
+        raise InputError(
+            f"--resting-face must name a picture with one face. Received: {len(result.faces)} "
+            f"in {name}"
+        )
+    baseline = Baseline.of(result, person)
+    pipeline.check_baseline(baseline)
+    return baseline
+
+
+def _check_video_copy(source: str, copy: str | None) -> None:
+    """Check the name and the free space of the copy with boxes that `video` will write.
+
+    Raises:
+        InputError: it is no .mp4, or cannot be written.
+    """
     if copy is not None:
         if Path(copy).suffix.lower() != ".mp4":
             raise InputError(f"--annotated must name an .mp4 file. Received: {copy}")
@@ -449,9 +521,8 @@ def _copy_to_stdout(table: Path) -> None:
 def _describe_video(report: "VideoReport") -> Iterator[str]:
     """Yield the lines that a person reads about a video."""
     faces = "" if report.n_with_face else ", no face"
-    yield (
-        f"{report.seconds:.1f} s, {report.n_looked_at} of {report.n_frames} frames looked at{faces}"
-    )
+    frames = counted(report.n_frames, "frames")
+    yield f"{report.seconds:.1f} s, {report.n_looked_at} of {frames} looked at{faces}"
     for person in sorted(report.persons, key=lambda person: person.track_id):
         shares = sorted(person.shares.items(), key=lambda item: -item[1])
         said = [f"{name} {100 * share:.0f} %" for name, share in shares if share >= 0.005]
@@ -460,6 +531,7 @@ def _describe_video(report: "VideoReport") -> Iterator[str]:
             f"({person.first_s:.1f} to {person.last_s:.1f}), uncertain "
             f"{100 * person.uncertain_share:.0f} % of the time"
             + (f", otherwise {', '.join(said)}" if said else "")
+            + (", compared with the resting face" if person.track_id == report.compared_id else "")
         )
     if report.n_passing:
         yield f"passing by: {report.n_passing}"
@@ -527,20 +599,20 @@ def folder(
             on_progress=show,
         )
     for line in _describe_folder(report):
-        typer.echo(line)
-    if report.n_errors:
-        raise typer.Exit(_SOME_FAILED)
+        _print(line)
+    raise typer.Exit(exit_status(report.n_errors, report.n_files))
 
 
 def _describe_folder(report: "FolderReport") -> Iterator[str]:
     """Yield the lines that a person reads about a folder."""
     yield (
-        f"{report.output}: {_count(report.n_files, 'picture')}, {_count(report.n_faces, 'face')}, "
-        f"{_count(report.n_without_face, 'picture')} without one; {report.seconds:.1f} s"
+        f"{report.output}: {counted(report.n_files, 'pictures')}, "
+        f"{counted(report.n_faces, 'faces')}, "
+        f"{counted(report.n_without_face, 'pictures')} without one; {report.seconds:.1f} s"
         + (f", {report.n_done_before} of them done before" if report.n_done_before else "")
     )
     if report.n_noted:
-        yield f"{_count(report.n_noted, 'picture')} with a note, in the column note"
+        yield f"{counted(report.n_noted, 'pictures')} with a note, in the column note"
     if report.passed_over:
         kinds = (f"{n} {kind}" for kind, n in sorted(report.passed_over.items()))
         yield f"passed over, no pictures by their ending: {', '.join(kinds)}"
@@ -630,15 +702,13 @@ def info(
     for key, value in facts.items():
         if isinstance(value, dict):
             value = ", ".join(f"{name} {item or 'missing'}" for name, item in value.items())
-        typer.echo(
-            f"{key.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}"
-        )
+        _print(f"{key.replace('_', ' ')}: {', '.join(value) if isinstance(value, list) else value}")
 
 
 def main() -> None:
     """Run the command line; an expected error is one line and exit status 1."""
     make_printable()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    set_up_log()
     try:
         app(prog_name="python -m fer")
     except (FerError, OSError) as error:  # a disk that is full, a file that may not be read

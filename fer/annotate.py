@@ -6,16 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
+from fer.check import check_type
 from fer.fonts import drawn_names, find_font
 from fer.geometry import clip_xyxy
 from fer.types import FrameResult, check_frame
 
-__all__ = ["annotate", "class_color", "text_color"]
+__all__ = ["annotate", "caption", "class_color", "text_color"]
 
 # Okabe and Ito 2008, "Color Universal Design": told apart with any colour vision. Grey
 # first would be lost on gray pictures, so it comes last.
 _PALETTE = ("#D55E00", "#009E73", "#CC79A7", "#F0E442", "#999999", "#56B4E9", "#E69F00", "#0072B2")
 
+
+# Of the black behind a line, which lets the picture through.
+_CAPTION_OPACITY = 0.65
 
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -51,8 +55,9 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
         (H, W, 3) uint8 RGB.
 
     Raises:
-        InputError: `frame` is no frame.
+        InputError: `frame` is no frame, or `result` no result.
     """
+    check_type("result", result, FrameResult)
     drawn = check_frame(frame).copy()
     if result.faces.probs is None:
         return drawn
@@ -81,6 +86,34 @@ def annotate(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]
         space = drawn[top : top + plate.shape[0], left : left + plate.shape[1]]
         space[:] = plate[: space.shape[0], : space.shape[1]]
     return drawn
+
+
+def caption(frame: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """Write a line in the lower left corner of a copy of `frame`, as common/guess.js does.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        text: one line; what does not fit into the frame is cut off.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: `frame` is no frame.
+    """
+    drawn = check_frame(frame).copy()
+    height, width = drawn.shape[:2]
+    letters = _letters(text, round(min(max(height / 30, 12), width / 28)))[:height, :width]
+    space = drawn[height - letters.shape[0] :, : letters.shape[1]]
+    space[:] = np.maximum(space * (1 - _CAPTION_OPACITY), letters[..., None])
+    return drawn
+
+
+@functools.lru_cache(maxsize=4)
+def _letters(text: str, font_px: int) -> NDArray[np.uint8]:
+    """(h, w) with `text` in white on black."""
+    font = _font(max(1, font_px), find_font(text) or "")
+    return _plate(text, font, max(1, font_px // 2), "#000000")[..., 0]
 
 
 def _plate(text: str, font: _Font, pad_px: int, color: str) -> NDArray[np.uint8]:

@@ -1,6 +1,5 @@
 """Classifier: face crops -> calibrated probabilities. LiteRT serves; Keras is the reference."""
 
-import functools
 import os
 import tempfile
 import threading
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.errors import ConfigError
+from fer.check import check_callable, check_type
+from fer.errors import ConfigError, InputError
 from fer.pool import Pool
 from fer.preprocess import to_model_input
 from fer.types import HEADS, Decision, ModelConfig
@@ -66,12 +66,14 @@ class Classifier:
     """
 
     def __init__(self, network: Network, config: ModelConfig) -> None:
+        check_callable("network", network, "a function, pixels -> logits")
+        check_type("config", config, ModelConfig)
         self.network = network
         self.config = config
         blank = np.zeros((1, config.input_size, config.input_size, config.channels), np.float32)
         try:
             found = {name: logits.shape for name, logits in _by_head(network(blank)).items()}
-        except (ValueError, RuntimeError) as error:
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
             raise ConfigError(f"the network must take {blank.shape}. Received: {error}") from error
         heads = {name: config.head(name) for name in config.heads or HEADS[:1]}
         for name, head in heads.items():
@@ -137,7 +139,17 @@ class Classifier:
 
         Returns:
             By the names of `fer.types.HEADS`, whether `config` knows the head or not.
+
+        Raises:
+            InputError: `batch` has another type or shape.
         """
+        channels = self.config.channels
+        known = isinstance(batch, np.ndarray) and batch.dtype.kind in "uif"
+        if not known or batch.ndim != 4 or batch.shape[3] != channels:
+            received = batch.shape if isinstance(batch, np.ndarray) else type(batch).__name__
+            raise InputError(
+                f"`batch` must be an array of numbers (n, s, s, {channels}). Received: {received}"
+            )
         parts = [{name: np.zeros((0, size), np.float32) for name, size in self._sizes.items()}]
         for start in range(0, len(batch), _MAX_BATCH):
             pixels = batch[start : start + _MAX_BATCH].astype(np.float32)
@@ -232,55 +244,6 @@ class _Interpreter:
         return logits if len(logits) > 1 else logits[HEADS[0]]
 
 
-class _MapInterpreter:
-    """A LiteRT interpreter that keeps its last feature maps; one picture at a time, slower."""
-
-    def __init__(self, model: bytes) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
-
-        # XNNPACK, the default delegate, would not give intermediate tensors away.
-        self._interpreter = Interpreter(
-            model_content=model,
-            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=True,
-            num_threads=1,
-        )
-        self._output = _output_indices(self._interpreter)[HEADS[0]]
-        self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]
-        makers = {
-            index: (op["op_name"], list(op["inputs"]))
-            for op in self._interpreter._get_ops_details()
-            for index in op["outputs"]
-        }
-        dense, self._dense = makers[self._output]
-        pool, inputs = makers.get(self._dense[0], ("nothing", [-1]))
-        self._features = inputs[0]
-        if (dense, pool) != ("FULLY_CONNECTED", "MEAN") or len(self._dense) != 3:
-            raise ConfigError(
-                "a network with class maps must end in MEAN and FULLY_CONNECTED. "
-                f"Received: {pool}, {dense}"
-            )
-        # Whatever else could stand in the graph, a mean over other axes or an activation.
-        blank = np.zeros(self._input["shape"][1:], np.float32)
-        gap = np.abs(self(blank).mean(axis=(0, 1)) - self._get(self._output)[0]).max()
-        if not gap < 1e-3:
-            raise ConfigError(
-                "the class maps of a network must have its logits as their mean. "
-                f"Received: a difference of {gap:.3g}"
-            )
-
-    def _get(self, index: int) -> Any:
-        return self._interpreter.get_tensor(index)
-
-    def __call__(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._interpreter.set_tensor(self._input["index"], pixels[None])
-        self._interpreter.invoke()
-        weights, bias = self._dense[1:]
-        maps = self._get(self._features)[0] @ self._get(weights).T
-        return np.asarray(maps if bias < 0 else maps + self._get(bias), np.float32)
-
-
 class LiteRTNetwork:
     """A network from the bytes of a .tflite file, run by LiteRT; safe for several threads.
 
@@ -301,32 +264,9 @@ class LiteRTNetwork:
         """Pickle the bytes of the file: interpreters cannot be."""
         return type(self), (self._model, self._n_threads)
 
-    @functools.cached_property
-    def _map_pool(self) -> Pool[_MapInterpreter]:
-        return Pool(lambda: _MapInterpreter(self._model))
-
     def __call__(self, pixels: NDArray[np.float32]) -> Logits:
         """Return the logits; see `Network`."""
         with self._pool.lend() as interpreter:
-            return interpreter(pixels)
-
-    def class_maps(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what each cell of the last feature map adds to the labels' logits, with bias.
-
-        Args:
-            pixels: one picture (s, s, c) float32 in [0, 255].
-
-        Returns:
-            (h, w, k) float32; the mean over h and w is the logits.
-
-        Raises:
-            ConfigError: the network does not end in a mean over the feature map and one
-                dense layer of float32.
-
-        Source: Zhou et al. 2016, "Learning Deep Features for Discriminative Localization",
-        arXiv:1512.04150, section 2.
-        """
-        with self._map_pool.lend() as interpreter:
             return interpreter(pixels)
 
 

@@ -1,4 +1,7 @@
-"""Frame and Faces to face crops framed as FER-2013 frames a face: the only crop."""
+"""Frame and Faces to face crops framed as FER-2013 frames a face: the only crop.
+
+fer/web/local/crop.js does the same in a browser; the tests in tests/web hold the two equal.
+"""
 
 import cv2
 import numpy as np

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.check import check_number, check_path
 from fer.errors import DetectorError
 from fer.geometry import center_xy, crop_side_px, roll_degrees, xywh_to_xyxy
 from fer.pool import Pool
@@ -78,16 +79,23 @@ class _Finder(ABC):
         InputError: `min_face_px` is no size.
     """
 
+    _sideways = False  # without landmarks a face on its side cannot be turned upright
+
     def __init__(self, min_face_px: float | None) -> None:
         self.min_face_px = check_min_face(min_face_px)
 
     def __call__(self, frame: NDArray[np.uint8]) -> Faces:
         """See `Detector`."""
-        return self._finish(frame, search(frame, self._detect, self.min_face_px), _MAX_TURNED)
+        faces = search(frame, self._detect, self.min_face_px, self._count_threads(), self._sideways)
+        return self._finish(frame, faces, _MAX_TURNED)
 
     def glance(self, frame: NDArray[np.uint8]) -> Faces:
         """See `QuickDetector`."""
         return self._finish(frame, look_once(frame, self._detect), _MAX_TURNED_QUICK)
+
+    def _count_threads(self) -> int:
+        """How many looks run at a time; OpenCV's own use all its threads."""
+        return 1
 
     @abstractmethod
     def _detect(self, image: NDArray[np.uint8]) -> Faces:
@@ -102,11 +110,12 @@ def _sorted_faces(
     score: NDArray[np.float32],
     landmarks: NDArray[np.float32] | None = None,
 ) -> Faces:
-    """Faces from detector rows, best first; rows that are no box are dropped."""
-    sound = np.isfinite(xywh).all(axis=1) & (xywh[:, 2:] > 0).all(axis=1)
+    """Faces from detector rows, best first; rows that are no box of a pixel or more are dropped."""
+    xyxy = xywh_to_xyxy(xywh)
+    sound = np.isfinite(xyxy).all(axis=1) & (xyxy[:, 2:] - xyxy[:, :2] >= 1).all(axis=1)
     order = np.flatnonzero(sound)[np.argsort(-score[sound], kind="stable")]
     return Faces(
-        xyxy=xywh_to_xyxy(xywh[order]),
+        xyxy=xyxy[order],
         score=np.clip(score[order], 0, 1),
         landmarks=None if landmarks is None else landmarks[order],
     )
@@ -124,21 +133,23 @@ class YuNetDetector(_Finder):
         min_face_px: see `fer.search.search`.
 
     Raises:
-        InputError: `min_face_px` is no size.
+        InputError: `min_face_px` is no size, `score_threshold` not in [0, 1], or `path` no path.
         DetectorError: the file is missing or OpenCV cannot read it.
 
     Source: Wu et al. 2023, "YuNet: A Tiny Millisecond-level Face Detector",
-    doi:10.1007/s11633-023-1423-y; threshold: tests/test_detect.py, all 29 faces of a
+    doi:10.1007/s11633-023-1423-y; threshold: tests/fer/test_detect.py, all 29 faces of a
     group photograph.
     """
 
     title = "YuNet"
+    _sideways = True
 
     def __init__(
         self, path: Path | str, score_threshold: float = 0.6, min_face_px: float | None = None
     ) -> None:
         super().__init__(min_face_px)
-        model = Path(path)
+        check_number("score_threshold", score_threshold, 0, 1)
+        model = check_path("path", path)
         self._given = str(model.absolute()), score_threshold, min_face_px
         if not model.is_file():
             raise DetectorError(f"YuNet needs its ONNX file. Received: no file at {model}")
@@ -300,7 +311,7 @@ class SlimFaceDetector(_Finder):
         min_face_px: see `fer.search.search`.
 
     Raises:
-        InputError: `min_face_px` is no size.
+        InputError: `min_face_px` is no size, or `score_threshold` not in [0, 1].
         DetectorError: the package is not installed, or not one that can be used (there is no
             wheel for some systems).
 
@@ -311,12 +322,16 @@ class SlimFaceDetector(_Finder):
 
     def __init__(self, score_threshold: float = 0.6, min_face_px: float | None = None) -> None:
         super().__init__(min_face_px)
+        check_number("score_threshold", score_threshold, 0, 1)
         self._facedetect_cnn = _load_libfacedetection()
         self._score_threshold = score_threshold
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle how it is made: a loaded library cannot be."""
         return type(self), (self._score_threshold, self.min_face_px)
+
+    def _count_threads(self) -> int:
+        return max(1, cv2.getNumThreads())  # which is one where each process has a core
 
     def _detect(self, image: NDArray[np.uint8]) -> Faces:
         height, width = image.shape[:2]

@@ -1,21 +1,16 @@
 """Where in a face the answer comes from: a map of the crop, and a picture of that map.
 
-Two methods. "occlusion" covers one part of the face after the other and notes how much the
-probability falls. It asks the very network that serves, of any kind. "cam" splits the logit
-among the places of the last feature map, exactly and in one call. But each of those few places
-has seen the whole face, so it says next to nothing about where: without the hottest fifth of
-its pixels a face of FER-2013 loses 42 points of probability by "occlusion" and 8 by "cam";
-without the coldest fifth -6 and 3; without any other fifth 9.
+One part of the face after the other is covered, and how much the probability falls is noted. This
+asks the very network that serves, of any kind.
 """
-
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer.classify import Classifier, LiteRTNetwork
-from fer.errors import ConfigError, InputError
+from fer.check import check_type
+from fer.classify import Classifier
+from fer.errors import InputError
 from fer.preprocess import to_model_input
 from fer.types import check_frame
 
@@ -25,40 +20,37 @@ __all__ = ["explain", "overlay"]
 # of 12 x 12 places.
 _COVER = 0.25
 _N_PLACES = 12
-# Okabe and Ito 2008, as in fer.annotate: vermilion and blue, about as dark as each other.
-_FOR = np.array((213, 94, 0), np.float32)
-_AGAINST = np.array((0, 114, 178), np.float32)
+# Purple and green of PRGn, ColorBrewer 2.0 (Brewer 2003): told apart with any colour vision, and
+# no class's of fer.annotate.
+_FOR = np.array((118, 42, 131), np.float32)
+_AGAINST = np.array((27, 120, 55), np.float32)
 _OPACITY = 0.75
-# A map that nowhere reaches this is drawn faint: two hundredths are next to nothing.
-_FULL_COLOR = 0.02
+# A map that nowhere reaches this is drawn fainter: 15 points of probability are much, 2 next to
+# nothing.
+_FULL_COLOR = 0.15
 
 
 def explain(
-    classifier: Classifier,
-    crop: NDArray[np.uint8],
-    class_index: int | None = None,
-    method: Literal["occlusion", "cam"] = "occlusion",
+    classifier: Classifier, crop: NDArray[np.uint8], class_index: int | None = None
 ) -> NDArray[np.float32]:
     """Return which parts of a face raise or lower the probability of a class.
 
     Args:
-        classifier: whose answer is explained; "cam" needs one on LiteRT.
+        classifier: whose answer is explained.
         crop: (h, w, 3) uint8 RGB, framed as `fer.crop` does.
         class_index: of `class_names`; the most probable class when None.
-        method: "occlusion": by how much the probability falls when a square around the
-            place is covered with gray. "cam": what the place adds to the class's logit,
-            less what it adds to the logits of all classes, weighted by their probabilities.
 
     Returns:
-        (h, w) float32, positive where the face speaks for the class.
+        (h, w) float32: by how much the probability falls when a square around the place is
+        covered with gray.
 
     Raises:
-        InputError: `crop` is not uint8 (h, w, 3), or there is no such class or method.
-        ConfigError: "cam" of a network that has no class maps.
+        InputError: `classifier` is none, `crop` is not uint8 (h, w, 3), or there is no such class.
 
-    Source: occlusion: Zeiler, Fergus 2014, arXiv:1311.2901, section 4.2; cam: Zhou et al.
-    2016, arXiv:1512.04150.
+    Source: Zeiler, Fergus 2014, arXiv:1311.2901, section 4.2.
     """
+    check_type("classifier", classifier, Classifier)
+    check_type("class_index", class_index, int, np.integer, None)
     n_classes = len(classifier.config.class_names)
     if class_index is not None and not 0 <= class_index < n_classes:
         raise InputError(f"`class_index` must be 0..{n_classes - 1}. Received: {class_index}")
@@ -66,12 +58,7 @@ def explain(
     pixels = to_model_input([crop], classifier.config)[0]
     probs = classifier.probs(pixels[None])[0]
     index = int(probs.argmax()) if class_index is None else class_index
-    if method == "occlusion":
-        grid = _occlusion(classifier, pixels, index, float(probs[index]))
-    elif method == "cam":
-        grid = _cam(classifier, pixels, index, probs)
-    else:
-        raise InputError(f'`method` must be "occlusion" or "cam". Received: {method!r}')
+    grid = _occlusion(classifier, pixels, index, float(probs[index]))
     return np.asarray(_spread(grid.shape[0], height) @ grid @ _spread(grid.shape[1], width).T)
 
 
@@ -90,17 +77,6 @@ def _occlusion(
     return (prob - probs).reshape(_N_PLACES, _N_PLACES)
 
 
-def _cam(
-    classifier: Classifier, pixels: NDArray[np.uint8], index: int, probs: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    if not isinstance(classifier.network, LiteRTNetwork):
-        raise ConfigError(
-            f"class maps must come from LiteRT. Received: {type(classifier.network).__name__}"
-        )
-    maps = classifier.network.class_maps(pixels.astype(np.float32))
-    return np.asarray(maps[..., index] - maps @ probs, np.float32)
-
-
 def _spread(n_cells: int, n_pixels: int) -> NDArray[np.float32]:
     """(n_pixels, n_cells) weights of linear interpolation between the centres of cells."""
     centers = (np.arange(n_cells) + 0.5) / n_cells
@@ -110,7 +86,7 @@ def _spread(n_cells: int, n_pixels: int) -> NDArray[np.float32]:
 
 
 def overlay(crop: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Draw a map on the gray crop: orange for the class, blue against it.
+    """Draw a map on the gray crop: purple for the class, green against it.
 
     Args:
         crop: (h, w, 3) uint8 RGB.

@@ -13,20 +13,16 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fer.classify import Classifier, litert_network
 from fer.errors import ConfigError, FerError
 from fer.hub import LITERT_NAME, WEIGHTS_FOLDER, fetch, load_classifier
 from fer.settings import Settings
-from fer.types import CONFIG_NAME, FrameResult, ModelConfig, is_number, parse_json
+from fer.types import CONFIG_NAME, ModelConfig, is_number, parse_json
 
 __all__ = [
     "GALLERY_FOLDER",
@@ -130,27 +126,6 @@ class Model:
     entry: Entry
     classifier: Classifier
 
-    def __call__(self, result: FrameResult, crops: Sequence[NDArray[np.uint8]]) -> FrameResult:
-        """Classify the same faces with this model.
-
-        Args:
-            result: of n faces.
-            crops: of each face, framed as `fer.crop` does.
-
-        Returns:
-            `result` with the probabilities and class names of this model, without times.
-
-        Raises:
-            InputError: a crop is not uint8 (h, w, 3), or there are not n.
-        """
-        config = self.classifier.config
-        return FrameResult(
-            faces=result.faces.with_probs(self.classifier(crops)),
-            class_names=config.class_names,
-            frame_size=result.frame_size,
-            uncertain_below=config.uncertain_below,
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Models:
@@ -204,6 +179,15 @@ class Gallery:
     def models(self) -> Models | None:
         """Return the models available so far; None before the first attempt has ended."""
         return self._models
+
+    def count(self) -> int | None:
+        """Return how many models are listed beside the flagship; None where only a Hub knows."""
+        if not isinstance(self._source, Path):
+            return None
+        try:
+            return sum(entry.sha256 != self._flagship for entry in self._read_table())
+        except (FerError, OSError):  # the log says why when they are loaded
+            return None
 
     def begin(self) -> "Future[Models]":
         """Load in a thread of its own what is not there yet.

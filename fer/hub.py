@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fer import settings
+from fer.check import check_callable, check_path, check_type
 from fer.classify import Classifier, litert_network
 from fer.detect import Detector, HaarDetector, SlimFaceDetector, YuNetDetector
 from fer.errors import ConfigError, DetectorError, FerError, HubError, InputError
@@ -202,6 +203,11 @@ def load_folder(folder: Path) -> Classifier:
     path = folder / LITERT_NAME
     try:
         model = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"{LITERT_NAME} must stand in {folder} beside {CONFIG_NAME}, as the export of a "
+            "trained model writes it. Received: a folder without one"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{LITERT_NAME} must stand in {folder}. Received: {error}") from error
     _check_hash(config, LITERT_NAME, _sha256(path), folder)
@@ -232,7 +238,10 @@ def load_classifier(
         ConfigError: what came is not usable, or has no such decision.
         InputError: neither a folder nor a name, or a revision without a repository.
     """
-    classifier = _load(repo_id, revision)
+    check_type("repo_id", repo_id, str, Path, None)
+    check_type("revision", revision, str, None)
+    check_type("decision", decision, str, None)
+    classifier = _load(repo_id if repo_id is None else str(repo_id), revision)
     if decision is None:
         return classifier
     return Classifier(classifier.network, replace(classifier.config, decision=decision))
@@ -358,6 +367,10 @@ def load_detector(
         HubError: "yunet" was named and cannot be fetched.
         DetectorError: the one that was named, or all three, cannot be built.
     """
+    check_type("name", name, str, None)
+    check_callable("on_fallback", on_fallback, "a function of a text")
+    if yunet_path is not None:
+        check_path("yunet_path", yunet_path)
     loaders: dict[str, Callable[[], Detector]] = {
         "yunet": lambda: _load_yunet(yunet_path, min_face_px),
         "slim": lambda: SlimFaceDetector(min_face_px=min_face_px),

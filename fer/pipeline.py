@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,17 +13,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.check import check_callable, check_number, check_type
 from fer.classify import Classifier
 from fer.crop import crop_faces
 from fer.detect import Detector, QuickDetector
-from fer.errors import FerError, InputError
+from fer.errors import FerError, ImageError, InputError, describe_failure
 from fer.hub import load_classifier, load_detector
 from fer.image import PictureSource, read_image
 from fer.media.reader import read_frames
 from fer.pool import prefetch
+from fer.resting import Baseline, compare, find_shift
 from fer.search import is_small
 from fer.track import MAX_TRACKS, TrackState, step
-from fer.types import Faces, FrameResult, check_frame
+from fer.types import Faces, FrameResult, ModelConfig, check_frame
 
 __all__ = ["FullLooks", "Pipeline"]
 
@@ -53,6 +55,10 @@ class Pipeline:
     """
 
     def __init__(self, detector: Detector, classifier: Classifier, votes: bool = False) -> None:
+        check_callable("detector", detector, "a detector, frame -> Faces")
+        check_callable("classifier", classifier, "a classifier, crops -> probabilities")
+        check_type("classifier.config", getattr(classifier, "config", None), ModelConfig)
+        check_type("votes", votes, bool)
         if votes:
             classifier.config.head("votes")  # raises where there is none
         self.detector = detector
@@ -139,7 +145,9 @@ class Pipeline:
         image = check_frame(frame)
         config = self.classifier.config
         marks = [time.perf_counter()]
-        faces = self._find(image, full)[:max_faces]
+        faces = self._find(image, full)
+        check_type("what the detector gives", faces, Faces)
+        faces = faces[:max_faces]
         marks.append(time.perf_counter())
         crops = crop_faces(image, faces, config)
         marks.append(time.perf_counter())
@@ -158,7 +166,12 @@ class Pipeline:
         )
 
     def track(
-        self, frame: NDArray[np.uint8], state: TrackState | None, time_s: float
+        self,
+        frame: NDArray[np.uint8],
+        state: TrackState | None,
+        time_s: float,
+        *,
+        baseline: Baseline | None = None,
     ) -> tuple[TrackState, FrameResult]:
         """Analyse one frame of a stream: ids that stay, probabilities smoothed over time.
 
@@ -169,19 +182,42 @@ class Pipeline:
             frame: (H, W, 3) uint8 RGB.
             state: what the frame before returned; None at first.
             time_s: when the frame was taken, in seconds of one clock.
+            baseline: a resting face, with which the face of its track is compared; other faces
+                are not. The state stays as it is without.
 
         Returns:
             The state for the next frame, and the result: at most `fer.track.MAX_TRACKS`
-            faces, the best detected.
+            faces, the best detected; with a baseline they have `raw_probs`, too.
 
         Raises:
-            InputError: `frame` is no frame, or `state` is of another model.
+            InputError: `frame` is no frame, `time_s` no time, or `state` or `baseline` is none or
+                one of another model.
+            ConfigError: `baseline`, and the model has no `neutral_logits`.
         """
+        check_type("state", state, TrackState, None)
+        check_number("time_s", time_s)
+        self.check_baseline(baseline)
         full = state is not None and state.n_empty % _N_GLANCES == _N_GLANCES - 1
-        return self.follow(self._analyse(frame, MAX_TRACKS, full), state, time_s)
+        found = self._analyse(frame, MAX_TRACKS, full)
+        return self.follow(found, state, time_s, baseline=baseline)
+
+    def check_baseline(self, baseline: Baseline | None) -> None:
+        """Check before the work that a resting face can be compared with; None can.
+
+        Raises:
+            InputError: it is none, or of another model.
+            ConfigError: the model has no `neutral_logits`.
+        """
+        if baseline is not None:
+            find_shift(baseline, self.classifier.config)
 
     def follow(
-        self, result: FrameResult, state: TrackState | None, time_s: float
+        self,
+        result: FrameResult,
+        state: TrackState | None,
+        time_s: float,
+        *,
+        baseline: Baseline | None = None,
     ) -> tuple[TrackState, FrameResult]:
         """Do the second half of `track`, for frames that were analysed apart from each other.
 
@@ -189,23 +225,30 @@ class Pipeline:
             result: of the frame.
             state: as for `track`.
             time_s: as for `track`.
+            baseline: as for `track`.
 
         Returns:
             As `track` does.
 
         Raises:
-            InputError: `state` is of another model.
+            InputError: `result` is no result, `time_s` no time, or `state` or `baseline` is none
+                or one of another model.
+            ConfigError: `baseline`, and the model has no `neutral_logits`.
         """
+        check_type("result", result, FrameResult)
+        check_type("state", state, TrackState, None)
         start = time.perf_counter()
         before = TrackState() if state is None else state
         faces = result.faces[:MAX_TRACKS]
         after, faces = step(before, faces, time_s=time_s, frame_width=result.frame_size[0])
+        if baseline is not None:
+            faces = compare(faces, baseline, self.classifier.config)
         spent = 1000 * (time.perf_counter() - start)
         timing_ms = {**result.timing_ms, "track": spent}
         return after, replace(result, faces=faces, timing_ms=timing_ms)
 
     def video(
-        self, path: Path | str, rate: float | None = None
+        self, path: Path | str, rate: float | None = None, *, baseline: Baseline | None = None
     ) -> Iterator[tuple[float, FrameResult]]:
         """Analyse the frames of a video file, one after the other; memory stays flat.
 
@@ -214,6 +257,7 @@ class Pipeline:
         Args:
             path: the file.
             rate: at most this many frames per second of video; every frame when None.
+            baseline: as for `track`.
 
         Yields:
             When the frame is shown, in seconds since the first, and its result as `track`
@@ -221,14 +265,16 @@ class Pipeline:
 
         Raises:
             VideoError: no readable video, or one too large.
-            InputError: `rate` is not positive.
+            InputError: `rate` is not positive, or `baseline` is none or of another model.
+            ConfigError: `baseline`, and the model has no `neutral_logits`.
         """
+        self.check_baseline(baseline)
         state: TrackState | None = None
         looks = FullLooks()
         for frame in read_frames(path, rate):
             found = self._analyse(frame.frame, MAX_TRACKS, looks(frame.time_s))
             looks.see(found, frame.time_s)
-            state, result = self.follow(found, state, frame.time_s)
+            state, result = self.follow(found, state, frame.time_s, baseline=baseline)
             yield frame.time_s, result
 
     def batch(self, sources: Iterable[PictureSource]) -> Iterator[FrameResult | FerError]:
@@ -242,12 +288,12 @@ class Pipeline:
 
         Yields:
             The result of each picture; of one that cannot be used the error, so that one
-            bad file ends no batch.
+            bad file ends no batch. What a library raised is the cause of that error.
 
         Raises:
             InputError: `sources` is one picture rather than several.
         """
-        if isinstance(sources, str | bytes | Path | np.ndarray) or not isinstance(
+        if isinstance(sources, str | bytes | Path | Mapping | np.ndarray) or not isinstance(
             sources, Iterable
         ):
             raise InputError(
@@ -261,6 +307,10 @@ class Pipeline:
             return self(read_image(source))
         except FerError as error:
             return error
+        except Exception as error:
+            failure = ImageError(describe_failure(error, "the picture"))
+            failure.__cause__ = error
+            return failure
 
 
 class FullLooks:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.check import check_type
 from fer.errors import InputError
 from fer.types import FrameResult
 
@@ -19,11 +20,13 @@ def to_dict(result: FrameResult) -> dict[str, Any]:
         each with `track_id` (None in a single picture), `box_xyxy` in frame pixels,
         `score`, `landmarks` [[x, y] x 5] or None, `label`, `uncertain`, `probs` {class:
         probability}; `timing_ms` {stage: ms}. With votes each face has `votes` {class: share}
-        as well, and `vote_names` follows `class_names`.
+        as well, and `vote_names` follows `class_names`. Where a face was compared with its
+        resting face each has `raw` {class: probability}, without that.
 
     Raises:
-        InputError: the faces have not been classified.
+        InputError: `result` is no result, or its faces have not been classified.
     """
+    check_type("result", result, FrameResult)
     faces = result.faces
     if faces.probs is None:
         raise InputError("`result.faces` must have probs. Received: None")
@@ -44,6 +47,8 @@ def to_dict(result: FrameResult) -> dict[str, Any]:
         )
         if faces.votes is not None:
             rows[-1]["votes"] = _named(result.vote_names, faces.votes[i])
+        if faces.raw_probs is not None:
+            rows[-1]["raw"] = _named(result.class_names, faces.raw_probs[i])
     return {
         "frame": {"width": result.frame_size[0], "height": result.frame_size[1]},
         "class_names": list(result.class_names),
@@ -68,5 +73,6 @@ def to_rows(result: FrameResult) -> list[dict[str, Any]]:
         row = {"face": number, "track_id": face["track_id"]}
         row |= {key: face[key] for key in ("label", "uncertain", "score")}
         row |= dict(zip(("x0", "y0", "x1", "y1"), face["box_xyxy"], strict=True))
-        rows.append(row | {f"p_{name}": p for name, p in face["probs"].items()})
+        row |= {f"p_{name}": p for name, p in face["probs"].items()}
+        rows.append(row | {f"raw_{name}": p for name, p in face.get("raw", {}).items()})
     return rows

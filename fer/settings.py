@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from fer.errors import InputError
 
-__all__ = ["Settings", "detector_name", "yunet_path"]
+__all__ = ["Settings", "detector_name", "space_owner", "yunet_path"]
 
 _T = TypeVar("_T")
 _LOG_FORMS = ("json", "text")
@@ -39,6 +39,8 @@ class Settings:
         max_temp_bytes: FER_MAX_TEMP_GB, disk space for visitors' files, in bytes.
         port: GRADIO_SERVER_PORT; None for the first free one from 7860.
         log: FER_LOG, "json" or "text".
+        operator: FER_OPERATOR, who runs the page and how to reach them; on a Space its owner; None
+            where nobody says.
         mcp: FER_MCP, whether to serve the Model Context Protocol.
         on_space: SPACE_ID, whether this is a Space of the Hub.
         allowed_hosts: FER_ALLOWED_HOSTS, SPACE_HOST and, on a Space, the Hub's names. One that
@@ -59,6 +61,7 @@ class Settings:
     max_temp_bytes: int = 4_000_000_000
     port: int | None = None
     log: str = "text"
+    operator: str | None = None
     mcp: bool = False
     on_space: bool = False
     allowed_hosts: tuple[str, ...] = ()
@@ -92,6 +95,7 @@ class Settings:
             max_temp_bytes=env.gigabytes("FER_MAX_TEMP_GB", usual.max_temp_bytes),
             port=env.port("GRADIO_SERVER_PORT"),
             log=env.log_form("FER_LOG", "json" if on_space else "text"),
+            operator=env.text("FER_OPERATOR") or env.space_owner(),
             mcp=env.text("FER_MCP") == "1",
             on_space=on_space,
             allowed_hosts=env.hosts(on_space),
@@ -99,6 +103,12 @@ class Settings:
             or (_SPACE_PROXIES if on_space else "127.0.0.1"),
             problems=tuple(env.problems),
         )
+
+
+def space_owner(space_id: str) -> str:
+    """Return who runs a Space of the Hub, and where to write to them."""
+    owner = space_id.partition("/")[0]
+    return f"{owner} on Hugging Face, https://huggingface.co/spaces/{space_id}/discussions"
 
 
 def detector_name() -> str | None:
@@ -162,6 +172,10 @@ class _Reader:
         if text not in _LOG_FORMS:
             return self._wrong(name, '"json" or "text"', "text")
         return text
+
+    def space_owner(self) -> str | None:
+        space = self.text("SPACE_ID")
+        return None if space is None else space_owner(space)
 
     def hosts(self, on_space: bool) -> tuple[str, ...]:
         named = [self.text("SPACE_HOST") or "", *(self.text("FER_ALLOWED_HOSTS") or "").split(",")]

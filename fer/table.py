@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fer.errors import InputError
 from fer.output import AtomicFile, check_file
-from fer.text import json_line, printable
+from fer.text import cell, json_line, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,7 +22,9 @@ _SUFFIXES = {f".{form}": form for form in FORMS}
 _BUFFERED_ROWS = 4096
 
 
-def face_schema(class_names: Sequence[str], before: Mapping[str, str] | None = None) -> "pa.Schema":
+def face_schema(
+    class_names: Sequence[str], before: Mapping[str, str] | None = None, raw: bool = False
+) -> "pa.Schema":
     """Return the columns of a table with one row a face.
 
     `face` (its number in the picture, from 1, best detected first), `track_id`, `label`,
@@ -34,6 +36,8 @@ def face_schema(class_names: Sequence[str], before: Mapping[str, str] | None = N
         class_names: the k classes.
         before: names and Arrow types ("string", "double", "int64" ...) of the columns that
             stand before those, such as the file.
+        raw: whether `raw_<class>` follow: the probabilities before a face was compared with its
+            resting face.
     """
     import pyarrow as pa
 
@@ -45,6 +49,7 @@ def face_schema(class_names: Sequence[str], before: Mapping[str, str] | None = N
         "score": "float",
         **dict.fromkeys(("x0", "y0", "x1", "y1"), "float"),
         **{f"p_{name}": "float" for name in class_names},
+        **{f"raw_{name}": "float" for name in class_names if raw},
     }
     return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
 
@@ -69,8 +74,8 @@ def form_of(path: Path) -> str:
 class TableWriter(AtomicFile):
     """Writes rows to a file; a context manager. A path gets its file when all is written.
 
-    Text that UTF-8 cannot hold is written as `fer.text.printable` says. CSV starts with a byte
-    order mark where it goes to a path.
+    Text that UTF-8 cannot hold is written as `fer.text.printable` says, text in CSV as
+    `fer.text.cell` says. CSV starts with a byte order mark where it goes to a path.
 
     Args:
         target: a path, or a binary file that stays open.
@@ -94,6 +99,7 @@ class TableWriter(AtomicFile):
             form = form_of(self._path)
         if form not in FORMS:
             raise InputError(f"`form` must be one of {FORMS}. Received: {form!r}")
+        self._form = form
         self._sink: IO[bytes]
         if isinstance(target, str | Path):
             check_file(target)
@@ -122,13 +128,16 @@ class TableWriter(AtomicFile):
                 raise InputError(f"a row must have known columns only. Received: {sorted(unknown)}")
             self._rows.append(
                 {
-                    key: printable(value) if isinstance(value, str) else value
+                    key: self._text(key, value) if isinstance(value, str) else value
                     for key, value in row.items()
                 }
             )
             self.n_rows += 1
         if len(self._rows) >= _BUFFERED_ROWS:
             self._flush()
+
+    def _text(self, key: str, value: str) -> str:
+        return cell(value, is_path=key == "file") if self._form == "csv" else printable(value)
 
     def _flush(self) -> None:
         import pyarrow as pa

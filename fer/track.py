@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.check import check_number, check_type
 from fer.errors import InputError
 from fer.geometry import center_xy
 from fer.types import Faces
@@ -23,7 +24,7 @@ __all__ = ["MAX_TRACKS", "Track", "TrackState", "step"]
 MAX_TRACKS = 32
 # Probabilities forget at this rate: long enough that a blink or a blurred frame changes no
 # label, short enough that a raised brow is seen.
-# Source: tuned: tests/test_track.py, the clip with four surprised moments.
+# Source: tuned: tests/fer/test_track.py, the clip with four surprised moments.
 SMOOTHING_S = 0.3
 # A face missing for FORGET_S seconds gets a new id; until then it is
 # hidden and keeps its id. If no frame came at all, as from a busy server or over a
@@ -80,12 +81,24 @@ class TrackState:
         next_id: the id of the next new face.
         tracks: at most `MAX_TRACKS`, the last seen first.
         n_empty: how many frames in a row had no face, up to a million.
+
+    Raises:
+        InputError: a value is of another type.
     """
 
     time_s: float | None = None
     next_id: int = 1
     tracks: tuple[Track, ...] = ()
     n_empty: int = 0
+
+    def __post_init__(self) -> None:
+        if self.time_s is not None:
+            check_number("time_s", self.time_s)
+        check_type("next_id", self.next_id, int)
+        check_type("n_empty", self.n_empty, int)
+        check_type("tracks", self.tracks, tuple)
+        for track in self.tracks:
+            check_type("tracks", track, Track)
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON-ready data, about 150 characters per face."""
@@ -118,7 +131,11 @@ class TrackState:
         if data is None:
             return cls()
         if not isinstance(data, dict) or set(data) - {_EMPTY_KEY} != _KEYS:
-            raise InputError(f"a track state must be an object with the keys {sorted(_KEYS)}")
+            received = sorted(map(str, data)) if isinstance(data, dict) else type(data).__name__
+            raise InputError(
+                f"a track state must be an object with the keys {sorted(_KEYS)}. "
+                f"Received: {received}"
+            )
         time_s, next_id, tracks = data["time_s"], data["next_id"], data["tracks"]
         n_empty = data.get(_EMPTY_KEY, 0)
         if n_empty != 0 and _integer(_EMPTY_KEY, n_empty) > _MAX_EMPTY:
@@ -205,9 +222,9 @@ def step(
     """
     if faces.probs is None:
         raise InputError("`faces` must have probs. Received: None")
-    if not math.isfinite(time_s):
-        raise InputError(f"`time_s` must be finite. Received: {time_s}")
-    if not (math.isfinite(frame_width) and frame_width > 0):
+    time_s = check_number("time_s", time_s)
+    frame_width = check_number("frame_width", frame_width)
+    if frame_width <= 0:
         raise InputError(f"`frame_width` must be positive. Received: {frame_width}")
     n_classes = faces.probs.shape[1]
     if state.tracks and len(state.tracks[0].probs) != n_classes:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fer.check import check_names, check_number, check_path, check_type
 from fer.errors import ConfigError, InputError
 from fer.geometry import roll_degrees
 
@@ -78,15 +79,26 @@ def parse_json(text: str | bytes, name: str, kind: type) -> Any:
 
 
 def _column(name: str, value: object, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
-    array: NDArray[Any] = np.array(value, dtype=dtype)
+    try:
+        array: NDArray[Any] = np.array(value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"type {array.dtype}")
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"`{name}` must be numbers of shape {shape} (-1: any). Received: {error}"
+        ) from error
     if array.ndim != len(shape) or any(
         want not in (-1, got) for want, got in zip(shape, array.shape, strict=True)
     ):
         raise InputError(
             f"`{name}` must have shape {shape} (-1: any). Received: shape={array.shape}"
         )
-    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-        raise InputError(f"`{name}` must be finite. Received: NaN or infinity")
+    with np.errstate(over="ignore", invalid="ignore"):
+        kept: NDArray[Any] = array.astype(dtype)
+    for each in (array, kept):
+        if each.dtype.kind == "f" and not np.isfinite(each).all():
+            raise InputError(f"`{name}` must be finite. Received: NaN or infinity")
+    array = kept
     array.flags.writeable = False
     return array
 
@@ -105,6 +117,8 @@ class Faces:
             classification.
         votes: (n, v) float32 how the votes of ten people would be shared, rows sum to 1; None
             unless requested.
+        raw_probs: (n, k) float32 what `probs` were before a face was compared with its resting
+            face (`fer.resting`); None where none was.
         track_id: (n,) int64 identity across frames; None in a single picture.
 
     Raises:
@@ -117,6 +131,7 @@ class Faces:
     probs: NDArray[np.float32] | None = None
     track_id: NDArray[np.int64] | None = None
     votes: NDArray[np.float32] | None = None
+    raw_probs: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         xyxy = _column("xyxy", self.xyxy, (-1, 4), np.float32)
@@ -131,7 +146,7 @@ class Faces:
         if self.landmarks is not None:
             points = _column("landmarks", self.landmarks, (n, 5, 2), np.float32)
             object.__setattr__(self, "landmarks", points)
-        for name in ("probs", "votes"):
+        for name in ("probs", "votes", "raw_probs"):
             if getattr(self, name) is None:
                 continue
             shares = _column(name, getattr(self, name), (n, -1), np.float32)
@@ -154,25 +169,37 @@ class Faces:
         return (self[[i]] for i in range(len(self)))
 
     def __getitem__(self, index: Any) -> "Faces":
-        """Return the faces that `index` (mask, slice or integer array) selects."""
+        """Return the faces that `index` (mask, slice or integer array) selects.
+
+        Raises:
+            InputError: it is of another kind, or asks for faces that are not there.
+        """
+        try:
+            rows = np.arange(len(self))[index]
+        except (IndexError, TypeError, ValueError) as error:
+            raise InputError(
+                f"the index of {len(self)} faces must be a mask, slice or integer array. "
+                f"Received: {error}"
+            ) from error
 
         def pick(array: NDArray[Any] | None) -> Any:
-            return None if array is None else array[index]
+            return None if array is None else array[rows]
 
         return Faces(
-            xyxy=self.xyxy[index],
-            score=self.score[index],
+            xyxy=self.xyxy[rows],
+            score=self.score[rows],
             landmarks=pick(self.landmarks),
             probs=pick(self.probs),
             track_id=pick(self.track_id),
             votes=pick(self.votes),
+            raw_probs=pick(self.raw_probs),
         )
 
     def with_probs(
         self, probs: NDArray[np.float32], votes: NDArray[np.float32] | None = None
     ) -> "Faces":
         """Return a copy with `probs` (n, k), and with `votes` (n, v) or without."""
-        return replace(self, probs=probs, votes=votes)
+        return replace(self, probs=probs, votes=votes, raw_probs=None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,6 +214,9 @@ class FrameResult:
             is rolled by more than `MAX_ROLL_DEGREES` does, too.
         timing_ms: milliseconds spent in each stage, in order.
         vote_names: the v names of the columns of `faces.votes`; none without votes.
+
+    Raises:
+        InputError: a value is of another type, or there are not as many names as columns.
     """
 
     faces: Faces
@@ -195,6 +225,29 @@ class FrameResult:
     uncertain_below: float = 0.0
     timing_ms: Mapping[str, float] = field(default_factory=dict)
     vote_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_type("faces", self.faces, Faces)
+        for key in ("class_names", "vote_names"):
+            object.__setattr__(self, key, check_names(key, getattr(self, key)))
+        check_type("frame_size", self.frame_size, tuple)
+        if len(self.frame_size) != 2:
+            raise InputError(f"`frame_size` must be width, height. Received: {self.frame_size}")
+        for side in self.frame_size:
+            check_number("frame_size", side, 1)
+        check_number("uncertain_below", self.uncertain_below, 0)
+        check_type("timing_ms", self.timing_ms, Mapping)
+        for columns, names in (
+            ("probs", self.class_names),
+            ("votes", self.vote_names),
+            ("raw_probs", self.class_names),
+        ):
+            shares = getattr(self.faces, columns)
+            if shares is not None and shares.shape[1] != len(names):
+                raise InputError(
+                    f"`faces.{columns}` must have a column for each of {names}. "
+                    f"Received: {shares.shape[1]}"
+                )
 
     @property
     def labels(self) -> list[str]:
@@ -365,6 +418,9 @@ class ModelConfig:
         temperature: logits are divided by this before softmax; fitted on validation. With
             `heads` it is that of the served decision, and need not be given.
         uncertain_below: a top probability under this is shown as uncertain.
+        neutral_logits: the mean logits (k,) of the labels' head, as the network gives them, over
+            neutral faces that it was not trained on; `fer.resting` compares with them. None
+            where they were not measured.
         recipe: the training recipe.
         dataset: the training data: a Hub repository and its commit, "user/name@commit", or
             the name of a local folder.
@@ -387,6 +443,7 @@ class ModelConfig:
     align: bool = True
     temperature: float = 1.0
     uncertain_below: float = 0.0
+    neutral_logits: tuple[float, ...] | None = None
     recipe: str = ""
     dataset: str = ""
     dataset_sha256: str = ""
@@ -400,7 +457,9 @@ class ModelConfig:
             **dict.fromkeys(("crop_margin", "temperature", "uncertain_below"), (int, float)),
             **dict.fromkeys(("decision", "recipe", "dataset", "dataset_sha256"), (str,)),
             "stretch_percentile": (int, float, type(None)),
+            "neutral_logits": (list, tuple, type(None)),
             "align": (bool,),
+            "color_mode": (str,),
             **dict.fromkeys(("heads", "files"), (Mapping,)),
         }
         for key, kind in kinds.items():
@@ -448,6 +507,16 @@ class ModelConfig:
                 ),
             ]
         )
+        if self.neutral_logits is not None:
+            self._read_neutral()
+
+    def _read_neutral(self) -> None:
+        """Check `neutral_logits`, which a file has as a list."""
+        logits = _tuple("neutral_logits", self.neutral_logits)
+        k = len(self.class_names)
+        holds = len(logits) == k and all(is_number(each, -100, 100) for each in logits)
+        _check([(holds, f"`neutral_logits` must be {k} numbers -100..100, or null", logits)])
+        object.__setattr__(self, "neutral_logits", logits)
 
     def _read_heads(self) -> None:
         """Check `heads`, and take class names and temperature from the labels' head."""
@@ -492,6 +561,7 @@ class ModelConfig:
         Raises:
             ConfigError: the network has no such head.
         """
+        check_type("name", name, str)
         if self.heads and name in self.heads:
             return self.heads[name]
         if self.heads or name != "labels":
@@ -511,6 +581,7 @@ class ModelConfig:
         Raises:
             ConfigError: the file is not named.
         """
+        check_type("name", name, str)
         if name not in self.files:
             raise ConfigError(
                 f"`files` in {CONFIG_NAME}{where} must name {name} and its sha256. "
@@ -540,6 +611,7 @@ class ModelConfig:
         Raises:
             ConfigError: no JSON object, an unknown or missing key, an impossible value.
         """
+        check_type("text", text, str, bytes)
         values = parse_json(text, CONFIG_NAME, dict)
         known = {item.name for item in fields(cls)} - _stored_elsewhere("heads" in values)
         if unknown := sorted(set(values) - known):
@@ -554,6 +626,8 @@ class ModelConfig:
     def to_json(self) -> str:
         """Return the text of `fer.json`, keys in the order of this class, newline at the end."""
         left_out = _stored_elsewhere(bool(self.heads))
+        if self.neutral_logits is None:
+            left_out.add("neutral_logits")
         names = [item.name for item in fields(self) if item.name not in left_out]
         values = {name: getattr(self, name) for name in names}
         if self.heads:
@@ -568,9 +642,14 @@ class ModelConfig:
         Raises:
             ConfigError: as `from_json`, or there is no such file.
         """
-        path = folder / CONFIG_NAME
+        path = check_path("folder", folder) / CONFIG_NAME
         try:
             text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            raise ConfigError(
+                f"{CONFIG_NAME} must stand in {folder}, as the export of a trained model writes "
+                "it. Received: a folder without one"
+            ) from error
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{CONFIG_NAME} must stand in {folder}. Received: {error}") from error
         return cls.from_json(text)

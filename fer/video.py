@@ -9,22 +9,26 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from fer.annotate import annotate
+from fer.check import check_callable, check_number, check_path, check_type
 from fer.errors import VideoError
 from fer.media.clock import Sampler
 from fer.media.reader import VideoFrame, VideoInfo, VideoReader
 from fer.media.writer import VideoWriter
+from fer.output import check_apart
 from fer.pipeline import FullLooks, Pipeline
 from fer.pool import prefetch
 from fer.preprocess import resize
+from fer.resting import Baseline
 from fer.serialize import to_rows
 from fer.table import TableWriter, face_schema
+from fer.text import counted
 from fer.track import TrackState
 from fer.types import FrameResult
 
@@ -121,7 +125,8 @@ class VideoReport:
         n_frames: frames that were decoded.
         n_looked_at: frames that were analysed.
         n_with_face: those of them in which a face was found.
-        n_damaged: packets and frames that could not be decoded and were left out.
+        n_damaged: packets and frames that could not be decoded, or build on a key frame that could
+            not, and were left out.
         ended_early: whether the file broke off before its end.
         cancelled: whether the caller stopped it; no files are left then.
         seconds: of the video that were looked at.
@@ -132,6 +137,7 @@ class VideoReport:
         bin_s: width of the bins of the timelines in seconds.
         sound: what became of the sound in the output: "copied", "encoded", "none" (there was
             none, or no output), or why it was dropped.
+        compared_id: the track that was compared with a resting face; None where none was given.
     """
 
     info: VideoInfo
@@ -149,19 +155,28 @@ class VideoReport:
     passing_s: float
     bin_s: float
     sound: str
+    compared_id: int | None = None
 
     @property
     def notes(self) -> list[str]:
         """What a person should know about the file, a sentence each."""
         notes = []
         if self.n_looked_at and not self.n_with_face:
-            notes.append(f"No face was found in the {self.n_looked_at} frames looked at.")
+            notes.append(
+                f"No face was found in the {counted(self.n_looked_at, 'frames')} looked at."
+            )
         if self.ended_early:
             notes.append(f"The file breaks off: it ends after {self.seconds:.1f} s.")
         if self.n_damaged:
-            notes.append(f"{self.n_damaged} damaged frames were left out.")
+            was = "was" if self.n_damaged == 1 else "were"
+            notes.append(f"{counted(self.n_damaged, 'damaged frames')} {was} left out.")
         if self.sound not in ("copied", "encoded", "none"):
             notes.append(f"The sound was left out: {self.sound}.")
+        seen = {person.track_id for person in self.persons}
+        if self.compared_id is not None and self.compared_id not in seen:
+            notes.append(
+                f"Nobody was compared with the resting face: there is no person {self.compared_id}."
+            )
         return notes
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,6 +185,7 @@ class VideoReport:
         Returns:
             `file` (see `VideoInfo`, and `has_audio`); the counts, times and `notes` under their
             names here;
+            `compared_id` where a resting face was given;
             `persons`, each with `track_id`, `first_s`, `last_s`, `seconds`, `shares` {class:
             share}, `uncertain_share` and `timeline` {`time_s` [...], `label` [...], `uncertain`
             [...], `probs` {class: [...]}}.
@@ -186,6 +202,7 @@ class VideoReport:
             "seconds": round(self.seconds, 3),
             "sound": self.sound,
             "notes": self.notes,
+            **({} if self.compared_id is None else {"compared_id": self.compared_id}),
             "persons": [self._person_to_dict(person) for person in self.persons],
             "n_passing": self.n_passing,
             "passing_s": round(self.passing_s, 3),
@@ -247,6 +264,8 @@ def analyse_video(
     cancelled: Callable[[], bool] | None = None,
     max_duration_s: float | None = None,
     max_total_pixels: float | None = None,
+    baseline: Baseline | None = None,
+    draw: Callable[[NDArray[np.uint8], FrameResult], NDArray[np.uint8]] = annotate,
 ) -> VideoReport:
     """Analyse a video file; memory stays flat however long it is.
 
@@ -270,34 +289,64 @@ def analyse_video(
         max_duration_s: a longer video is refused before work starts.
         max_total_pixels: of all frames together; a video that claims more is refused before work
             starts, one that has more when they are reached.
+        baseline: a resting face, with which its track is compared; the tables have
+            `raw_<class>`, too.
+        draw: makes a frame of `output` (H, W, 3) uint8 RGB of one from the file and its result;
+            called in a thread, for one frame after the other.
 
     Returns:
         The report; of what was seen so far where it was cancelled.
 
     Raises:
         VideoError: no readable video, too large, too long, or too many pixels in all.
-        InputError: `rate` is not positive, or a name that nothing can be written to.
+        InputError: `rate` is not positive, a name that nothing can be written to, or `baseline`
+            is none or of another model.
+        ConfigError: `baseline`, and the model has no `neutral_logits`.
     """
-    look = Sampler(MAX_RATE if rate is None else min(rate, MAX_RATE))
-    run = _Run(pipeline, on_progress, cancelled, max_duration_s)
+    _check_arguments(pipeline, tables, on_progress, cancelled)
+    check_callable("draw", draw, "a function of a frame and its result")
+    pipeline.check_baseline(baseline)
+    outputs = [*tables, *([] if output is None else [output])]
+    check_apart([check_path("path", path)], [check_path("output", name) for name in outputs])
+    for key, limit in (("max_duration_s", max_duration_s), ("max_total_pixels", max_total_pixels)):
+        if limit is not None:
+            check_number(key, limit)
+    look = Sampler(MAX_RATE if rate is None else min(check_number("rate", rate), MAX_RATE))
+    run = _Run(pipeline, on_progress, cancelled, max_duration_s, baseline)
     video: VideoWriter | None = None
     with contextlib.suppress(_Cancelled), contextlib.ExitStack() as stack:
         stack.enter_context(_one_opencv_thread())
         reader = stack.enter_context(VideoReader(path, max_total_pixels))
         info = reader.info
         check_duration(info.name, info.duration_s, max_duration_s)
-        schema = face_schema(run.class_names, {"time_s": "double", "frame": "int64"})
+        before = {"time_s": "double", "frame": "int64"}
+        schema = face_schema(run.class_names, before, raw=baseline is not None)
         writers = [stack.enter_context(TableWriter(table, schema)) for table in tables]
         n_waiting = int(np.clip(_WAITING_BYTES // (3 * info.width * info.height), 1, _MAX_WAITING))
         drawing: _Drawing | None = None
         if output is not None:
             writer = VideoWriter(output, info.width, info.height, sound_of=reader)
             video = stack.enter_context(writer)
-            drawing = stack.enter_context(_Drawing(video, n_waiting))
+            drawing = stack.enter_context(_Drawing(video, n_waiting, draw))
         frames = reader.frames(look.rate if video is None else _MAX_OUTPUT_RATE)
         looks = _look_at(frames, pipeline, look, n_waiting)
         run.follow(stack.enter_context(contextlib.closing(looks)), info, writers, drawing)
     return run.report(reader, "none" if video is None else video.sound)
+
+
+def _check_arguments(pipeline: object, tables: object, *calls: object) -> None:
+    """Check the types of what `analyse_video` is given.
+
+    Raises:
+        InputError: one is of another.
+    """
+    check_type("pipeline", pipeline, Pipeline)
+    check_type("tables", tables, tuple, list)
+    for table in cast("Sequence[object]", tables):
+        check_path("tables", table)
+    for call in calls:
+        if call is not None:
+            check_callable("on_progress and cancelled", call, "functions")
 
 
 class _Run:
@@ -309,6 +358,7 @@ class _Run:
         on_progress: Callable[[Progress], object] | None,
         cancelled: Callable[[], bool] | None,
         max_duration_s: float | None,
+        baseline: Baseline | None,
     ) -> None:
         config = pipeline.classifier.config
         self.class_names = config.class_names
@@ -317,6 +367,7 @@ class _Run:
         self._on_progress = on_progress
         self._cancelled = cancelled
         self._max_duration_s = max_duration_s
+        self._baseline = baseline
         self._start = time.perf_counter()
         self._crowd = _Crowd(config.class_names, config.uncertain_below)
         self._state: TrackState | None = None
@@ -354,7 +405,9 @@ class _Run:
         self, frame: VideoFrame, found: FrameResult, tables: Sequence[TableWriter]
     ) -> FrameResult:
         # Frames are analysed in parallel and tracked here, one by one in their order.
-        self._state, result = self._pipeline.follow(found, self._state, frame.time_s)
+        self._state, result = self._pipeline.follow(
+            found, self._state, frame.time_s, baseline=self._baseline
+        )
         self._n_looked_at += 1
         self._n_with_face += bool(len(result.faces))
         self._crowd.add(result, frame.time_s, self._state)
@@ -394,6 +447,7 @@ class _Run:
             passing_s=passing_s,
             bin_s=self._crowd.bin_s,
             sound=sound,
+            compared_id=None if self._baseline is None else self._baseline.track_id,
         )
 
 
@@ -491,8 +545,14 @@ def _look_at(
 class _Drawing:
     """Draws results and encodes the frames in a thread; at most `n_waiting` wait for it."""
 
-    def __init__(self, video: VideoWriter, n_waiting: int) -> None:
+    def __init__(
+        self,
+        video: VideoWriter,
+        n_waiting: int,
+        draw: Callable[[NDArray[np.uint8], FrameResult], NDArray[np.uint8]],
+    ) -> None:
         self._video = video
+        self._draw = draw
         self._n_waiting = n_waiting
         self._waiting: deque[Future[None]] = deque()
         self._pool = ThreadPoolExecutor(1, "fer-encode")
@@ -501,9 +561,9 @@ class _Drawing:
         """Append `frame`; what failed for an earlier one is raised here."""
         if len(self._waiting) == self._n_waiting:
             self._waiting.popleft().result()
-        self._waiting.append(self._pool.submit(self._draw, frame, result))
+        self._waiting.append(self._pool.submit(self._write, frame, result))
 
-    def _draw(self, frame: VideoFrame, result: FrameResult) -> None:
+    def _write(self, frame: VideoFrame, result: FrameResult) -> None:
         height, width = frame.frame.shape[:2]
         # Scaled first, so that letters stay sharp and readable.
         size = self._video.fit(width, height)
@@ -514,7 +574,7 @@ class _Drawing:
             scale = np.float32(size[0] / width)
             faces = replace(result.faces, xyxy=result.faces.xyxy * scale)
             result = replace(result, faces=faces, frame_size=size)
-        self._video.write(annotate(small, result), frame.time_s)
+        self._video.write(self._draw(small, result), frame.time_s)
 
     def __enter__(self) -> Self:
         return self

@@ -122,7 +122,6 @@ class Worker:
             )
         self.pid = self._process.pid
         self._channel = Connection(ours.detach())
-        self._kept: object = None
         self._over: str | None = None
         try:
             with self._timer(_START_S):
@@ -143,21 +142,19 @@ class Worker:
         """Return its resident memory in megabytes; 0 where the system does not tell."""
         return _memory_mb(self.pid)
 
-    def call(self, job: Callable[..., Any], *args: Any, bound: Bound, kept: object = None) -> Any:
+    def call(self, job: Callable[..., Any], *args: Any, bound: Bound) -> Any:
         """Return what `job(payload, *args)` returns; see `steps`.
 
         Args:
             job: as for `steps`, but that it gets no `tell`.
             args: as for `steps`.
             bound: as for `steps`.
-            kept: another object that can be pickled, which the job gets after the payload where
-                it is not None. It is sent once and kept until another one comes.
 
         Raises:
             FerError: as for `steps`.
             WorkerError: as for `steps`.
         """
-        (result,) = self._work(job, args, bound, kept, False, None)
+        (result,) = self._work(job, args, bound, False, None)
         return result
 
     def steps(
@@ -180,25 +177,21 @@ class Worker:
                 last part of the first of `args`.
             WorkerError: it raised another error.
         """
-        yield from self._work(job, args, bound, None, True, tick_s)
+        yield from self._work(job, args, bound, True, tick_s)
 
     def _work(
         self,
         job: Callable[..., Any],
         args: tuple[Any, ...],
         bound: Bound,
-        kept: object,
         tells: bool,
         tick_s: float | None,
     ) -> Generator[Any, None, None]:
-        new = kept is not None and kept is not self._kept
-        content = pickle.dumps((job, args, bound, tells, kept is not None, kept if new else None))
+        content = pickle.dumps((job, args, bound, tells))
         done = False
         try:
             with self._timer(bound.wall_s):
                 self._channel.send_bytes(content)
-                if new:
-                    self._kept = kept
                 while not done:
                     if tick_s is not None and not self._channel.poll(tick_s):
                         yield None
@@ -303,7 +296,6 @@ def serve(fd: int) -> None:
     channel = Connection(fd)
     # Messages of C libraries about an untrusted file do not belong into the log.
     os.dup2(os.open(os.devnull, os.O_RDWR), 2)
-    kept: object = None
     try:
         payload = pickle.loads(channel.recv_bytes())
     except Exception:
@@ -314,12 +306,10 @@ def serve(fd: int) -> None:
         while True:
             if not channel.poll(_IDLE_S):
                 give_memory_back()
-            job, args, bound, tells, with_kept, new = pickle.loads(channel.recv_bytes())
-            kept = kept if new is None else new
-            given = (payload, kept, *args) if with_kept else (payload, *args)
+            job, args, bound, tells = pickle.loads(channel.recv_bytes())
             more = {"tell": functools.partial(_send, channel, "step")} if tells else {}
             with _held_to(bound):
-                _do(channel, functools.partial(job, *given, **more))
+                _do(channel, functools.partial(job, payload, *args, **more))
 
 
 def _do(channel: Connection, job: Callable[[], Any]) -> None:
