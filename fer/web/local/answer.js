@@ -29,14 +29,18 @@ export function roundTo(value, digits) {
  * Returns the answer for one frame: `frame`, `class_names`, `faces`.
  *
  * @param {Object} frame with width and height
- * @param {Object[]} faces each with box, score, landmarks, probs and perhaps track_id
+ * @param {Object[]} faces each with box, score, landmarks, probs and perhaps track_id, raw and votes
  * @param {Object} config from `readConfig`
+ * @param {boolean} [hasVotes] whether the faces have votes
  */
-export function toAnswer(frame, faces, config) {
+export function toAnswer(frame, faces, config, hasVotes = false) {
+  const named = (probs, names = config.class_names) =>
+    Object.fromEntries(names.map((name, i) => [name, roundTo(probs[i], 4)]));
   return {
     frame: { width: frame.width, height: frame.height },
     class_names: config.class_names,
-    faces: faces.map(({ track_id = null, box, score, landmarks, probs }) => {
+    ...(hasVotes && { vote_names: config.votes.class_names }),
+    faces: faces.map(({ track_id = null, box, score, landmarks, probs, raw, votes }) => {
       const best = probs.indexOf(Math.max(...probs));
       return {
         track_id,
@@ -47,9 +51,9 @@ export function toAnswer(frame, faces, config) {
         uncertain:
           probs[best] < config.uncertain_below ||
           Math.abs(rollOf(landmarks, box)) > MAX_ROLL_DEGREES,
-        probs: Object.fromEntries(
-          config.class_names.map((name, i) => [name, roundTo(probs[i], 4)]),
-        ),
+        probs: named(probs),
+        ...(hasVotes && { votes: named(votes, config.votes.class_names) }),
+        ...(raw && { raw: named(raw) }),
       };
     }),
   };

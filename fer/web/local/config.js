@@ -1,13 +1,18 @@
 /* Reads fer.json of version 1 and 2: fer/types.py. */
 
-import { LocalError } from "./errors.js";
+import { decide } from "./classify.js";
+import { LocalError, describeFile } from "./errors.js";
 
 const NEWEST = 2;
 export const WEB_NAME = "model_web.onnx";
 
+function fail(expected, received) {
+  const detail = `fer.json: ${expected}. Received: ${received}`;
+  throw new LocalError("config", describeFile("fer.json", "cannot be used"), detail);
+}
+
 function check(holds, expected, received) {
-  if (holds) return;
-  throw new LocalError("config", `fer.json: ${expected}. Received: ${JSON.stringify(received)}`);
+  if (!holds) fail(expected, JSON.stringify(received));
 }
 
 const isNames = (value) =>
@@ -31,7 +36,8 @@ function checkDecision(decision, n, name) {
 
 /**
  * Returns the settings of a model, with `class_names` and the `served` decision {bias, temperature}
- * whatever the version.
+ * and the decision of the `votes`, or null, whatever the version; and `neutral`, the probabilities
+ * of the average neutral face, null where the file does not have its logits.
  *
  * @param {string} text of fer.json
  * @param {string} [decision] "balanced" or "dataset"; the one that the file names if left out
@@ -42,7 +48,7 @@ export function readConfig(text, decision) {
   try {
     values = JSON.parse(text);
   } catch (error) {
-    throw new LocalError("config", `fer.json must be JSON. Received: ${error.message}`);
+    fail("it must be JSON", error.message);
   }
   check(
     values && typeof values === "object" && !Array.isArray(values),
@@ -53,7 +59,7 @@ export function readConfig(text, decision) {
   if (Number.isInteger(version) && version > NEWEST) {
     throw new LocalError(
       "newer",
-      `fer.json is of version ${version}, and this page reads up to ${NEWEST}: reload the page.`,
+      describeFile("fer.json", `is of version ${version}, and this page reads up to ${NEWEST}`),
     );
   }
   check(version === 1 || version === 2, "`version` must be 1 or 2", version);
@@ -97,7 +103,21 @@ export function readConfig(text, decision) {
     `\`files\` must name ${WEB_NAME} and its sha256`,
     values.files,
   );
-  return { ...values, ...readServed(values, decision) };
+  const served = readServed(values, decision);
+  return { ...values, ...served, neutral: readNeutral(values.neutral_logits, served) };
+}
+
+function readNeutral(logits, { class_names, served }) {
+  if (logits === null || logits === undefined) return null;
+  const n = class_names.length;
+  check(
+    Array.isArray(logits) &&
+      logits.length === n &&
+      logits.every((each) => isNumber(each, -100, 100)),
+    `\`neutral_logits\` must be ${n} numbers -100..100, or null`,
+    logits,
+  );
+  return decide(logits.map(Math.fround), served);
 }
 
 function readServed(values, wanted) {
@@ -107,7 +127,7 @@ function readServed(values, wanted) {
     const served = { bias: class_names.map(() => 0), temperature };
     checkDecision(served, class_names.length, "fer.json");
     check([undefined, "dataset"].includes(wanted), '`decision` must be "dataset"', wanted);
-    return { class_names, served, decision: "dataset" };
+    return { class_names, served, decision: "dataset", votes: null };
   }
   const labels = values.heads.labels;
   check(
@@ -123,5 +143,15 @@ function readServed(values, wanted) {
     name,
   );
   checkDecision(decisions[name], labels.class_names.length, `decisions.${name}`);
-  return { class_names: labels.class_names, served: decisions[name], decision: name };
+  const votes = readVotes(values.heads.votes);
+  return { class_names: labels.class_names, served: decisions[name], decision: name, votes };
+}
+
+/** Returns {class_names, bias, temperature} of the votes' head; null where there is none. */
+function readVotes(head) {
+  if (head === null || head === undefined) return null;
+  check(isNames(head.class_names), "`heads.votes.class_names` must be names", head.class_names);
+  const { dataset } = head.decisions || {};
+  checkDecision(dataset, head.class_names.length, "heads.votes.decisions.dataset");
+  return { class_names: head.class_names, ...dataset };
 }

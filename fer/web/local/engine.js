@@ -3,11 +3,15 @@
  * `load.js` opens its files, `worker.js` runs it beside a page, and node can run it as well.
  */
 
-import { toAnswer } from "./answer.js";
+import { roundTo, toAnswer } from "./answer.js";
 import { decide } from "./classify.js";
+import { WEB_NAME } from "./config.js";
 import { cropFace, toModelInput } from "./crop.js";
 import { detect } from "./detect.js";
-import { LocalError, asLocalError } from "./errors.js";
+import { LocalError, asLocalError, describeFile, describeOpening } from "./errors.js";
+import { explainRows } from "./explain.js";
+import { shrink } from "./image.js";
+import { compare } from "./resting.js";
 import { checkLogits, drawTest } from "./self_test.js";
 import { MAX_TRACKS, readState, step, writeState } from "./track.js";
 import { decode, freeSizes, toPlanes } from "./yunet.js";
@@ -15,6 +19,9 @@ import { decode, freeSizes, toPlanes } from "./yunet.js";
 // Every tenth frame of a stream without a face is searched in full.
 const N_GLANCES = 10;
 const MAX_BATCH = 32;
+const NO_VOTES = "`votes` must be false: this model does not predict them.";
+// As in fer/web/server/jobs.py.
+const CROP_PX = 192;
 
 function checkFrame(frame) {
   const { width, height, channels, data } = frame || {};
@@ -26,11 +33,40 @@ function checkFrame(frame) {
   );
 }
 
+/** Lets the messages in that wait for this thread. */
+const breathe = () =>
+  new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
+
+/**
+ * Returns `work` as it goes on only until `signal` is aborted: a message that aborts it is heard
+ * before each call.
+ *
+ * @throws {DOMException} by `signal`
+ */
+export function cancellable(work, signal) {
+  if (!signal) return work;
+  return async (...args) => {
+    await breathe();
+    signal.throwIfAborted();
+    return work(...args);
+  };
+}
+
+const roundTimes = (timing_ms) =>
+  Object.fromEntries(Object.entries(timing_ms).map(([stage, ms]) => [stage, roundTo(ms, 2)]));
+
 async function openSession(runtime, bytes, what) {
   try {
     return await runtime.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
   } catch (error) {
-    throw asLocalError(error, "model", `${what} cannot be opened.`);
+    throw asLocalError(error, "model", describeOpening(what));
   }
 }
 
@@ -59,18 +95,38 @@ class Engine {
     return decode(values, input.dims[2], input.dims[3]);
   }
 
-  /** Returns the labels' logits of each crop, as the network gives them. */
-  async logits(crops) {
+  /** Returns the logits of each head for each row of the network's input, as the network gives them. */
+  async #headLogits(input) {
     const [source] = this.classifier.inputNames;
     const names = this.classifier.outputNames;
-    const labels = names.length > 1 ? "labels" : names[0];
-    const rows = [];
+    const outputs = await this.#run(this.classifier, source, input);
+    const rowsOf = ({ data, dims: [n, k] }) =>
+      Array.from({ length: n }, (_, i) => data.slice(i * k, (i + 1) * k));
+    const labels = rowsOf(outputs[names.length > 1 ? "labels" : names[0]]);
+    return { labels, votes: outputs.votes ? rowsOf(outputs.votes) : [] };
+  }
+
+  /** Returns the labels' logits of each row of the network's input. */
+  async inputLogits(input) {
+    return (await this.#headLogits(input)).labels;
+  }
+
+  /** Returns the logits of each head for each crop: {labels, votes}; no votes without that head. */
+  async cropLogits(crops, signal) {
+    const rows = { labels: [], votes: [] };
+    const ask = cancellable((input) => this.#headLogits(input), signal);
     for (let start = 0; start < crops.length; start += MAX_BATCH) {
       const input = toModelInput(crops.slice(start, start + MAX_BATCH), this.config);
-      const { data, dims } = (await this.#run(this.classifier, source, input))[labels];
-      for (let i = 0; i < dims[0]; i += 1) rows.push(data.slice(i * dims[1], (i + 1) * dims[1]));
+      const { labels, votes } = await ask(input);
+      rows.labels.push(...labels);
+      rows.votes.push(...votes);
     }
     return rows;
+  }
+
+  /** Returns the labels' logits of each crop, as the network gives them. */
+  async logits(crops) {
+    return (await this.cropLogits(crops)).labels;
   }
 
   /** Throws "self_test" unless the network gives these logits for the drawing of self_test.js. */
@@ -79,24 +135,30 @@ class Engine {
     checkLogits(found, expected);
   }
 
-  /** Returns `faces` with `probs`, and the milliseconds that crop and network took. */
-  async classify(frame, faces) {
+  /**
+   * Returns `faces` with `probs`, and with `votes` if the model has them; their crops, and the
+   * milliseconds that crop and network took.
+   */
+  async classify(frame, faces, signal) {
     const start = performance.now();
     const crops = faces.map((face) => cropFace(frame, face, this.config));
     const cropped = performance.now();
-    const rows = await this.logits(crops);
-    const probs = rows.map((row) => decide(row, this.config.served));
+    const rows = await this.cropLogits(crops, signal);
+    const probs = rows.labels.map((row) => decide(row, this.config.served));
+    const votes = this.config.votes && rows.votes.map((row) => decide(row, this.config.votes));
     const timing_ms = { crop: cropped - start, classify: performance.now() - cropped };
-    return { faces: faces.map((face, i) => ({ ...face, probs: probs[i] })), timing_ms };
+    const given = (i) => ({ probs: probs[i], ...(votes && { votes: votes[i] }) });
+    return { faces: faces.map((face, i) => ({ ...face, ...given(i) })), crops, timing_ms };
   }
 
-  async #analyse(frame, way, max_faces) {
+  async #analyse(frame, way, { max_faces, signal } = {}) {
     checkFrame(frame);
     const start = performance.now();
-    const found = (await detect(frame, this.find, way)).slice(0, max_faces);
+    const find = cancellable(this.find, signal);
+    const found = (await detect(frame, find, way)).slice(0, max_faces);
     const spent = performance.now() - start;
-    const { faces, timing_ms } = await this.classify(frame, found);
-    return { faces, timing_ms: { detect: spent, ...timing_ms } };
+    const { timing_ms, ...classified } = await this.classify(frame, found, signal);
+    return { ...classified, timing_ms: { detect: spent, ...timing_ms } };
   }
 
   /** Returns the answer for a single picture, without `state`; every `track_id` is null. */
@@ -106,36 +168,62 @@ class Engine {
   }
 
   /**
+   * Returns `image`'s answer as `data`, and each face's crop, reduced for the screen.
+   *
+   * @throws {DOMException} by `signal`
+   */
+  async picture(frame, signal) {
+    const { faces, crops, timing_ms } = await this.#analyse(frame, "full", { signal });
+    return {
+      data: { ...toAnswer(frame, faces, this.config), timing_ms: roundTimes(timing_ms) },
+      crops: crops.map((crop) => shrink(crop, CROP_PX)),
+    };
+  }
+
+  /** Explains a part of a crop: see `explainRows` of explain.js. */
+  explain({ crop, class_index, from, to }) {
+    return explainRows(this, crop, class_index, from, to);
+  }
+
+  /**
    * Answers one frame of a stream as the server's `/live_frame` does. It never throws.
    *
    * @param {Object} request
    * @param {Object} request.image a picture {width, height, channels: 3, data}
    * @param {Object} [request.state] of the answer before
    * @param {number} [request.time_s] when it was taken, in seconds
+   * @param {boolean} [request.votes] give each face the shares of the votes of ten people
+   * @param {?Object} [request.baseline] a resting face, see resting.js
    * @param {boolean} [request.fast] look at 320 pixels, where the server looks at 640
    * @returns the answer, or {error: {code, message}}
    */
-  async live_frame({ image, state = null, time_s = Date.now() / 1000, fast = false }) {
+  async live_frame({
+    image,
+    state = null,
+    time_s = Date.now() / 1000,
+    votes = false,
+    baseline = null,
+    fast = false,
+  }) {
     try {
+      if (votes && !this.config.votes) throw new LocalError("bad_frame", NO_VOTES);
       const before = readState(state);
       const isFull = before.n_empty % N_GLANCES === N_GLANCES - 1;
       const way = isFull ? "full" : fast ? "fast" : "glance";
-      const { faces, timing_ms } = await this.#analyse(image, way, MAX_TRACKS);
+      const { faces, timing_ms } = await this.#analyse(image, way, { max_faces: MAX_TRACKS });
       const start = performance.now();
       const after = step(before, faces, time_s, image.width);
+      const compared = compare(after.faces, baseline, this.config.neutral);
       timing_ms.track = performance.now() - start;
       return {
-        ...toAnswer(image, after.faces, this.config),
+        ...toAnswer(image, compared, this.config, votes),
         timing_ms: { wait: 0, ...timing_ms },
         state: writeState(after.state),
       };
     } catch (error) {
-      const { code, message } = asLocalError(
-        error,
-        "internal",
-        "This frame could not be analysed.",
-      );
-      return { error: { code, message } };
+      const said = "This frame could not be analysed.";
+      const { code, message, detail } = asLocalError(error, "internal", said);
+      return { error: { code, message, ...(detail && { detail }) } };
     }
   }
 }
@@ -158,6 +246,7 @@ export async function openEngine(runtime, { config, detector, classifier }) {
     const n = config.class_names.length;
     throw new LocalError(
       "config",
+      describeFile(WEB_NAME, "does not fit fer.json"),
       `The network must give ${n} logits, one for each class. Received: ${row.length}`,
     );
   }

@@ -2,7 +2,7 @@
 
 import { WEB_NAME, readConfig } from "./config.js";
 import { openEngine } from "./engine.js";
-import { LocalError, asLocalError } from "./errors.js";
+import { LocalError, asLocalError, describeFile, describeOpening } from "./errors.js";
 import { RUNTIME } from "./ort/version.js";
 
 // As in fer/hub.py.
@@ -10,6 +10,8 @@ export const YUNET_NAME = "face_detection_yunet_2023mar.onnx";
 export const YUNET_SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4";
 
 const ORT = new URL("./ort/", import.meta.url);
+// How a WebAssembly file begins.
+const WASM = [0, 97, 115, 109];
 // A module with one instruction of 128 bits.
 const SIMD = Uint8Array.of(
   0,
@@ -78,24 +80,28 @@ export async function checkHash(bytes, expected, name) {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   const received = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
   if (received === expected) return;
-  throw new LocalError("hash", `${name} must have sha256 ${expected}. Received: ${received}`);
+  throw new LocalError(
+    "hash",
+    describeFile(name, "is damaged, or of another version"),
+    `${name} must have sha256 ${expected}. Received: ${received}`,
+  );
 }
 
 /** Fetches a file; `onBytes` gets the number of bytes of each piece. */
 export async function fetchBytes(url, onBytes = () => {}) {
   const name = new URL(url).pathname.split("/").pop();
+  const describe = (why) => describeFile(name, `cannot be fetched (${why})`);
   let reply;
   try {
     reply = await fetch(url);
   } catch (error) {
-    throw new LocalError("fetch", `${name} cannot be fetched. Received: ${error.message}`);
+    throw new LocalError("fetch", describe("no answer"), `${url}: ${error.message}`);
   }
-  if (!reply.ok)
-    throw new LocalError("fetch", `${name} cannot be fetched. Received: HTTP ${reply.status}`);
+  if (!reply.ok) throw new LocalError("fetch", describe(`HTTP ${reply.status}`), url);
   try {
     return await readAll(reply.body, onBytes);
   } catch (error) {
-    throw asLocalError(error, "cut_off", `${name} was cut off on its way.`);
+    throw asLocalError(error, "cut_off", describeFile(name, "was cut off on its way"));
   }
 }
 
@@ -105,13 +111,15 @@ export async function unpack(bytes, name) {
     const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return await readAll(unpacked, () => {});
   } catch (error) {
-    throw asLocalError(error, "cut_off", `${name} is cut off or no gzip file.`);
+    throw asLocalError(error, "cut_off", describeFile(name, "is cut off"));
   }
 }
 
 /** Returns onnxruntime-web with its WebAssembly in place, for one thread. */
 export async function openRuntime(packed) {
-  const wasm = await unpack(packed, RUNTIME.wasm);
+  // Some hosts call a .gz file gzip-encoded, so that the browser has unpacked it.
+  const isUnpacked = WASM.every((byte, i) => packed[i] === byte);
+  const wasm = isUnpacked ? packed : await unpack(packed, RUNTIME.wasm);
   await checkHash(wasm, RUNTIME.wasmSha256, RUNTIME.wasm);
   try {
     const runtime = await import(new URL(RUNTIME.module, ORT));
@@ -120,7 +128,7 @@ export async function openRuntime(packed) {
     runtime.env.logLevel = "error";
     return runtime;
   } catch (error) {
-    throw asLocalError(error, "model", "The runtime cannot be opened.");
+    throw asLocalError(error, "model", describeOpening("The runtime"));
   }
 }
 

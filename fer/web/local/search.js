@@ -9,8 +9,9 @@ const MAX_PIXELS = 4_000_000;
 const LONG_SIDE = 640;
 const SECOND_LONG_SIDE = 320;
 const MAX_ENLARGED = 4;
-const MIN_SIDE = 32;
+const MIN_SIDE = 64;
 const SLIVER = 8;
+const LEAST_INSIDE = 0.25;
 const SURE = 16;
 const SMALL = 24;
 const MIN_RATIO = 1.2;
@@ -54,7 +55,14 @@ function scaleTo(image, scale) {
 
 function fit(frame, long, enlarge) {
   const scale = Math.min(long / Math.max(frame.width, frame.height), enlarge ? MAX_ENLARGED : 1);
-  return { small: pad(scaleTo(frame, scale)), scale };
+  return { small: scaleTo(frame, scale), scale };
+}
+
+/** Returns the faces of a picture of any shape, of which enough lies in it. */
+async function findIn(image, find) {
+  const whole = [0, 0, image.width, image.height];
+  const faces = await find(pad(image));
+  return faces.filter(({ box }) => sharedBy(whole, box)[0] >= f(f(LEAST_INSIDE) * areaOf(box)));
 }
 
 /** Returns faces with each x and each y changed by a function. */
@@ -75,7 +83,7 @@ const isSliver = (frame, scale) => scale * Math.min(frame.width, frame.height) <
 
 async function look(frame, find, long = LONG_SIDE, enlarge = false) {
   const { small, scale } = fit(frame, long, enlarge);
-  return isSliver(frame, scale) ? [] : scaled(await find(small), scale);
+  return isSliver(frame, scale) ? [] : scaled(await findIn(small, find), scale);
 }
 
 async function lookSmaller(frame, find) {
@@ -116,8 +124,44 @@ export async function search(frame, find) {
     const first = LONG_SIDE / Math.max(frame.width, frame.height);
     looks = confirmed(looks, SURE / (scales.length > 1 ? scales[1] : first), SMALL / first);
   }
-  const faces = merge(looks);
-  return faces.length ? faces : lookSmaller(frame, find);
+  let faces = merge(looks);
+  if (!faces.length) faces = await lookSmaller(frame, find);
+  return faces.length ? faces : lookSideways(frame, find);
+}
+
+/** Returns the faces of a look at the frame turned to the left, and of one to the right. */
+async function lookSideways(frame, find) {
+  const { small, scale } = fit(frame, LONG_SIDE, false);
+  if (isSliver(frame, scale)) return [];
+  const { width, height } = small;
+  const looks = [];
+  for (const isLeft of [true, false]) {
+    const found = await findIn(turned(small, isLeft), find);
+    const back = isLeft ? ([x, y]) => [f(width - y), x] : ([x, y]) => [y, f(height - x)];
+    looks.push(
+      found
+        .filter(({ score }) => score >= f(ALONE_SCORE))
+        .map(({ box: [x0, y0, x1, y1], score, landmarks }) => {
+          const [[u0, v0], [u1, v1]] = [back([x0, y0]), back([x1, y1])];
+          const box = [Math.min(u0, u1), Math.min(v0, v1), Math.max(u0, u1), Math.max(v0, v1)];
+          return { box, score, landmarks: landmarks.map(back) };
+        }),
+    );
+  }
+  return scaled(merge(looks), scale);
+}
+
+/** Returns a picture turned by a quarter to the left or to the right. */
+function turned({ width, height, channels, data }, isLeft) {
+  const made = blank(height, width, channels);
+  for (let y = 0; y < width; y += 1) {
+    for (let x = 0; x < height; x += 1) {
+      const from = isLeft ? x * width + width - 1 - y : (height - 1 - x) * width + y;
+      for (let k = 0; k < channels; k += 1)
+        made.data[(y * height + x) * channels + k] = data[from * channels + k];
+    }
+  }
+  return made;
 }
 
 function fineScales(width, height) {
@@ -151,7 +195,7 @@ async function lookAtTiles(image, find) {
     for (const [left, right, xLow, xHigh] of parts(image.width)) {
       // The last tile may end beyond the picture by what was rounded up.
       const [r, b] = [Math.min(right, image.width), Math.min(bottom, image.height)];
-      const found = await find(pad(cut(image, left, top, r, b)));
+      const found = await findIn(cut(image, left, top, r, b), find);
       const faces = mapped(
         found,
         (x) => f(x + left),

@@ -2,7 +2,7 @@
 
 import { LocalError } from "./errors.js";
 
-// Far more than float16 weights move the logits of this drawing: tests/test_local.py measures that.
+// Far more than float16 weights move the logits of this drawing: tests/web/test_local.py measures that.
 export const TOLERANCE = 0.25;
 
 /** Returns the drawing as an RGB picture: slopes and squares, as fer/web/self_test.py draws it. */

@@ -80,12 +80,13 @@ export function decode(outputs, rows, columns) {
     if (kept.every((better) => overlap(face, better) <= f(OVERLAP))) kept.push(face);
   }
   return kept
-    .filter((face) => isFinite4(face) && face.width > 0 && face.height > 0)
+    .filter(isFinite4)
     .map(({ x, y, width, height, score, landmarks }) => ({
       box: [x, y, f(x + width), f(y + height)],
       score: Math.min(score, 1),
       landmarks,
-    }));
+    }))
+    .filter(({ box: [x0, y0, x1, y1] }) => f(x1 - x0) >= 1 && f(y1 - y0) >= 1);
 }
 
 /*
