@@ -45,4 +45,4 @@ export class Classes {
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
 /** Returns the label of a face in words, with its doubt. */
-export const faceTitle = (face) => (face.uncertain ? `uncertain: ${face.label}?` : face.label);
+export const faceTitle = (face) => (face.uncertain ? `unsure: ${face.label}?` : face.label);

@@ -13,8 +13,6 @@ const SLOW_MS = 250;
 // Until the next frame is tried while no engine is ready.
 const RETRY_MS = 300;
 
-export const CHOICES = ["auto", "device", "server"];
-
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 /** Keeps the last answers' times of one engine. */
@@ -44,31 +42,32 @@ class Times {
  */
 export class Engines {
   #server;
-  #openDevice;
-  #onChange;
-  #device = null;
-  #opening = null;
   #failures = 0;
+  #isSlow = false;
   #times = { server: new Times(), device: new Times() };
+  // Since when this device is judged.
+  #choice;
+  #recogniser = null;
 
   /**
    * @param {Object} options
    * @param {?{live_frame: Function}} options.server null on a page without one
-   * @param {(onProgress: (bytes: number) => void) => Promise<Object>} options.openDevice opens the
-   *   local engine and tests it; null where there is none
-   * @param {string} [options.choice] the visitor's: "auto", "device" or "server"
-   * @param {() => void} [options.onChange] called when anything below has changed
+   * @param {import("./device.js").Device} options.device
    */
-  constructor({ server, openDevice, choice = "auto", onChange = () => {} }) {
+  constructor({ server, device }) {
     this.#server = server;
-    this.#openDevice = openDevice;
-    this.#onChange = onChange;
-    this.choice = CHOICES.includes(choice) ? choice : "auto";
-    /** "off", "loading", "ready" or "failed" */
-    this.device = openDevice ? "off" : "failed";
-    this.bytes = 0;
-    /** Why the device does not answer, for the visitor; null while it may. */
-    this.problem = null;
+    this.#choice = device.choice;
+    this.device = device;
+    device.addEventListener("change", () => this.#startOver());
+  }
+
+  /** Judges a recogniser that was opened anew, or chosen by the visitor, from the start. */
+  #startOver() {
+    const { choice, recogniser } = this.device;
+    if (choice === this.#choice && recogniser === this.#recogniser) return;
+    [this.#choice, this.#recogniser] = [choice, recogniser];
+    [this.#failures, this.#isSlow] = [0, false];
+    this.#times.device = new Times();
   }
 
   /**
@@ -76,47 +75,19 @@ export class Engines {
    * visitor who chose the device sends no frame to the server, whatever happens.
    */
   get active() {
-    if (this.device === "ready" && (this.choice !== "server" || !this.#server)) return "device";
-    return this.#server && this.choice !== "device" ? "server" : null;
+    const { state, choice } = this.device;
+    if (!this.#server) return state === "ready" ? "device" : null;
+    if (state === "ready" && choice !== "server" && !this.#isSlow) return "device";
+    return choice === "device" ? null : "server";
   }
 
-  /** Takes the visitor's choice, and loads the device's engine where it asks for it. */
-  choose(choice) {
-    this.choice = choice;
-    const again = choice === "device" && this.device === "failed" && this.#openDevice;
-    if (again) this.device = "off";
-    this.#onChange();
-    return choice === "server" ? Promise.resolve() : this.load();
+  get hasServer() {
+    return Boolean(this.#server);
   }
 
-  /** Loads the device's engine once; it never rejects. */
-  load() {
-    if (this.device === "off" && this.choice !== "server") this.#opening = this.#load();
-    return this.#opening || Promise.resolve();
-  }
-
-  async #load() {
-    this.#set({ device: "loading", bytes: 0, problem: null });
-    try {
-      this.#device = await this.#openDevice((bytes) => this.#set({ bytes }));
-      this.#failures = 0;
-      this.#times.device = new Times();
-      this.#set({ device: "ready" });
-    } catch (error) {
-      this.#set({ device: "failed", problem: error.message });
-    }
-  }
-
-  #set(values) {
-    Object.assign(this, values);
-    this.#onChange();
-  }
-
-  #giveUp(problem) {
-    const device = this.#device;
-    this.#device = null;
-    if (device && device.close) device.close();
-    this.#set({ device: "failed", problem });
+  /** Why the device does not answer, for the visitor; null while it may. */
+  get problem() {
+    return this.#isSlow ? "This device is slower than the server." : this.device.problem;
   }
 
   /**
@@ -127,36 +98,44 @@ export class Engines {
    */
   async live_frame(makeRequest, now = () => performance.now()) {
     const name = this.active;
-    if (!name) {
-      const message = this.problem || "Loading the recogniser ...";
-      const code = this.problem ? "failed" : "loading";
-      return { engine: null, error: { code, message, retry_after_ms: RETRY_MS } };
-    }
-    const engine = name === "device" ? this.#device : this.#server;
+    if (!name) return this.#refuse();
+    const { recogniser } = this.device;
+    const engine = name === "device" ? recogniser : this.#server;
     const start = now();
     let answer;
     try {
-      answer = (await engine.live_frame(await makeRequest(name))) || {};
+      const request = await makeRequest(name);
+      // The visitor may have chosen the device meanwhile.
+      if (name === "server" && this.device.choice === "device") return this.#refuse();
+      answer = (await engine.live_frame(request)) || {};
     } catch (error) {
       answer = { error: { code: "lost", message: error.message } };
     }
     if (answer.faces) this.#times[name].add(now() - start);
     // A state that the page sent is not the engine's fault.
     const failed = !answer.faces && !(answer.error && answer.error.code === "bad_state");
-    if (name === "device" && this.#device === engine) this.#judge(failed, answer.error);
+    if (name === "device" && this.device.recogniser === engine) this.#judge(failed, answer.error);
     return { ...answer, engine: name };
+  }
+
+  /** The answer while no engine is ready. */
+  #refuse() {
+    const message = this.problem || "Loading the recogniser ...";
+    const code = this.problem ? "failed" : "loading";
+    return { engine: null, error: { code, message, retry_after_ms: RETRY_MS } };
   }
 
   #judge(failed, error) {
     this.#failures = failed ? this.#failures + 1 : 0;
     if (this.#failures >= MAX_FAILURES) {
-      this.#giveUp(error ? error.message : "The recogniser on this device does not answer.");
+      this.device.fail(error ? error.message : "The recogniser on this device does not answer.");
       return;
     }
     const { server, device } = this.#times;
-    if (!this.#server || this.choice === "device" || device.median === null) return;
+    if (!this.#server || this.device.choice === "device" || device.median === null) return;
     if (device.median > SLOW_MS && server.median !== null && server.median < device.median) {
-      this.#giveUp("This device is slower than the server.");
+      this.#isSlow = true;
+      this.device.dispatchEvent(new Event("change"));
     }
   }
 }

@@ -90,7 +90,9 @@ export class FrameLoop {
   #accept(answer, sentAt) {
     const now = this.#options.clock.now();
     this.state = answer.state;
-    this.pace.addAnswer(now - sentAt, answer.timing_ms.wait, now);
+    // A device gets its frames whole, and nobody else waits for it.
+    if (answer.engine === "device") this.pace.reset();
+    else this.pace.addAnswer(now - sentAt, answer.timing_ms.wait, now);
     this.#options.onAnswer(answer, sentAt, now);
   }
 

@@ -51,6 +51,11 @@ export class Pace {
     this.#lower(now);
   }
 
+  /** Goes back to the best pace. */
+  reset() {
+    this.#level = this.#nSlow = 0;
+  }
+
   /** Starts to measure again after a pause. */
   resume(now) {
     this.#nSlow = 0;

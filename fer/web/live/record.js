@@ -15,7 +15,8 @@ const quote = (text) => (/[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` :
 export class Record {
   #classNames;
   #clock;
-  #rows = []; // { time: s since the start, id, label, uncertain, box, probs }
+  // { time: s since the start, id, label, uncertain, box, probs, raw: where compared with a face }
+  #rows = [];
   #faces = new Map(); // id -> { seconds, uncertain: s, shares: { label: s }, last: time }
   #startedAt = 0; // of clock.now(), which is never set back
   #startedUtc = 0; // of clock.utc()
@@ -41,6 +42,11 @@ export class Record {
 
   stop() {
     this.#length = this.elapsed;
+  }
+
+  /** Whether a face was seen since the start. */
+  get hasRows() {
+    return this.#rows.length > 0;
   }
 
   /** Seconds from start to stop, or to now. */
@@ -72,6 +78,7 @@ export class Record {
         uncertain: face.uncertain,
         box: face.box_xyxy.map((value) => value * scale),
         probs: this.#classNames.map((name) => face.probs[name]),
+        raw: face.raw && this.#classNames.map((name) => face.raw[name]),
       });
     }
     if (this.#rows.length > MAX_ROWS) this.#rows = this.#rows.slice(-0.75 * MAX_ROWS);
@@ -123,10 +130,16 @@ export class Record {
     return { longest: longest.sort((a, b) => a[0] - b[0]), nSeen: seen.length };
   }
 
-  /** Returns all rows as CSV with a header. */
+  /**
+   * Returns all rows as CSV with a header. Where a face was compared with its resting face, the
+   * probabilities before that follow.
+   */
   csv() {
+    const hasRaw = this.#rows.some(({ raw }) => raw);
+    const digits = (probs) => probs.map((p) => p.toFixed(4));
     const head = ["time_utc", "time_s", "track_id", "label", "uncertain", "x0", "y0", "x1", "y1"];
-    head.push(...this.#classNames.map((name) => quote(`p_${name}`)));
+    for (const kind of hasRaw ? ["p", "raw"] : ["p"])
+      head.push(...this.#classNames.map((name) => quote(`${kind}_${name}`)));
     const lines = this.#rows.map((row) => [
       new Date(this.#startedUtc + 1000 * row.time).toISOString(),
       row.time.toFixed(3),
@@ -134,7 +147,8 @@ export class Record {
       quote(row.label),
       row.uncertain,
       ...row.box.map((value) => value.toFixed(1)),
-      ...row.probs.map((p) => p.toFixed(4)),
+      ...digits(row.probs),
+      ...(hasRaw ? digits(row.raw || row.probs) : []),
     ]);
     return [head, ...lines].map((line) => line.join(",")).join("\n") + "\n";
   }

@@ -1,4 +1,4 @@
-/* How fast the stream runs: frames of the camera, answers, and the time from frame to answer. */
+/* How fast the stream runs: answers, and the time from frame to answer. */
 
 import { PACES } from "./pace.js";
 
@@ -12,16 +12,13 @@ const rateOf = (times) =>
 
 /** Measures the last two seconds. Times are of `performance.now()`. */
 export class SpeedMeter {
-  #frames = [];
   #answers = []; // [time, ms from frame to answer]
 
-  /** Frames that the camera gave since the start. */
+  /** Frames that the video gave since the start. */
   nFrames = 0;
 
-  addFrame(now) {
+  addFrame() {
     this.nFrames += 1;
-    this.#frames = this.#frames.filter((time) => now - time < WINDOW_MS);
-    this.#frames.push(now);
   }
 
   addAnswer(now, tripMs) {
@@ -33,12 +30,10 @@ export class SpeedMeter {
   describe(pace) {
     const trips = this.#answers.map(([, ms]) => ms).sort((a, b) => a - b);
     const parts = [
-      `${rateOf(this.#answers.map(([time]) => time))} answers/s`,
-      `${Math.round(trips[trips.length >> 1])} ms`,
+      `${rateOf(this.#answers.map(([time]) => time))} results/s`,
+      `${Math.round(trips[trips.length >> 1])} ms delay`,
     ];
-    // Browsers without requestVideoFrameCallback do not tell the camera's frames.
-    if (this.#frames.length >= MIN_TIMES) parts.unshift(`video ${rateOf(this.#frames)}/s`);
     if (pace !== PACES[0]) parts.push(`slowed down, ${pace.width} px`);
-    return parts.join(" · ");
+    return parts.join(", ");
   }
 }

@@ -1,10 +1,10 @@
-/* The table of what was seen since the start. */
+/* The table of what was seen in this session. */
 
 import { percent } from "../common/classes.js";
 import { makeElement } from "../common/dom.js";
 
 /**
- * Returns the texts of a face's row: id, time in view, shares of the labels, uncertain share.
+ * Returns the texts of a face's row: id, time in view, shares of the labels, share of time when unsure.
  *
  * @param {number} id
  * @param {Object} sums as of `Record.summary`
@@ -12,6 +12,20 @@ import { makeElement } from "../common/dom.js";
 export function describeSums(id, { seconds, uncertain, shares }) {
   const parts = sortShares(shares).map(([name, s]) => `${name} ${percent(s / seconds)}`);
   return [String(id), `${seconds.toFixed(1)} s`, parts.join(", "), percent(uncertain / seconds)];
+}
+
+// Expressions that a sentence names.
+const MAX_NAMED = 3;
+
+/** Returns the session in one or two sentences: the face seen longest; "" if none was. */
+export function describeSession({ longest, nSeen }) {
+  if (!nSeen) return "";
+  const [id, sums] = [...longest].sort((a, b) => b[1].seconds - a[1].seconds)[0];
+  const named = Object.fromEntries(sortShares(sums.shares).slice(0, MAX_NAMED));
+  const [, seconds, shares, unsure] = describeSums(id, { ...sums, shares: named });
+  const who = nSeen > 1 ? `Face ${id} (seen longest of ${nSeen}), ` : "";
+  const doubt = sums.uncertain / sums.seconds < 0.005 ? "" : ` Unsure ${unsure} of the time.`;
+  return `${who}${seconds}: ${shares}.${doubt}`;
 }
 
 const sortShares = (shares) => Object.entries(shares).sort((a, b) => b[1] - a[1]);
@@ -32,8 +46,8 @@ export function showSummary(table, { longest, nSeen }, classes) {
   if (!nSeen) return;
   table.querySelector("caption").textContent =
     nSeen > longest.length
-      ? `Since the start: the ${longest.length} of ${nSeen} faces seen longest`
-      : "Since the start";
+      ? `This session: the ${longest.length} of ${nSeen} faces seen longest`
+      : "This session";
   const rows = longest.map(([id, sums]) => {
     const row = document.createElement("tr");
     for (const text of describeSums(id, sums)) row.insertCell().textContent = text;

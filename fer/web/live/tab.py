@@ -14,11 +14,12 @@ import gradio as gr
 
 from fer.errors import InputError
 from fer.pipeline import Pipeline
+from fer.resting import Baseline
 from fer.serialize import to_dict
 from fer.track import TrackState
 from fer.web.icons import class_props
-from fer.web.self_test import drawing_logits
-from fer.web.server.assets import RUNTIME_PATH, Assets
+from fer.web.live.sample import Sample
+from fer.web.server.assets import Assets
 from fer.web.server.queue import FairQueue
 from fer.web.server.requests import (
     answer_error,
@@ -52,14 +53,34 @@ def _read_time(value: object) -> float:
     raise InputError("`time_s` must be a number of seconds under 1e12, not milliseconds")
 
 
+def _find_pipeline(votes: object, plain: Pipeline, voting: Pipeline | None) -> Pipeline:
+    """Return the pipeline that answers a frame with votes, or without."""
+    if votes is None or votes is False:
+        return plain
+    if votes is not True:
+        raise InputError("`votes` must be true or false")
+    if voting is None:
+        raise InputError("`votes` must be false: this model does not predict them")
+    return voting
+
+
+def _read_baseline(value: object) -> Baseline | None:
+    return None if value is None else Baseline.from_json(value)
+
+
 def make_live_frame(pipeline: Pipeline) -> LiveFrame:
     """Make the function behind the stream: a frame and the state before it in, its faces out.
 
-    Its arguments are a request {"image", "state", "time_s"}, the name of the visitor whose it
-    is, and the host that it came from. It never raises: a frame that cannot be used is answered
-    with {"error": {"code", "message"}}, where `code` is "bad_frame", "bad_state", "busy"
-    (with `retry_after_ms`), "stale" or "internal".
+    Its arguments are a request {"image", "state", "time_s", "votes", "baseline"}, the name of the
+    visitor whose it is, and the host that it came from. `votes` asks for those, where the model
+    predicts them; `baseline` is a `Baseline` as JSON, or missing, and a bad one counts as a bad
+    state, to which its track belongs. It never raises: a frame that cannot be used is answered with
+    {"error": {"code", "message"}}, where `code` is "bad_frame", "bad_state", "busy" (with
+    `retry_after_ms`), "stale" or "internal".
     """
+    voting = None
+    if pipeline.classifier.config.vote_names:
+        voting = Pipeline(pipeline.detector, pipeline.classifier, votes=True)
     queue: FairQueue[dict[str, Any]] = FairQueue(_N_AT_WORK, _MAX_WAITING, _PATIENCE_S)
 
     def answer(request: object, waited_s: float) -> dict[str, Any]:
@@ -69,9 +90,11 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
                 raise InputError("a request must be an object with image, state and time_s")
             frame = decode_frame(request.get("image"))
             time_s = _read_time(request.get("time_s"))
+            chosen = _find_pipeline(request.get("votes"), pipeline, voting)
             code = "bad_state"
             before = TrackState.from_json(request.get("state"))
-            state, result = pipeline.track(frame, before, time_s)
+            baseline = _read_baseline(request.get("baseline"))
+            state, result = chosen.track(frame, before, time_s, baseline=baseline)
         except Exception as error:
             # One broken frame must not end a visitor's stream.
             sorry = "This frame could not be analysed."
@@ -89,15 +112,20 @@ def make_live_frame(pipeline: Pipeline) -> LiveFrame:
 
 
 def build_live_tab(
-    pipeline: Pipeline, answer: LiveFrame, assets: Assets, browser_files: Mapping[str, Path]
+    pipeline: Pipeline,
+    answer: LiveFrame,
+    assets: Assets,
+    engine: Mapping[str, Any] | None,
+    sample: Sample | None = None,
 ) -> gr.HTML:
     """Build the webcam view; must be called inside a `gr.Blocks`.
 
     Args:
         pipeline: whose classes are shown.
         answer: of `make_live_frame`.
-        assets: serve the page's modules, and `browser_files` as model/NAME.
-        browser_files: what the browser's engine reads; without them the server alone answers.
+        assets: serve the page's modules, and the browser's engine.
+        engine: of `fer.web.self_test.engine_props`; None where the server alone answers.
+        sample: what a visitor without a camera can watch, whose files `assets` serve.
     """
     names = pipeline.classifier.config.class_names
 
@@ -112,20 +140,12 @@ def build_live_tab(
         server_functions=[live_frame],
         apply_default_css=False,
         elem_id="live",
-        engine=_engine_props(pipeline, browser_files),
+        engine=engine,
+        has_votes=bool(pipeline.classifier.config.vote_names),
+        has_neutral=pipeline.classifier.config.neutral_logits is not None,
+        sample=None if sample is None else sample.props(),
         **class_props(names),
     )
-
-
-def _engine_props(pipeline: Pipeline, browser_files: Mapping[str, Path]) -> dict[str, Any] | None:
-    """Return what the page must know to run the browser's engine: logits to test it, bytes."""
-    if not browser_files:
-        return None
-    files = [RUNTIME_PATH, *browser_files.values()]
-    return {
-        "logits": drawing_logits(pipeline.classifier),
-        "bytes": sum(path.stat().st_size for path in files),
-    }
 
 
 def _read(name: str) -> str:

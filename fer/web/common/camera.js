@@ -3,13 +3,13 @@
 const PROBLEMS = {
   NotAllowedError:
     "The camera is blocked. Allow it for this page in the browser's address bar, then start again.",
-  NotFoundError: "No camera was found. Connect one, or use the Photo tab.",
+  NotFoundError: "No camera was found. Connect one, or analyse a picture.",
   NotReadableError: "The camera is in use by another program. Close it there, then start again.",
   OverconstrainedError: "That camera is not available any more. Choose another one.",
 };
 const INSECURE =
   "Browsers open a camera only on https pages and on localhost. Open this page that way.";
-const UNSUPPORTED = "This browser cannot open a camera. Use the Photo tab.";
+const UNSUPPORTED = "This browser cannot open a camera. Analyse a picture instead.";
 
 /** Returns why no camera can be opened on this page, "" if one can. */
 export function findObstacle({ isSecureContext, mediaDevices }) {
@@ -21,9 +21,9 @@ export function findObstacle({ isSecureContext, mediaDevices }) {
 export const describeError = (error) =>
   PROBLEMS[error.name] || `The camera could not be opened: ${error.message}`;
 
-/** Opens a camera, chosen by constraints such as {facingMode: "user"}. */
-export function openCamera(which) {
-  const size = { width: { ideal: 640 }, height: { ideal: 480 } };
+/** Opens a camera, chosen by constraints such as {facingMode: "user"}, at about this size. */
+export function openCamera(which, [width, height] = [640, 480]) {
+  const size = { width: { ideal: width }, height: { ideal: height } };
   return navigator.mediaDevices.getUserMedia({ audio: false, video: { ...size, ...which } });
 }
 
