@@ -1,44 +1,56 @@
 /*
- * The view of one picture's result. `props.value` is what `Pictures.show` returned. Which face is
- * selected is known to the browser alone; for its explanation the crop of the face is sent.
+ * The view of one picture's result, and the ways to give a picture. It is analysed on this device
+ * (device.js), or `props.value` is what `Pictures.show` returned for it on the server. Which face is
+ * selected is known to the browser alone; the server is sent a face's crop for its explanation.
  */
 
-import { Classes, faceTitle, percent } from "../common/classes.js";
-import { download, makeElement, makeIcon, makeVisitorId } from "../common/dom.js";
-import { Explanations, describeExplanation } from "./explanations.js";
-import { acceptPictures } from "./input.js";
+import { Classes } from "../common/classes.js";
+import { bindChoice, sharedDevice } from "../common/device.js";
+import { download, makeVisitorId } from "../common/dom.js";
+import { bindMenu } from "../common/menu.js";
+import { MAX_PIXELS, analysePicture, explainDataUrl } from "./device.js";
+import { makeDetail } from "./detail.js";
+import { describeCount } from "./faces.js";
+import { acceptPictures, acceptShots, sendToServer } from "./input.js";
+import { describeProblem, refuseText } from "./kinds.js";
+import { makePeople } from "./people.js";
+import { describeResult, describeRoute, describeSent, routePicture, staysHere } from "./route.js";
+import { offerExamples } from "./tries.js";
 import { MAX_ZOOM, ZOOM_STEP, makeZoom } from "./zoom.js";
 
-const SMALL_PX = 64; // boxes narrower than this have their label when they are selected
-const NO_FACE = "No face was found. Faces should be large, well lit and turned towards the camera.";
+const HERE = "Analysing ...";
+const SERVER_PATIENCE_MS = 180_000; // a minute in the queue, and a large picture
+const NO_FACE = "No face found. Faces should be large, well lit and turned towards the camera.";
 
-const probOf = (face) => face.probs[face.label];
-const countFaces = (faces) => (faces.length === 1 ? "1 face" : `${faces.length} faces`);
-const spokenName = (face, i) => `Face ${i + 1}, ${faceTitle(face)}, ${percent(probOf(face))}`;
+/** Returns a message as a sentence; the name of a file, with which it may begin, stays as it is. */
+const asSentence = (text) =>
+  text.replace(/^[a-z]+ /, (word) => word[0].toUpperCase() + word.slice(1));
 
-function makeButton(className, ...children) {
-  const button = makeElement("button", className, ...children);
-  button.type = "button";
-  return button;
-}
+// By `view_id`, for other modules of the page that have pictures.
+const views = new Map();
+const started = new EventTarget(); // tells of each by an event of its name
 
-function makeImage(url) {
-  const image = makeElement("img");
-  image.src = url;
-  image.alt = "";
-  return image;
-}
+/**
+ * Returns the view that was started with this `view_id`; undefined before that.
+ *
+ * @returns {{element: HTMLElement, take: Function, give?: Function}} `element` gets the event
+ *   "fer-picture" when a picture, or what is wrong with it, is shown; `take(name, open, send)` shows
+ *   the picture that `open()` gives, or has `send()` ask the server for it, and tells whether it was
+ *   analysed on this device. `open` is null where the server alone has it, `send` on a page without
+ *   one. A last argument is the `index` that the answer of the server must have. `give(file)`, of a
+ *   view that takes pictures, does that as if the visitor had chosen the file. `chosen()` is the face
+ *   that is selected, as {name, face, crop, index, count}, `index` as the faces are shown; null
+ *   without one. It comes with the event "fer-face" in `document`, next to `view_id`. `sent()` tells
+ *   the view that this face was sent to the server.
+ */
+export const viewOf = (id) => views.get(id);
 
-/** Returns the index that a key of a row with `n` entries moves to; undefined for other keys. */
-export function moveIndex(key, index, n) {
-  return {
-    ArrowRight: (index + 1) % n,
-    ArrowDown: (index + 1) % n,
-    ArrowLeft: (index + n - 1) % n,
-    ArrowUp: (index + n - 1) % n,
-    Home: 0,
-    End: n - 1,
-  }[key];
+/** Returns the same once it is started. */
+export async function whenView(id) {
+  if (!views.has(id)) {
+    await new Promise((resolve) => started.addEventListener(id, resolve, { once: true }));
+  }
+  return views.get(id);
 }
 
 /**
@@ -46,180 +58,232 @@ export function moveIndex(key, index, n) {
  *
  * @param {Object} context
  * @param {HTMLElement} context.element holds photo.html
- * @param {Object} context.props `value`, `input_id`, `endings`, and those of `Classes`
- * @param {{explain_face: (request: Object) => Promise<Object>}} context.server
+ * @param {Object} context.props `view_id`; `value`, the server's answer; `takes_pictures`, whether
+ *   the visitor gives them here; `input_id` of Gradio's component that takes them to the server;
+ *   `endings` of their names; `tries`, see `offerExamples`; `engine`, see `sharedDevice`; and those
+ *   of `Classes`
+ * @param {?{explain_face: (request: Object) => Promise<Object>}} context.server null on a page
+ *   without one
  * @param {(name: string, callback: () => void) => void} context.watch calls back when a prop changes
  */
 export function start({ element, props, server, watch }) {
   const classes = new Classes(props);
   const find = (selector) => element.querySelector(selector);
   const stage = find(".stage");
-  const boxes = find(".boxes");
-  const cards = find(".cards");
-  const bars = find(".bars");
   const visitor = makeVisitorId();
-  const welcomeText = find(".message").textContent;
+  const device = sharedDevice(props.engine, Boolean(server));
 
   let picture = null; // what is shown
-  let selected = 0; // index of the face
-  let explanations = null; // of this picture
+  // The last picture, and who analyses it, once that is known: `isSent` to the server, or here.
+  let given = { turn: 0, name: "", isRouted: true, isSent: false, reason: "", nFiles: 1 };
+  let shown = given; // the same, of the picture that is shown
+  let isRefused = false; // whether `shown` has an error instead of a picture
+  let taking = new AbortController(); // aborted when nobody waits for the last picture any more
 
   const zoom = makeZoom(stage, find(".sheet"), (factor) => {
     find(".nearer").disabled = factor >= MAX_ZOOM;
     find(".farther").disabled = find(".whole").disabled = factor <= 1;
-    placeLabels();
+    people.placeLabels();
+  });
+  const detail = makeDetail(element, classes);
+  const people = makePeople(element, classes, {
+    onSelect: (person) => {
+      detail.show(person, picture.crops[person.index], picture.data.faces.length);
+      tellChosen();
+    },
+    reveal: zoom.reveal,
   });
 
   // --- a new picture -----------------------------------------------------------------------
 
+  /** Has a picture analysed here or by the server, as the visitor's choice and the device allow. */
+  async function take(name, open, send, nFiles = 1, index = undefined) {
+    const { turn, signal } = nextTurn({ name, isRouted: false, nFiles, index });
+    showWorking(HERE);
+    showProblem("");
+    const analyse = async (isAlone) =>
+      analysePicture(await open(), name, { device, classes, isAlone, signal });
+    let outcome;
+    try {
+      if (open) outcome = await routePicture({ device, analyse, send, signal });
+      else outcome = { sent: true, value: await send() };
+    } catch (error) {
+      outcome = { error: error.message };
+    }
+    const { value = null, sent = false, reason = "", error } = outcome;
+    if (turn !== given.turn) {
+      if (value) value.release();
+      return Boolean(value);
+    }
+    given = { ...given, isRouted: true, isSent: sent, reason };
+    if (sent) {
+      waitForServer(turn);
+    } else {
+      showWorking("");
+      show(value || { error: { message: error } });
+    }
+    return Boolean(value);
+  }
+
+  /** Has a file analysed which the visitor gave, or an example that `open` gives. */
+  function giveFile(name, open, nFiles) {
+    const { endings, input_id } = props;
+    const send = async (mayGo) => {
+      const file = await open();
+      await refuseText(file, name);
+      return sendToServer(file, input_id, endings, mayGo);
+    };
+    return take(name, open, server && input_id ? send : null, nFiles);
+  }
+
+  /** Ends the wait for the last picture: its work ends, what is not sent stays here. */
+  function nextTurn(values = {}) {
+    taking.abort();
+    taking = new AbortController();
+    const turn = given.turn + 1;
+    given = { name: "", isRouted: true, isSent: false, reason: "", nFiles: 1, ...values, turn };
+    showWorking("");
+    return { turn, signal: taking.signal };
+  }
+
+  /** Shows why what was given instead of a picture was not taken. */
+  function refuse(text) {
+    nextTurn();
+    show({ error: { message: text } });
+  }
+
+  function waitForServer(turn) {
+    showWorking("Analysing on the server ...");
+    // Of a connection that was lost nothing is heard.
+    setTimeout(() => {
+      if (turn !== given.turn || find(".working").hidden) return;
+      showWorking("");
+      showProblem("No answer came from the server. Try again.");
+    }, SERVER_PATIENCE_MS);
+  }
+
+  function showWorking(text) {
+    find(".working").hidden = !text;
+    find(".working .text").textContent = text;
+    // It was about the picture before.
+    if (text && picture && !picture.data.faces.length) find(".summary").hidden = true;
+    arrange();
+  }
+
+  /** Makes room for the result, or for the ways to get one; `focused` had the focus before. */
+  function arrange(focused = document.activeElement) {
+    const isEmpty = !picture && find(".working").hidden;
+    const takes = Boolean(props.takes_pictures);
+    find(".open").classList.toggle("empty", isEmpty);
+    find(".message").hidden = !isEmpty;
+    find(".or").hidden = !(isEmpty && takes);
+    find(".tries").hidden = !(isEmpty && takes && props.tries && props.tries.length);
+    find(".choose").textContent = isEmpty ? "Upload" : "Change picture";
+    find(".save").hidden = !(picture && picture.data.faces.length && find(".working").hidden);
+    find(".clear").hidden = !(picture && takes);
+    keepFocus(focused);
+  }
+
+  /** Gives the focus to the way to the next picture, where the control that had it is gone. */
+  function keepFocus(focused) {
+    const isGone = element.contains(focused) && !focused.getClientRects().length;
+    if (!isGone) return;
+    const next = [find(".stop"), find(".choose")].find((each) => each.getClientRects().length);
+    if (next) next.focus({ preventScroll: true });
+  }
+
+  /** Says where the picture that is shown was analysed, or where the next one will be. */
+  function showWhere() {
+    const isGiven = Boolean(props.takes_pictures);
+    const before = isGiven ? describeRoute(device, Boolean(server)) : "";
+    const after = isRefused && shown.isSent ? describeSent(shown) : before;
+    const text = picture ? describeResult(shown, isGiven) : after;
+    if (find(".where").textContent !== text) find(".where").textContent = text;
+    if (given.isRouted) return;
+    find(".working .text").textContent = device.state === "loading" ? device.progress : HERE;
+  }
+
+  function showServerPicture() {
+    // Nobody waits for the answer to a picture that was removed, or after which another was given.
+    if (!given.isSent || (props.value && props.value.index !== given.index)) return;
+    showWorking("");
+    show(props.value);
+  }
+
+  function show(value) {
+    showValue(value);
+    if (value) element.dispatchEvent(new CustomEvent("fer-picture", { detail: value }));
+  }
+
+  function showValue(value) {
+    const focused = document.activeElement; // hidden it would lose the focus
+    shown = given;
+    const shownBefore = picture;
+    picture = value && value.data ? value : null;
+    if (shownBefore && shownBefore.release && shownBefore !== picture) shownBefore.release();
+    const problem = value && value.error;
+    isRefused = Boolean(problem);
+    const faces = picture ? picture.data.faces : [];
+    const { crops, explain } = picture || {};
+    detail.begin(faces.length ? explain || makeAsk(crops) : null);
+    showWhere();
+    showProblem(problem ? problem.message : "");
+    find(".summary").hidden = find(".result").hidden = !picture;
+    find(".summary").classList.toggle("none", !faces.length);
+    find(".result").classList.toggle("none", !faces.length);
+    if (picture) showPicture();
+    if (!faces.length) tellChosen();
+    arrange(focused);
+  }
+
   function showPicture() {
-    picture = props.value && props.value.data ? props.value : null;
-    const problem = props.value && props.value.error;
-    if (explanations) explanations.cancel();
-    explanations = new Explanations((request) => server.explain_face(request));
-    find(".message").hidden = Boolean(picture || problem);
-    find(".message").textContent = welcomeText;
-    find(".fer-error").hidden = !problem;
-    find(".fer-error").textContent = problem ? problem.message : "";
-    find(".result").hidden = !picture;
-    if (!picture) return;
-    const { faces, frame } = picture.data;
+    const { faces, frame, notes = [] } = picture.data;
+    const said = faces.length ? describeCount(faces) : NO_FACE;
+    find(".count").textContent = said;
     find(".sheet img").src = picture.shown.url;
-    find(".sheet img").alt = `The picture, with ${countFaces(faces)}`;
+    find(".sheet img").alt = `The picture: ${said}`;
     stage.style.setProperty("--ratio", String(frame.width / frame.height));
-    find(".count").textContent = faces.length ? countFaces(faces) : NO_FACE;
-    const notes = picture.data.notes || [];
     find(".notes").hidden = !notes.length;
     find(".notes").textContent = notes.join(". ");
-    find(".annotated").href = picture.annotated.url;
+    find(".annotated").href = picture.annotated.url || picture.shown.url;
     find(".annotated").download = picture.annotated.orig_name;
     find(".data pre").textContent = JSON.stringify(picture.data, null, 2);
-    find(".result").classList.toggle("lone", !faces.length);
-    find(".detail").hidden = !faces.length;
-    boxes.replaceChildren(...faces.map((face, i) => makeBox(face, i, frame)));
-    cards.hidden = faces.length < 2;
-    cards.replaceChildren(...(faces.length > 1 ? faces.map(makeCard) : []));
+    people.show(picture);
     zoom.reset();
-    if (faces.length) selectFace(0);
   }
 
-  function setColors(target, face) {
-    target.style.setProperty("--color", classes.colorOf(face.label));
-    target.style.setProperty("--ink", classes.inkOf(face.label));
+  /** Explains faces that the server found: there, or here if nothing may be sent any more. */
+  const makeAsk =
+    (crops) =>
+    ({ face, class_index }, signal) => {
+      const request = { crop: crops[face], class_index, visitor };
+      if (staysHere(device, Boolean(server))) return explainDataUrl(device, request, signal);
+      return server.explain_face(request);
+    };
+
+  function chosen() {
+    const { selected } = people;
+    if (!picture || !selected) return null;
+    const { number, index, face } = selected;
+    const count = picture.data.faces.length;
+    return {
+      name: picture.name,
+      face,
+      crop: picture.crops[index],
+      index: Math.max(0, number - 1),
+      count,
+    };
   }
 
-  function makeBox(face, i, frame) {
-    const [x0, y0, x1, y1] = face.box_xyxy.map((value, axis) => {
-      const side = axis % 2 ? frame.height : frame.width;
-      return (100 * Math.min(side, Math.max(0, value))) / side;
-    });
-    const label = makeElement("span", "", `${faceTitle(face)} ${percent(probOf(face))}`);
-    const box = makeButton("box", label);
-    box.classList.toggle("doubt", face.uncertain);
-    box.setAttribute("aria-label", spokenName(face, i));
-    Object.assign(box.style, {
-      left: `${x0}%`,
-      top: `${y0}%`,
-      width: `${x1 - x0}%`,
-      height: `${y1 - y0}%`,
-    });
-    setColors(box, face);
-    box.addEventListener("click", () => selectFace(i));
-    return box;
+  /** Says from now on that a face of the picture was sent. */
+  function sent() {
+    shown = { ...shown, isFaceSent: true };
+    showWhere();
   }
 
-  function makeCard(face, i) {
-    const name = face.label + (face.uncertain ? "?" : "");
-    const small = makeElement("small", "", `${percent(probOf(face))} · #${i + 1}`);
-    const card = makeButton("", makeImage(picture.crops[i]), makeElement("span", "", name, small));
-    card.setAttribute("aria-label", spokenName(face, i));
-    setColors(card, face);
-    card.addEventListener("click", () => {
-      selectFace(i);
-      zoom.reveal(boxes.children[i]);
-      find(".detail").scrollIntoView({ block: "nearest" });
-    });
-    return card;
-  }
-
-  /** Keeps labels inside the stage and off small boxes. */
-  function placeLabels() {
-    const outer = stage.getBoundingClientRect();
-    for (const box of boxes.children) {
-      const inner = box.getBoundingClientRect();
-      box.classList.toggle("small", inner.width < SMALL_PX);
-      box.classList.toggle("top", inner.top - outer.top < 32);
-      const labelWidth = box.firstChild.offsetWidth;
-      box.classList.toggle("right", inner.left + labelWidth > outer.right - 4);
-    }
-  }
-
-  // --- one face ----------------------------------------------------------------------------
-
-  function selectFace(i) {
-    selected = i;
-    const { faces } = picture.data;
-    const face = faces[i];
-    for (const row of [boxes, cards]) {
-      [...row.children].forEach((button, j) => {
-        button.setAttribute("aria-pressed", String(j === i));
-        button.tabIndex = j === i ? 0 : -1;
-      });
-    }
-    const number = faces.length > 1 ? [`face ${i + 1} of ${faces.length}`] : [];
-    const icon = classes.iconOf(face.label);
-    const name = `${faceTitle(face)} ${percent(probOf(face))}`;
-    find(".detail h3").replaceChildren(
-      ...(icon ? [makeIcon(icon)] : []),
-      makeElement("span", "", name, makeElement("small", "", ...number)),
-    );
-    find(".crop").src = picture.crops[i];
-    bars.replaceChildren(...classes.names.map((each) => makeBar(each, face.probs[each])));
-    explain(face.label);
-  }
-
-  function makeBar(name, p) {
-    const fill = makeElement("span", "fill");
-    fill.style.width = `${100 * p}%`;
-    fill.style.background = classes.colorOf(name);
-    const bar = makeButton(
-      "fer-bar",
-      makeElement("span", "", name),
-      makeElement("span", "track", fill),
-      makeElement("span", "percent", percent(p)),
-    );
-    bar.dataset.name = name;
-    bar.addEventListener("click", () => explain(name));
-    return bar;
-  }
-
-  function explain(name) {
-    const crop = picture.crops[selected];
-    for (const bar of bars.children) {
-      bar.setAttribute("aria-pressed", String(bar.dataset.name === name));
-    }
-    find(".legend span").textContent = `supports ${name}`;
-    const known = explanations.request(
-      `${selected}:${name}`,
-      () => ({ crop, class_index: classes.indexOf(name), visitor }),
-      (answer) => showExplanation(name, answer),
-    );
-    if (known) return;
-    find(".map img").src = crop;
-    find(".map").dataset.state = "asked";
-    find(".busy").hidden = false;
-    find(".why").textContent = "";
-  }
-
-  function showExplanation(name, answer) {
-    find(".busy").hidden = true;
-    find(".map").dataset.state = answer.map ? "shown" : "failed";
-    find(".why").textContent = answer.map
-      ? describeExplanation(name, answer)
-      : answer.error.message;
-    if (!answer.map) return;
-    find(".map img").src = answer.map;
-    find(".map img").alt = `Regions of this face that support ${name} or oppose it`;
+  function tellChosen() {
+    const detail = { view_id: props.view_id, chosen: chosen() };
+    document.dispatchEvent(new CustomEvent("fer-face", { detail }));
   }
 
   // --- controls ----------------------------------------------------------------------------
@@ -228,48 +292,86 @@ export function start({ element, props, server, watch }) {
     download(new Blob([text], { type }), `${picture.name}_expressions${ending}`);
   }
 
-  /** Moves the selection with the keys of a row of which Tab reaches one entry. */
-  function moveSelection(event, row) {
-    const to = moveIndex(event.key, selected, row.children.length);
-    if (to === undefined || !row.children.length) return;
-    event.preventDefault();
-    selectFace(to);
-    row.children[to].focus({ preventScroll: row === boxes });
-    zoom.reveal(boxes.children[to]);
+  /** Zooms by keyboard: the selected face stays in view. */
+  function zoomFace(factor) {
+    const { selected } = people;
+    if (selected) zoom.onto(selected.box, factor);
+    else zoom.by(factor);
   }
 
+  /** Zooms by a button; a click without a pointer comes from the keyboard. */
+  const zoomBy = (factor) => (event) => (event.detail ? zoom.by(factor) : zoomFace(factor));
+
   const keys = {
-    "+": () => zoom.by(ZOOM_STEP),
-    "=": () => zoom.by(ZOOM_STEP),
-    "-": () => zoom.by(1 / ZOOM_STEP),
+    "+": () => zoomFace(ZOOM_STEP),
+    "=": () => zoomFace(ZOOM_STEP),
+    "-": () => zoomFace(1 / ZOOM_STEP),
     0: zoom.reset,
     Escape: zoom.reset,
   };
 
-  boxes.addEventListener("keydown", (event) => moveSelection(event, boxes));
-  boxes.addEventListener("focusin", (event) => {
-    if (event.target.matches(":focus-visible")) zoom.reveal(event.target);
-  });
-  cards.addEventListener("keydown", (event) => moveSelection(event, cards));
   stage.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
     event.preventDefault();
     keys[event.key]();
   });
-  find(".nearer").addEventListener("click", () => zoom.by(ZOOM_STEP));
-  find(".farther").addEventListener("click", () => zoom.by(1 / ZOOM_STEP));
+  find(".nearer").addEventListener("click", zoomBy(ZOOM_STEP));
+  find(".farther").addEventListener("click", zoomBy(1 / ZOOM_STEP));
   find(".whole").addEventListener("click", zoom.reset);
   // Excel reads UTF-8 only after a byte order mark.
   find(".csv").addEventListener("click", () => save(`\ufeff${picture.csv}`, "text/csv", ".csv"));
   find(".json").addEventListener("click", () =>
     save(`${JSON.stringify(picture.data, null, 2)}\n`, "application/json", ".json"),
   );
-  find(".clear").hidden = !props.input_id;
-  find(".clear").addEventListener("click", () => {
-    props.value = null;
-    showPicture();
+  find(".annotated").addEventListener("click", async (event) => {
+    const { make, orig_name } = picture.annotated;
+    if (!make) return;
+    event.preventDefault();
+    try {
+      download(await make(), orig_name);
+    } catch (error) {
+      showProblem(error.message);
+    }
   });
-  if (props.input_id) acceptPictures(element, props.input_id, props.endings);
-  watch("value", showPicture);
-  showPicture();
+  bindMenu(find(".save"));
+  find(".clear").addEventListener("click", () => {
+    nextTurn();
+    props.value = null;
+    show(null);
+  });
+  find(".stop").addEventListener("click", () => {
+    nextTurn();
+    showWhere();
+  });
+
+  function showProblem(text) {
+    find(".fer-error").hidden = !text;
+    find(".fer-error").textContent = text && asSentence(describeProblem(text));
+  }
+
+  function giveWays() {
+    const { endings } = props;
+    const onPicture = (file, nFiles) => giveFile(file.name, async () => file, nFiles);
+    const ways = { endings, onPicture, onRefused: refuse, onProblem: showProblem };
+    find(".give").hidden = false;
+    acceptPictures(element, ways);
+    acceptShots(element, ways);
+    offerExamples(find(".tries .pictures"), props.tries || [], giveFile);
+    const megapixels = `${MAX_PIXELS / 1e6} megapixels`;
+    find(".or").textContent = `Or drop a picture anywhere on this tab. At most ${megapixels}.`;
+    bindChoice(find(".engine select"), device, Boolean(server));
+    // The recogniser is loaded when the visitor comes near.
+    for (const name of ["pointerover", "focusin"])
+      find(".open").addEventListener(name, () => device.load());
+  }
+
+  if (props.takes_pictures) giveWays();
+  const give = props.takes_pictures ? (file) => giveFile(file.name, async () => file) : undefined;
+  if (props.view_id) {
+    views.set(props.view_id, { element, take, give, chosen, sent });
+    started.dispatchEvent(new Event(props.view_id));
+  }
+  device.addEventListener("change", showWhere);
+  watch("value", showServerPicture);
+  show(props.value);
 }

@@ -1,10 +1,12 @@
 """Build the Photo tab."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from fer.pipeline import Pipeline
+from fer.web.examples.compare import Comparison
 from fer.web.inputs import PhotoInput
 from fer.web.photo.view import Pictures, build_picture_view
 from fer.web.server.assets import Assets
@@ -12,22 +14,39 @@ from fer.web.server.assets import Assets
 __all__ = ["build_photo_tab"]
 
 
-def build_photo_tab(pipeline: Pipeline, pictures: Pictures, assets: Assets) -> None:
-    """Build the tab to upload, paste or shoot a picture; must be called inside a `gr.Blocks`."""
+def build_photo_tab(
+    pipeline: Pipeline,
+    pictures: Pictures,
+    assets: Assets,
+    engine: Mapping[str, Any] | None,
+    comparison: Comparison | None = None,
+    tries: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Build the tab to choose, paste or shoot a picture; must be called inside a `gr.Blocks`.
+
+    Args:
+        pipeline: explains the faces.
+        pictures: analyses what the visitor's device does not.
+        assets: serve the page's modules.
+        engine: see `build_picture_view`.
+        comparison: with other models; None without any.
+        tries: see `build_picture_view`.
+    """
+    # Hidden: the view has the buttons, and hands it what the server shall analyse.
     photo = PhotoInput(
-        sources=["upload", "webcam", "clipboard"],
+        sources=["upload"],
         type="filepath",
-        label="Picture",
         show_label=False,
         buttons=[],
-        height=160,
         elem_id="photo-input",
-        webcam_options=gr.WebcamOptions(mirror=False),
+        visible="hidden",
     )
-    view = build_picture_view(pipeline, assets, "photo", "photo-input")
+    view = build_picture_view(pipeline, assets, "photo", engine, "photo-input", tries)
+    if comparison is not None:
+        comparison.build("photo-compare", "photo", at_click=True)
 
     async def show(image: str | None, request: gr.Request) -> Any:
-        if image is None:  # the visitor went from upload to camera
+        if image is None:
             return gr.skip()
         # The view shows a copy of the picture, so the input is ready for the next one.
         return await pictures.show(request, image), None
@@ -37,7 +56,7 @@ def build_photo_tab(pipeline: Pipeline, pictures: Pictures, assets: Assets) -> N
         photo,
         [view, photo],
         api_visibility="private",
-        show_progress_on=[view],
+        show_progress="hidden",  # the view tells of it, and its buttons stay in reach
         concurrency_limit=None,
         trigger_mode="multiple",  # "once" would drop a picture that comes before the last answer
     )

@@ -1,11 +1,12 @@
 """Build the view of a picture's result, which the Photo and Examples tabs share.
 
-A picture is analysed in one call; `Pictures.show` gives the browser all of it. What a visitor
-then looks at, which face and how near, is known to the browser alone. For the explanation of
-a face the browser sends its crop back, so any copy of the server can answer.
+A picture that the visitor's device does not analyse itself is analysed in one call;
+`Pictures.show` gives the browser all of it. What a visitor then looks at, which face and how near,
+is known to the browser alone. For the explanation of a face the browser sends its crop back, so any
+copy of the server can answer.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ import gradio as gr
 
 from fer.errors import InputError
 from fer.explain import explain, overlay
-from fer.gallery import Models
-from fer.image import picture_suffixes
 from fer.pipeline import Pipeline
 from fer.web.icons import class_props
+from fer.web.photo.endings import page_endings
 from fer.web.server import jobs
 from fer.web.server.assets import Assets
 from fer.web.server.limits import (
@@ -45,8 +45,6 @@ __all__ = [
 ]
 
 _HERE = Path(__file__).parent
-# PPM: see `fer.web.server.jobs.PAGE_FORMATS`.
-_UNTAKEN = (".pbm", ".pgm", ".ppm", ".pnm", ".pfm")
 _MAX_PICTURES_WAITING = 64
 _MAX_LARGE_WAITING = 16
 _PICTURE_PATIENCE_S = 60.0
@@ -122,20 +120,6 @@ class Pictures:
         """
         return await self._answer(request, path, self._annotate)
 
-    async def compare(
-        self, request: gr.Request | None, path: Path, models: Models, caption: str
-    ) -> dict[str, Any]:
-        """Classify the faces of a picture file with other models.
-
-        Returns:
-            `html` of `fer.web.server.jobs.compare_picture`. Or `error` with `code` and `message`.
-        """
-
-        def compare(do: _Do) -> dict[str, Any]:
-            return {"html": do(jobs.compare_picture, caption, kept=models)}
-
-        return await self._answer(request, path, compare)
-
     def _show(self, do: _Do) -> dict[str, Any]:
         with uploads.results() as folder:
             data: dict[str, Any] = do(jobs.show_picture, str(folder))
@@ -190,8 +174,8 @@ class Pictures:
                 return None
             bound = picture_bound(width * height)
 
-            def do(job: Callable[..., Any], *args: Any, kept: object = None) -> Any:
-                return runner.call(job, path, *args, bound=bound, kept=kept)
+            def do(job: Callable[..., Any], *args: Any) -> Any:
+                return runner.call(job, path, *args, bound=bound)
 
             return make(do)
 
@@ -240,16 +224,25 @@ def make_explain_face(pipeline: Pipeline) -> ExplainFace:
 
 
 def build_picture_view(
-    pipeline: Pipeline, assets: Assets, elem_id: str, input_id: str = ""
+    pipeline: Pipeline,
+    assets: Assets,
+    elem_id: str,
+    engine: Mapping[str, Any] | None,
+    input_id: str = "",
+    tries: Sequence[Mapping[str, Any]] = (),
 ) -> gr.HTML:
     """Build a component whose value is the result of `Pictures.show`; inside a `gr.Blocks`.
+
+    Pictures that the visitor's device analyses itself, it shows as well.
 
     Args:
         pipeline: explains the faces.
         assets: serve the page's modules.
         elem_id: the component's name in the page.
-        input_id: that of a `fer.web.inputs.PhotoInput` which takes the pictures that a visitor
-            pastes while the component is in view, or drops on it.
+        engine: of `fer.web.self_test.engine_props`; None where the server alone answers.
+        input_id: that of a `fer.web.inputs.PhotoInput` which takes a visitor's pictures to the
+            server; "" where the visitor gives none.
+        tries: of `fer.web.photo.tries.choose_tries`, offered where the visitor gives pictures.
     """
     names = pipeline.classifier.config.class_names
     answer = make_explain_face(pipeline)
@@ -265,8 +258,12 @@ def build_picture_view(
         apply_default_css=False,
         elem_id=elem_id,
         **class_props(names),
+        view_id=elem_id,
+        takes_pictures=bool(input_id),
         input_id=input_id,
-        endings=[ending for ending in picture_suffixes() if ending not in _UNTAKEN],
+        engine=engine,
+        endings=page_endings(),
+        tries=list(tries),
     )
 
 

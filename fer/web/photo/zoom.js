@@ -6,13 +6,19 @@ export const ZOOM_STEP = 1.5;
 const DOUBLE_CLICK_ZOOM = 3;
 const DRAG_PX = 5; // less is a click
 
+/** Returns by how much [low, high] must move to lie in [least, most]; what is longer is centred. */
+export function shiftInto(low, high, least, most) {
+  if (high - low > most - least) return (least + most - low - high) / 2;
+  return low < least ? least - low : high > most ? most - high : 0;
+}
+
 /**
  * Makes a sheet zoomable.
  *
  * @param {HTMLElement} stage
  * @param {HTMLElement} sheet inside the stage
  * @param {(zoom: number) => void} onChange
- * @returns {{by: Function, reset: Function, reveal: Function}} for buttons and keys
+ * @returns {{by: Function, onto: Function, reset: Function, reveal: Function}} for buttons and keys
  */
 export function makeZoom(stage, sheet, onChange) {
   let zoom = 1;
@@ -52,11 +58,18 @@ export function makeZoom(stage, sheet, onChange) {
   function reveal(one) {
     stage.scrollTo(0, 0); // browsers scroll even a clipped box to what has the focus
     const [outer, inner] = [stage.getBoundingClientRect(), one.getBoundingClientRect()];
-    const shift = (low, high, least, most) =>
-      low < least ? least - low : high > most ? most - high : 0;
-    left += shift(inner.left, inner.right, outer.left + 30, outer.right - 30);
-    top += shift(inner.top, inner.bottom, outer.top + 30, outer.bottom - 30);
+    left += shiftInto(inner.left, inner.right, outer.left + 30, outer.right - 30);
+    top += shiftInto(inner.top, inner.bottom, outer.top + 30, outer.bottom - 30);
     apply();
+  }
+
+  /** Zooms by `factor` around an element, and keeps it in view. */
+  function onto(one, factor) {
+    const [outer, inner] = [stage.getBoundingClientRect(), one.getBoundingClientRect()];
+    const x = (inner.left + inner.right) / 2 - outer.left;
+    const y = (inner.top + inner.bottom) / 2 - outer.top;
+    by(factor, x, y);
+    reveal(one);
   }
 
   const at = (event) => {
@@ -126,5 +139,5 @@ export function makeZoom(stage, sheet, onChange) {
   );
   stage.addEventListener("scroll", () => stage.scrollTo(0, 0));
   new ResizeObserver(apply).observe(stage);
-  return { by, reset, reveal };
+  return { by, onto, reset, reveal };
 }

@@ -27,7 +27,7 @@ from fer.web.server.traffic import traffic
 from fer.web.server.uploads import uploads
 from fer.web.server.work import JobRunner, Workers
 
-__all__ = ["DEFAULT_RATE", "Busy", "News", "Result", "Videos"]
+__all__ = ["DEFAULT_RATE", "Busy", "News", "Preview", "Result", "Videos"]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,17 @@ class Result:
     html: str
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """Last frame of a video that is being analysed.
+
+    Attributes:
+        picture: with its boxes, the data URL of a JPEG.
+    """
+
+    picture: str
+
+
 class _Failure(VideoError):
     """Raised for an error of the page's own."""
 
@@ -74,7 +85,7 @@ class Busy(VideoError):
         self.retry_after_ms = math.ceil(1000 * retry_after_s)
 
 
-News = Progress | Result | FerError
+News = Progress | Preview | Result | FerError
 # None between two reports.
 _Step = News | None
 
@@ -160,7 +171,7 @@ def _probe(work: Workers, path: str, limits: VideoLimits) -> VideoInfo:
 def _follow(
     work: Workers, path: str, rate: float, limits: VideoLimits = _LIMITS
 ) -> Generator[_Step, None, None]:
-    """Yield the progress twice a second and at last the result. Closing it stops the work."""
+    """Yield how far it is and the last frame, and at last the result. Closing it stops the work."""
     result = None
     try:
         with (
@@ -204,5 +215,7 @@ def _steps(
                 yield None
             elif "files" in step:
                 yield Result(**step)
+            elif "picture" in step:
+                yield Preview(**step)
             else:
                 yield Progress(**step)

@@ -47,7 +47,7 @@ def report_html(report: VideoReport) -> str:
     more = f"<p>{left} more were in view for a shorter time; the tables have them.</p>"
     return (
         f'<div class="fer-report" data-end="{end:.3f}">'
-        f'<div class="legend">{legend}<span>pale: uncertain</span></div>'
+        f'<div class="legend">{legend}<span>pale = unsure</span></div>'
         f"{strips}{_axis(end)}{more if left else ''}{notes}</div>"
     )
 
@@ -60,9 +60,9 @@ def _strip(report: VideoReport, person: Person, end: float) -> str:
         if share >= 0.005
     ]
     return (
-        f"<section><h4>Person {person.track_id}</h4> "
+        f"<section><h2>Person {person.track_id}</h2> "
         f'<div class="shares"><span>in view for {person.seconds:.1f} s</span>'
-        f"<span>uncertain {100 * person.uncertain_share:.0f} % of the time, otherwise</span>"
+        f"<span>Unsure {100 * person.uncertain_share:.0f} % of the time. When sure:</span>"
         f"{''.join(said)}</div>"
         f'<div class="strip" role="slider" tabindex="0" aria-valuemin="0" aria-valuenow="0" '
         f'aria-valuemax="{end:.1f}" '
@@ -88,7 +88,7 @@ def _bars(report: VideoReport, person: Person, end: float) -> Iterator[str]:
         height = _HEIGHT * share
         name = report.class_names[best[first]]
         title = f"{clock(max(start, 0))} to {clock(stop)}: {name}, {100 * share:.0f} %"
-        title += ", uncertain" if doubt[first] else ""
+        title += ", unsure" if doubt[first] else ""
         kind = ' class="doubt"' if doubt[first] else ""
         yield (
             f'<rect{kind} x="{x0:.1f}" y="{_HEIGHT - height:.1f}" width="{max(x1 - x0, 1):.1f}" '

@@ -1,10 +1,11 @@
 """Build the Video tab: a file or recording in; annotated video, timeline and tables out."""
 
-import functools
 import html
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,16 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from fer.errors import FerError
-from fer.media.files import VIDEO_SUFFIXES
 from fer.media.reader import VideoInfo
+from fer.text import counted
 from fer.video import Progress
-from fer.web.examples.files import Example
+from fer.web.examples.files import EXAMPLES_FOLDER, Example
 from fer.web.inputs import Recorder, VideoInput
 from fer.web.server.assets import Assets
 from fer.web.server.jobs import TABLES
 from fer.web.server.queue import Refused
 from fer.web.server.uploads import uploads
-from fer.web.video.follow import DEFAULT_RATE, Busy, Videos
+from fer.web.video.follow import DEFAULT_RATE, Busy, Preview, Result, Videos
 from fer.web.video.report import clock
 
 __all__ = ["build_video_tab"]
@@ -29,12 +30,23 @@ __all__ = ["build_video_tab"]
 log = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
-_RATES = [
-    ("every frame, up to 30 per second", 30),
-    ("15 per second", 15),
-    ("5 per second", 5),
-    ("1 per second", 1),
+# Frames analysed per second.
+_SPEEDS = [
+    ("Detailed (30/s)", 30),
+    ("Normal (15/s)", 15),
+    ("Quick (5/s)", 5),
+    ("Overview (1/s)", 1),
 ]
+_SAMPLE = "Try a sample clip"
+_ABOUT = (
+    "Follows each face through a clip. The file is sent to this server, and deleted afterwards."
+)
+# What is seen: before, at work, with a result, and after a run that can be started again.
+_EMPTY, _BUSY, _DONE, _AGAIN = {"form"}, {"stop"}, {"new", "outcome"}, {"form", "again"}
+
+
+# Gradio's own display of progress would say "Error" where a visitor cancels.
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 def _message(text: str) -> str:
@@ -55,10 +67,10 @@ def _describe(info: VideoInfo) -> str:
 
 
 def _progress_html(progress: Progress) -> str:
-    parts = [f"{progress.n_frames} frames"]
+    parts = [counted(progress.n_frames, "frames")]
     value = ""
     if progress.n_frames_total:
-        parts = [f"{progress.n_frames} of {progress.n_frames_total} frames"]
+        parts = [f"{progress.n_frames} of {counted(progress.n_frames_total, 'frames')}"]
         value = f' value="{progress.n_frames}" max="{progress.n_frames_total}"'
     parts.append(f"{progress.frames_per_s:.0f} a second")
     if progress.seconds_left is not None:
@@ -69,23 +81,17 @@ def _progress_html(progress: Progress) -> str:
     )
 
 
-def _done(report: dict[str, Any]) -> str:
+def _preview_html(preview: Preview) -> str:
+    return f'<img src="{preview.picture}" alt="The last frame, with its boxes">'
+
+
+def _done(name: str, report: dict[str, Any], rate: float) -> str:
+    chosen = (
+        "" if report["n_looked_at"] == report["n_frames"] else f": {rate:g} a second, as chosen"
+    )
     none = "" if report["n_with_face"] else " No face was found."
-    return f"{report['n_looked_at']} of {report['n_frames']} frames were analysed.{none}"
-
-
-async def _check(videos: Videos, path: str | None, request: gr.Request | None) -> tuple[Any, Any]:
-    """Describe an upload, or say why it is unusable, before it is queued."""
-    off, on = gr.update(interactive=False), gr.update(interactive=True)
-    if path is None:  # what was said of the last one stays
-        return gr.skip(), off
-    try:
-        info = await videos.probe(request, path)
-    except Refused:  # it is looked at when its turn comes
-        return _message(""), on
-    except FerError as error:
-        return _error(str(error)), off
-    return _message(_describe(info)), on
+    frames = counted(report["n_frames"], "frames")
+    return f"{name}: {report['n_looked_at']} of {frames} analysed{chosen}.{none}"
 
 
 def _offer(path: Path, folder: str) -> str | None:
@@ -102,6 +108,41 @@ def _offer(path: Path, folder: str) -> str | None:
     return copy
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The components of the tab that events read or change."""
+
+    form: gr.Column
+    upload: gr.Video
+    recording: gr.Video
+    tries: list[tuple[gr.Button, Path]]
+    rate: gr.Radio
+    again: gr.Button
+    stop: gr.Button
+    new: gr.Button
+    status: gr.HTML
+    preview: gr.HTML
+    outcome: gr.Column
+    result: gr.Video
+    tables: list[gr.DownloadButton]
+    report: gr.HTML
+
+    @property
+    def changed(self) -> list[Any]:
+        """What `_show` changes, in its order."""
+        staged = self.form, self.again, self.stop, self.new, self.outcome
+        return [self.status, self.preview, *staged, self.result, self.report, *self.tables]
+
+
+def _show(status: str, stage: set[str], result: Result | None = None) -> list[Any]:
+    """Return the values of `_Parts.changed`: a sentence, what is seen, a result."""
+    names = "form", "again", "stop", "new", "outcome"
+    seen = [gr.update(visible=name in stage) for name in names]
+    video, report = (None, "") if result is None else (result.files["mp4"], result.html)
+    files = [None if result is None else result.files[form] for form in TABLES]
+    return [status, "", *seen, video, report, *files]
+
+
 def build_video_tab(videos: Videos, assets: Assets, examples: Iterable[Example]) -> None:
     """Build the tab to upload or record a video; must be called inside a `gr.Blocks`.
 
@@ -110,126 +151,133 @@ def build_video_tab(videos: Videos, assets: Assets, examples: Iterable[Example])
         assets: serve the page's modules.
         examples: of which the videos can be tried.
     """
-    # Gradio's own display of progress would say "Error" where a visitor cancels.
-    off, on = gr.update(interactive=False), gr.update(interactive=True)
-    # Start and stop button, upload, recording. What was analysed is no longer here.
-    busy, idle = (off, on), (on, off)
-    over = off, off, None, None
-    again = *idle, gr.skip(), gr.skip()
-    empty = [gr.update(value=None, interactive=False)] * len(TABLES)
+    tab = _lay_out(assets, [example for example in examples if example.kind == "video"])
+    _connect(tab, videos)
+
+
+def _lay_out(assets: Assets, examples: Iterable[Example]) -> _Parts:
+    with gr.Row(elem_id="video-bar"):
+        status = gr.HTML(
+            js_on_load=assets.start_script("video/video.js"),
+            apply_default_css=False,
+            elem_id="video-status",
+        )
+        stop, new = (
+            gr.Button(text, visible=False, scale=0, min_width=130, elem_id=f"video-{name}")
+            for text, name in (("Cancel", "cancel"), ("New video", "new"))
+        )
+    preview = gr.HTML(apply_default_css=False, elem_id="video-preview")
+    with gr.Column(elem_id="video-form") as form:
+        gr.HTML(_message(_ABOUT), apply_default_css=False)
+        # Of any type: Gradio would refuse others in a corner, where nobody looks.
+        upload = VideoInput(label="Video", height=150, elem_id="video-input")
+        again = gr.Button("Analyse it again", variant="primary", visible=False)
+        rate = gr.Radio(
+            _SPEEDS,
+            value=DEFAULT_RATE,
+            label="Speed: frames analysed per second",
+            elem_id="video-speed",
+        )
+        tries = [(gr.Button(_try_text(example)), example.path) for example in examples]
+        with gr.Accordion("Record a clip", open=False):
+            recording = Recorder(
+                sources=["webcam"],
+                show_label=False,
+                include_audio=True,  # Gradio needs the program ffmpeg to leave it out
+                elem_id="video-recording",
+                webcam_options=gr.WebcamOptions(mirror=False),
+            )
+    with gr.Column(visible=False) as outcome:
+        result = gr.Video(
+            label="Result", interactive=False, elem_id="video-result", buttons=["download"]
+        )
+        report = gr.HTML(
+            css_template=(_HERE / "video.css").read_text(encoding="utf-8"),
+            apply_default_css=False,
+            elem_id="video-report",
+        )
+        with gr.Row():
+            tables = [_table_button(form) for form in TABLES]
+    return _Parts(
+        *(form, upload, recording, tries, rate, again, stop, new),
+        *(status, preview, outcome, result, tables, report),
+    )
+
+
+def _try_text(example: Example) -> str:
+    return _SAMPLE if example.path.parent == EXAMPLES_FOLDER else f"Try: {example.caption}"
+
+
+def _table_button(form: str) -> gr.DownloadButton:
+    return gr.DownloadButton(form.upper(), min_width=80, elem_id=f"video-{form}")
+
+
+def _connect(tab: _Parts, videos: Videos) -> None:
+    """Analyse what is uploaded, recorded or tried at once, until the end or a click."""
 
     async def analyse(path: str | None, rate: float, request: gr.Request) -> AsyncIterator[Any]:
         if path is None:
-            yield _error("Choose a video first."), None, "", *empty, *over
+            yield [*_show(_error("This clip is not available any more."), _EMPTY), None, None]
             return
-        yield _message("Queued ..."), None, "", *empty, *(gr.skip(),) * 4
-        async with aclosing(videos.follow(request, path, rate)) as steps:
-            async for step in steps:
-                if isinstance(step, Progress):
-                    yield _progress_html(step), *(gr.skip(),) * 9
-                elif isinstance(step, FerError):
-                    after = again if isinstance(step, Busy) else over
-                    yield _error(str(step)), None, "", *empty, *after
-                else:
-                    files = step.files
-                    tables = [gr.update(value=files[form], interactive=True) for form in TABLES]
-                    shown = _message(_done(step.report)), files["mp4"], step.html
-                    yield *shown, *tables, *over
+        async for shown, is_over in _follow(videos, path, rate, request):
+            # What was analysed is no longer here.
+            yield [*shown, *([None, None] if is_over else [gr.skip(), gr.skip()])]
 
-    async def check(path: str | None, request: gr.Request) -> tuple[Any, Any]:
-        return await _check(videos, path, request)
+    def begin(path: str | None = None) -> list[Any]:
+        return [path or gr.skip(), *_show(_message("Queued ..."), _BUSY)]
 
-    def cancel() -> tuple[Any, ...]:
-        return _message("Cancelled."), *idle
+    def begin_with(path: Path) -> list[Any]:
+        return [_offer(path, tab.upload.GRADIO_CACHE), *begin()[1:]]
 
-    with gr.Row():
-        with gr.Column(min_width=320):
-            upload = VideoInput(
-                label="Video", file_types=list(VIDEO_SUFFIXES), height=150, elem_id="video-input"
-            )
-            with gr.Accordion("Record one with the camera", open=False):
-                recording = Recorder(
-                    sources=["webcam"],
-                    show_label=False,
-                    include_audio=True,  # Gradio needs the program ffmpeg to leave it out
-                    elem_id="video-recording",
-                    webcam_options=gr.WebcamOptions(mirror=False),
-                )
-            tries = [
-                (gr.Button(f"Try: {example.caption}", size="sm"), example.path)
-                for example in examples
-                if example.kind == "video"
-            ]
-            rate = gr.Dropdown(
-                _RATES, value=DEFAULT_RATE, label="Frames to analyse", info="Fewer are faster."
-            )
-            with gr.Row():
-                start = gr.Button("Analyse", variant="primary", interactive=False, min_width=120)
-                stop = gr.Button("Cancel", variant="stop", interactive=False, min_width=120)
-            status = gr.HTML(elem_id="video-status")
-        with gr.Column(min_width=320):
-            result = gr.Video(
-                label="Result", interactive=False, elem_id="video-result", buttons=["download"]
-            )
-            with gr.Row():
-                buttons = [
-                    gr.DownloadButton(
-                        form.upper(),
-                        interactive=False,
-                        size="sm",
-                        min_width=80,
-                        elem_id=f"video-{form}",
-                    )
-                    for form in TABLES
-                ]
-    report = gr.HTML(
-        css_template=(_HERE / "video.css").read_text(encoding="utf-8"),
-        js_on_load=assets.start_script("video/video.js"),
-        apply_default_css=False,
-        elem_id="video-report",
-    )
-    upload.change(
-        check,
-        upload,
-        [status, start],
-        api_visibility="private",
-        show_progress="hidden",
-        concurrency_limit=None,
-    )
-    upload.clear(
-        lambda: "", None, status, api_visibility="private", show_progress="hidden", queue=False
-    )
-    recording.stop_recording(
-        lambda path: path, recording, upload, api_visibility="private", show_progress="hidden"
-    )
-    for button, path in tries:
-        button.click(
-            functools.partial(_offer, path, upload.GRADIO_CACHE),
-            None,
-            upload,
-            api_visibility="private",
-            show_progress="hidden",
+    starts = [
+        (tab.upload.upload, begin, None),
+        (tab.again.click, begin, None),
+        (tab.recording.stop_recording, begin, tab.recording),
+        *((button.click, partial(begin_with, path), None) for button, path in tab.tries),
+    ]
+    running = [
+        start(function, given, [tab.upload, *tab.changed], **_QUIET).then(
+            analyse,
+            [tab.upload, tab.rate],
+            [*tab.changed, tab.upload, tab.recording],
+            concurrency_limit=None,
+            **_QUIET,
         )
-    running = start.click(
-        lambda: (_message("Queued ..."), *busy),
-        None,
-        [status, start, stop],
-        queue=False,
-        api_visibility="private",
-        show_progress="hidden",
-    ).then(
-        analyse,
-        [upload, rate],
-        [status, result, report, *buttons, start, stop, upload, recording],
-        api_visibility="private",
-        show_progress="hidden",
-        concurrency_limit=None,
+        for start, function, given in starts
+    ]
+    tab.stop.click(
+        lambda: _show(_message("Cancelled."), _AGAIN), None, tab.changed, cancels=running, **_QUIET
     )
-    stop.click(
-        cancel,
-        None,
-        [status, start, stop],
-        cancels=[running],
-        api_visibility="private",
-        show_progress="hidden",
-    )
+    tab.new.click(lambda: _show("", _EMPTY), None, tab.changed, **_QUIET)
+    tab.upload.clear(lambda: _show("", _EMPTY), None, tab.changed, queue=False, **_QUIET)
+
+
+async def _follow(
+    videos: Videos, path: str, rate: float, request: gr.Request | None
+) -> AsyncIterator[tuple[list[Any], bool]]:
+    """Yield what is shown of one video, and whether it is over: the upload is gone then.
+
+    It is looked at before it is queued, so that a file that is no video is told at once.
+    """
+    name = Path(path).name
+    still = [gr.skip()] * (len(_show("", _BUSY)) - 1)
+    try:
+        info = await videos.probe(request, path)
+        yield [_message(f"{name}: {_describe(info)}. Queued ..."), *still], False
+    except Refused:  # it is looked at when its turn comes
+        pass
+    except FerError as error:
+        yield _show(_error(str(error)), _EMPTY), True
+        return
+    async with aclosing(videos.follow(request, path, rate)) as steps:
+        async for step in steps:
+            if isinstance(step, Progress):
+                yield [_progress_html(step), *still], False
+            elif isinstance(step, Preview):
+                yield [gr.skip(), _preview_html(step), *still[1:]], False
+            elif isinstance(step, Busy):
+                yield _show(_error(str(step)), _AGAIN), False
+            elif isinstance(step, FerError):
+                yield _show(_error(str(step)), _EMPTY), True
+            else:
+                yield _show(_message(_done(name, step.report, rate)), _DONE, step), True
