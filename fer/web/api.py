@@ -15,7 +15,7 @@ from fer.web.inputs import PhotoInput, VideoInput
 from fer.web.live.tab import LiveFrame
 from fer.web.photo.view import Pictures
 from fer.web.server.requests import error_data, find_host
-from fer.web.video.follow import DEFAULT_RATE, Busy, Videos
+from fer.web.video.follow import DEFAULT_RATE, Busy, Preview, Videos
 
 __all__ = ["build_api"]
 
@@ -124,6 +124,8 @@ def _build_predict_video(videos: Videos) -> None:
                 if isinstance(step, Progress):
                     progress((step.n_frames, step.n_frames_total), unit="frames")
                     yield (gr.skip(),) * 4
+                elif isinstance(step, Preview):
+                    continue
                 elif isinstance(step, Busy):
                     more = {"retry_after_ms": step.retry_after_ms}
                     yield *nothing, error_data("busy", str(step), **more)

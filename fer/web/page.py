@@ -1,7 +1,5 @@
 """Build the layout of the page, with its notice."""
 
-import html
-
 import gradio as gr
 
 from fer.gallery import find_gallery
@@ -10,11 +8,21 @@ from fer.image import MAX_PIXELS
 from fer.pipeline import Pipeline
 from fer.settings import Settings
 from fer.web.api import build_api
+from fer.web.examples.compare import Comparison
 from fer.web.examples.files import list_examples
-from fer.web.examples.tab import build_examples_tab
+from fer.web.examples.tab import (
+    build_examples_tab,
+    example_files,
+    example_props,
+    read_pictures,
+)
+from fer.web.live.sample import find_sample
 from fer.web.live.tab import build_live_tab, make_live_frame
+from fer.web.notice import TITLE, about_html, head_html, notice_html
 from fer.web.photo.tab import build_photo_tab
+from fer.web.photo.tries import choose_tries
 from fer.web.photo.view import Pictures
+from fer.web.self_test import engine_props
 from fer.web.server.assets import Assets, find_modules
 from fer.web.server.event_loop import in_event_loop
 from fer.web.server.health import Health
@@ -29,34 +37,14 @@ from fer.web.video.tab import build_video_tab
 
 __all__ = ["build_page"]
 
-_TITLE = "Facial expressions, live"
-
-_HEAD = """
-<div class="fer-head">
-<h1>{title}</h1>
-<p>Every face gets one of {n} expressions with calibrated probabilities: {names}.</p>
-{status}
-</div>
-"""
-
-_NOTICE = f"""
-<div class="fer-notice">
-<p><b>You are using an AI system that estimates apparent expressions.</b> It sees how a face
-looks in one picture. It cannot tell what someone feels, thinks or means, it is often wrong,
-and it is not equally good for everyone. Probabilities are calibrated on the data set of the
-model's training, not on your camera; when the best one is low the page says <i>uncertain</i>.</p>
-<p><b>Nothing is kept.</b> Camera frames are analysed in memory and dropped. A picture or video
-that you upload (at most {MAX_FILE_BYTES >> 20} MB; pictures of {MAX_PIXELS // 1_000_000}
-megapixels: {{formats}}; videos {{minutes}}) is opened in a process of its own, with limits of
-time and memory, and deleted from the computer that runs this page as soon as it has been
-analysed, or after 15 minutes if it never is. What is made of it stays there for you to look at
-and to download, and is deleted within an hour. This program logs counts and times, and no
-picture, file name, address or result.</p>
-<p><b>Do not use it to judge people.</b> Inferring emotions at work or in education is
-forbidden in the EU (AI Act, Art. 5(1)(f)); people who are exposed to such a system must be
-told (Art. 50(3)).</p>
-</div>
-"""
+_KEPT = """What your own device analyses stays on it; the page says each time which it is. Camera
+pictures that are sent are analysed and dropped. Uploads are deleted after analysis, or after 15
+minutes without one; results within an hour."""
+_LIMITS = f"""At most {MAX_FILE_BYTES >> 20} MB a file; pictures of {MAX_PIXELS // 1_000_000}
+megapixels ({", ".join(PAGE_FORMATS)}), videos {{length}}."""
+_HANDLING = """An uploaded file is opened in a process of its own, with limits of time and memory.
+What is made of it stays on the server for you to look at and to download. The log has counts and
+times, and no picture, file name, address or result."""
 
 
 @in_event_loop
@@ -83,41 +71,43 @@ def build_page(
     pictures = Pictures(work, settings.max_per_minute)
     videos = Videos(work, VideoLimits(settings.max_video_minutes), settings.max_per_minute)
     examples = list_examples(settings.examples_dir)
+    shown = read_pictures(examples)
+    model = {f"model/{name}": path for name, path in about.browser_files.items()}
+    sample = find_sample(pipeline)
+    samples = {} if sample is None else sample.files
+    assets = Assets(find_modules() | model | samples | example_files(shown))
+    engine = engine_props(pipeline.classifier, about.browser_files)
     others = find_gallery(settings, pipeline.classifier.config.files.get(LITERT_NAME, ""))
-    assets = Assets(find_modules() | {f"model/{k}": p for k, p in about.browser_files.items()})
-    names = pipeline.classifier.config.class_names
-    lines = [f'<p class="fer-status">{html.escape(str(about))}</p>']
-    if about.notes:
-        reasons = "".join(f"<p>{html.escape(text)}</p>" for text in about.notes)
-        instead = ". ".join(text.partition(", because ")[0] for text in about.notes)
-        summary = f"<summary>{html.escape(instead)}. Why?</summary>"
-        lines.append(f'<details class="fer-note">{summary}{reasons}</details>')
-    head = _HEAD.format(
-        title=_TITLE,
-        n=len(names),
-        names=html.escape(", ".join(names)),
-        status="\n".join(lines),
-    )
+    comparison = None
+    if others is not None:
+        comparison = Comparison(pipeline, others, assets, engine, settings.max_per_minute)
     with gr.Blocks(
-        title=_TITLE, analytics_enabled=False, delete_cache=(int(SWEEP_S), int(RESULT_AGE_S))
+        title=TITLE, analytics_enabled=False, delete_cache=(int(SWEEP_S), int(RESULT_AGE_S))
     ) as page:
         build_api(live_frame, pictures, videos)
-        gr.HTML(head, elem_id="head")
+        gr.HTML(
+            head_html(),
+            apply_default_css=False,
+            padding=False,
+            js_on_load=assets.start_script("common/frame.js"),
+            elem_id="head",
+        )
         with gr.Tab("Live"):
-            build_live_tab(pipeline, live_frame, assets, about.browser_files)
+            build_live_tab(pipeline, live_frame, assets, engine, sample)
         with gr.Tab("Photo"):
-            build_photo_tab(pipeline, pictures, assets)
+            tries = choose_tries(example_props(shown))
+            build_photo_tab(pipeline, pictures, assets, engine, comparison, tries)
         with gr.Tab("Video"):
             build_video_tab(videos, assets, examples)
-        if any(example.kind == "picture" for example in examples):
+        if shown:
             with gr.Tab("Examples"):
-                build_examples_tab(pipeline, pictures, assets, examples, others)
-        limit = settings.max_video_minutes
-        minutes = "of any length"
-        if limit is not None:
-            minutes = f"of {limit:g} minutes, at 1920 x 1080 and 30 frames a second"
-        formats = ", ".join(PAGE_FORMATS)
-        gr.HTML(_NOTICE.format(minutes=minutes, formats=formats), elem_id="notice")
+                build_examples_tab(pipeline, pictures, assets, shown, comparison, engine)
+        limits = _LIMITS.format(length=_video_length(settings.max_video_minutes))
+        for text, name in (
+            (notice_html(_KEPT, [limits, _HANDLING], settings.operator), "notice"),
+            (about_html(str(about), about.notes), "about"),
+        ):
+            gr.HTML(text, apply_default_css=False, elem_id=name)
     # On a Space Gradio adds the Hub's bar, with fonts that each visitor's browser gets at Google.
     page.space_id = None
     page.assets = assets
@@ -125,3 +115,9 @@ def build_page(
     page.work = work
     page.settings = settings
     return page
+
+
+def _video_length(minutes: float | None) -> str:
+    if minutes is None:
+        return "of any length"
+    return f"of {minutes:g} minutes at 1920 x 1080 and 30 frames a second"

@@ -5,14 +5,22 @@ runs modules of another version.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
-__all__ = ["ASSETS_PATTERN", "RUNTIME_PATH", "Assets", "find_modules"]
+__all__ = [
+    "ASSETS_PATTERN",
+    "RUNTIME_PATH",
+    "Assets",
+    "content_version",
+    "find_modules",
+    "find_static_modules",
+    "preload_links",
+]
 
 _WEB = Path(__file__).parents[1]
 # The largest of what the browser's engine loads.
@@ -26,6 +34,9 @@ _TYPES = {
     ".onnx": "application/octet-stream",
     # Not `Content-Encoding`: the engine checks and unpacks it itself.
     ".gz": "application/gzip",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".mp4": "video/mp4",
 }
 _HEADERS = {"cache-control": "public, max-age=31536000, immutable"}
 _N_HEX = 16
@@ -34,7 +45,7 @@ _N_HEX = 16
 _START = """
 import(new URL("{address}", document.baseURI))
   .then((module) => {{
-    module.start({{ element, props, server, watch }});
+    module.start({{ element, props, server, watch, trigger }});
     element.dataset.started = "";
   }})
   .catch((error) => {{
@@ -51,6 +62,12 @@ ASSETS_PATTERN = rf"/fer/[0-9a-f]{{{_N_HEX}}}/(?:[a-z_]+/)*\w[\w.-]*"
 
 def find_modules() -> dict[str, Path]:
     """Return the JavaScript of the page and of its local engine, by path below fer/web."""
+    found = find_static_modules()
+    return {name: path for name, path in found.items() if not name.startswith("static/")}
+
+
+def find_static_modules() -> dict[str, Path]:
+    """Return the same, and that of the page without a server."""
     return {
         path.relative_to(_WEB).as_posix(): path
         for path in sorted(_WEB.rglob("*"))
@@ -58,20 +75,40 @@ def find_modules() -> dict[str, Path]:
     }
 
 
+def preload_links(base: str, names: Iterable[str]) -> str:
+    """Return HTML that has browsers fetch the modules of all tabs, but not the engine, at once.
+
+    Else a tab's modules would be fetched when it is first shown, one level of imports after the
+    other.
+    """
+    wanted = [name for name in names if name.endswith(".js") and not name.startswith("local/")]
+    return "\n".join(f'<link rel="modulepreload" href="{base}{name}">' for name in wanted)
+
+
+def content_version(files: Mapping[str, bytes]) -> str:
+    """Return a name for the content of files, by path: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        digest.update(f"{name}\0".encode())
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()[:_N_HEX]
+
+
 class Assets:
     """Serve a fixed set of files, read at the start.
 
     Args:
-        files: by the path under which each is served.
+        files: paths or contents, by the path under which each is served.
     """
 
-    def __init__(self, files: Mapping[str, Path]) -> None:
-        digest = hashlib.sha256()
-        for name, path in sorted(files.items()):
-            digest.update(f"{name}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    def __init__(self, files: Mapping[str, Path | bytes]) -> None:
         self._files = dict(files)
-        self._version = digest.hexdigest()[:_N_HEX]
+        self._version = content_version(
+            {
+                name: file if isinstance(file, bytes) else file.read_bytes()
+                for name, file in files.items()
+            }
+        )
 
     @property
     def base(self) -> str:
@@ -80,14 +117,8 @@ class Assets:
 
     @property
     def preload(self) -> str:
-        """HTML that has browsers fetch the modules of all tabs, but not the engine, at once.
-
-        Else a tab's modules would be fetched when it is first shown, one level of imports after
-        the other.
-        """
-        names = [name for name in self._files if name.endswith(".js") and "local/" not in name]
-        links = (f'<link rel="modulepreload" href="{self.base}{name}">' for name in names)
-        return "\n".join(links)
+        """See `preload_links`."""
+        return preload_links(self.base, self._files)
 
     def start_script(self, name: str) -> str:
         """Return the `js_on_load` of a `gr.HTML` that calls `start` of a module.
@@ -108,7 +139,11 @@ class Assets:
         return Route(f"/fer/{self._version}/{{name:path}}", self._answer, methods=["GET"])
 
     async def _answer(self, request: Request) -> Response:
-        path = self._files.get(request.path_params["name"])
-        if path is None or not path.is_file():
+        name = request.path_params["name"]
+        file = self._files.get(name)
+        kind = _TYPES.get(Path(name).suffix)
+        if isinstance(file, bytes):
+            return Response(file, media_type=kind, headers=_HEADERS)
+        if file is None or not file.is_file():
             return Response("Not found", 404)
-        return FileResponse(path, media_type=_TYPES[path.suffix], headers=_HEADERS)
+        return FileResponse(file, media_type=kind, headers=_HEADERS)

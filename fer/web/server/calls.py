@@ -256,7 +256,7 @@ class Calls:
             fits = _is_file(value, self._owns)
         elif isinstance(block, gr.Number):
             fits = _is_number(value, block.minimum, block.maximum)
-        elif isinstance(block, gr.Dropdown):
+        elif isinstance(block, gr.Dropdown | gr.Radio):
             choices = [choice for _, choice in block.choices]
             fits = any(value == one and type(value) is type(one) for one in choices)
         else:

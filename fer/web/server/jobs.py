@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fer.annotate import annotate
+from fer.annotate import annotate, caption
 from fer.crop import crop_faces
-from fer.gallery import Models
 from fer.image import FORMATS, Picture, measure_image, read_picture
 from fer.media.reader import check_total, probe_video
 from fer.pipeline import Pipeline
@@ -28,7 +27,7 @@ from fer.table import TableWriter, face_schema
 from fer.text import json_line
 from fer.types import FrameResult
 from fer.video import Progress, analyse_video, check_duration
-from fer.web.examples.side_by_side import compare_faces
+from fer.web.notice import GUESS
 from fer.web.video.report import report_html
 
 __all__ = [
@@ -37,8 +36,8 @@ __all__ = [
     "PAGE_FORMATS",
     "TABLES",
     "annotate_picture",
-    "compare_picture",
     "data_url",
+    "encode_jpeg",
     "follow_video",
     "measure_picture",
     "probe",
@@ -56,10 +55,11 @@ _SHOWN_LONG_SIDE_PX = 2048
 # Four times the detail that the network sees; forty of them make 300 kB.
 CROP_PX = 192
 _JPEG_QUALITY = 90
-# Eight models take as long for this many faces as the picture itself.
-_MAX_COMPARED = 16
 TABLES = ("csv", "parquet", "json")
 _TELL_S = 0.25
+# While a video is analysed, its last frame is shown this often, and this large.
+_SHOW_S = 1.0
+_PREVIEW_PX = 640
 _GRAY = np.full((96, 96, 3), 128, np.uint8)
 
 
@@ -99,7 +99,7 @@ def show_picture(pipeline: Pipeline, path: str, folder: str) -> dict[str, Any]:
     return {
         "name": name,
         "shown": _write(shrink(frame, _SHOWN_LONG_SIDE_PX), folder, f"{name}.jpg"),
-        "annotated": _write(annotate(frame, result), folder, f"{name}_expressions.jpg"),
+        "annotated": _write(_draw(frame, result), folder, f"{name}_expressions.jpg"),
         "crops": [data_url(shrink(crop, CROP_PX)) for crop in crops],
         "data": _with_notes(to_dict(result), picture),
         "csv": _csv(result),
@@ -124,29 +124,8 @@ def annotate_picture(pipeline: Pipeline, path: str, folder: str) -> tuple[str, d
     picture = read_picture(path, formats=PAGE_FORMATS)
     result = pipeline(picture.frame)
     name = f"{_stem(path)}_expressions.jpg"
-    annotated = _write(annotate(picture.frame, result), folder, name)
+    annotated = _write(_draw(picture.frame, result), folder, name)
     return annotated, _with_notes(to_dict(result), picture)
-
-
-def compare_picture(pipeline: Pipeline, models: Models, path: str, caption: str) -> str:
-    """Return HTML of every face of a picture file as each model sees it.
-
-    Args:
-        pipeline: finds the faces and crops them, and has the first row of each table.
-        models: of the other rows.
-        path: of the picture.
-        caption: of the picture, which is shown.
-
-    Returns:
-        A table for each face, of which all but the first are hidden; "" without a face.
-
-    Raises:
-        ImageError: see `fer.image.read_picture`.
-    """
-    frame = read_picture(path, formats=PAGE_FORMATS).frame
-    found = pipeline(frame)
-    crops = crop_faces(frame, found.faces[:_MAX_COMPARED], pipeline.classifier.config)
-    return compare_faces(found, crops, models, caption)
 
 
 def probe(
@@ -187,7 +166,8 @@ def follow_video(
         rate: frames a second that are looked at.
         max_duration_s: see `fer.video.analyse_video`.
         max_total_pixels: see `fer.video.analyse_video`.
-        tell: hears the fields of a `fer.video.Progress` a few times a second.
+        tell: hears the fields of a `fer.video.Progress` a few times a second, and {"picture": a
+            data URL of the last frame with its boxes} once a second.
 
     Returns:
         `files`, paths by form: mp4 and `TABLES`; `report` as `fer.video.VideoReport.to_dict`;
@@ -196,13 +176,22 @@ def follow_video(
     Raises:
         VideoError: see `fer.video.analyse_video`.
     """
-    told_at = 0.0
+    told_at = shown_at = 0.0
+    last: NDArray[np.uint8] | None = None
+
+    def draw(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
+        nonlocal last
+        last = _draw(frame, result)
+        return last
 
     def hear(progress: Progress) -> None:
-        nonlocal told_at
+        nonlocal told_at, shown_at
         if (now := time.monotonic()) - told_at >= _TELL_S:
             told_at = now
             tell(asdict(progress))
+        if last is not None and now - shown_at >= _SHOW_S:
+            shown_at = now
+            tell({"picture": data_url(shrink(last, _PREVIEW_PX))})
 
     stem = f"{folder}/{_stem(path)[:80]}_expressions"
     files = {form: f"{stem}.{form}" for form in ("mp4", *TABLES)}
@@ -212,6 +201,7 @@ def follow_video(
         rate=rate,
         output=files["mp4"],
         tables=(files["csv"], files["parquet"]),
+        draw=draw,
         on_progress=hear,
         max_duration_s=max_duration_s,
         max_total_pixels=max_total_pixels,
@@ -223,7 +213,7 @@ def follow_video(
 
 def data_url(image: NDArray[np.uint8]) -> str:
     """Return a picture (H, W, 3) uint8 RGB as the data URL of a JPEG."""
-    return JPEG_URL + base64.b64encode(_jpeg(image)).decode()
+    return JPEG_URL + base64.b64encode(encode_jpeg(image)).decode()
 
 
 def shrink(image: NDArray[np.uint8], long_side_px: int) -> NDArray[np.uint8]:
@@ -231,6 +221,11 @@ def shrink(image: NDArray[np.uint8], long_side_px: int) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
     scale = min(1.0, long_side_px / max(height, width))
     return resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+
+
+def _draw(frame: NDArray[np.uint8], result: FrameResult) -> NDArray[np.uint8]:
+    """Draw the boxes, and a line that says what the picture is, on a copy for the visitor."""
+    return caption(annotate(frame, result), GUESS)
 
 
 def _with_notes(data: dict[str, Any], picture: Picture) -> dict[str, Any]:
@@ -241,7 +236,8 @@ def _stem(path: str) -> str:
     return Path(path).stem or "picture"
 
 
-def _jpeg(image: NDArray[np.uint8]) -> bytes:
+def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """Return a picture (H, W, 3) uint8 RGB as the content of a JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=_JPEG_QUALITY)
     return buffer.getvalue()
@@ -249,7 +245,7 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 def _write(image: NDArray[np.uint8], folder: str, name: str) -> str:
     path = Path(folder, name)
-    path.write_bytes(_jpeg(image))
+    path.write_bytes(encode_jpeg(image))
     return str(path)
 
 

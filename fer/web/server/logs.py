@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from fer.text import LineFormatter
+
 __all__ = ["FIELDS", "JsonFormatter", "only_the_log", "set_up_logging"]
 
 # The name of the argument `extra` of a call of the log that holds what stands in the line.
@@ -73,7 +75,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class _TextFormatter(logging.Formatter):
+class _TextFormatter(LineFormatter):
     """Lines for a person at this machine; errors with their trace.
 
     What a line holds stands in it where its message is no more than the name of an event.

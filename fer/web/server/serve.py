@@ -32,13 +32,14 @@ from fer.web.server.queue import RateLimit
 from fer.web.server.receive import MAX_FILE_BYTES, MAX_UPLOAD_BYTES, upload_route
 from fer.web.server.traffic import traffic
 from fer.web.server.uploads import SWEEP_S, sweep_abandoned, uploads
+from fer.web.theme import make_theme
 
 __all__ = ["MAX_CALL_BYTES", "launch"]
 
 log = logging.getLogger(__name__)
 
-_CSS = (Path(__file__).parents[1] / "page.css").read_text(encoding="utf-8")
-_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
+_WEB = Path(__file__).parents[1]
+_CSS = "".join((_WEB / name).read_text(encoding="utf-8") for name in ("page.css", "gradio.css"))
 # Gradio's jobs at a time, most of which wait: far more than one client network may have, so that
 # its calls keep nobody out of the queues of the tabs.
 _MAX_JOBS = 160
@@ -100,9 +101,7 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
         "lifespan": functools.partial(_while_served, page, uploading),
     }
     return page.launch(
-        theme=gr.themes.Soft(
-            primary_hue="teal", font=_FONTS, font_mono=("ui-monospace", "monospace")
-        ),
+        theme=make_theme(),
         css=_CSS,
         head=page.assets.preload,
         max_file_size=MAX_FILE_BYTES,

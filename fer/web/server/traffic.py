@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["KINDS", "Call", "Traffic", "traffic"]
 
 # A "request" is refused before its kind is known.
-KINDS = ("frame", "picture", "explanation", "video", "upload", "request")
+KINDS = ("frame", "picture", "explanation", "comparison", "video", "upload", "request")
 # Of the newest calls between two summaries; ten minutes of seven frames a second.
 _MAX_TIMES = 4096
 

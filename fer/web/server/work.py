@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class JobRunner(Protocol):
     """Do jobs of `fer.web.server.jobs`, one at a time; see `fer.worker.Worker`."""
 
-    def call(self, job: Callable[..., Any], *args: Any, bound: Bound, kept: object = None) -> Any:
+    def call(self, job: Callable[..., Any], *args: Any, bound: Bound) -> Any:
         """See `fer.worker.Worker.call`."""
 
     def steps(
@@ -86,9 +86,9 @@ class InProcess:
         """See `Workers`."""
         return {}
 
-    def call(self, job: Callable[..., Any], *args: Any, bound: Bound, kept: object = None) -> Any:
+    def call(self, job: Callable[..., Any], *args: Any, bound: Bound) -> Any:
         """See `JobRunner`."""
-        return job(self._pipeline, *(() if kept is None else (kept,)), *args)
+        return job(self._pipeline, *args)
 
     def steps(
         self, job: Callable[..., Any], *args: Any, bound: Bound, tick_s: float
