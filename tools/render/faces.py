@@ -110,7 +110,7 @@ def render_faces(target: Path, number: int, seed: int = 0) -> None:
     if number < 1:
         raise InputError(f"`number` must be at least 1. Received: {number}")
     rows = []
-    for i in tqdm(range(number), unit="face"):
+    for i in tqdm(range(number), unit="face", disable=None):
         actor, camera = draw_face(i, seed)
         path = target / actor.expression / f"{seed}_{i:06}.jpg"
         if not path.is_file():

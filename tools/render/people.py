@@ -58,7 +58,7 @@ def render_people(target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     rows = []
     for sex, age, expression in tqdm(
-        list(itertools.product(SEXES, AGES, EXPRESSIONS)), unit="face"
+        list(itertools.product(SEXES, AGES, EXPRESSIONS)), unit="face", disable=None
     ):
         for skin, picture in _render(sex, age, expression):
             name = f"{skin}_{sex}_{age}_{expression}.jpg"

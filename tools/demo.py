@@ -1,6 +1,6 @@
 """Record the animated picture of README: the live tab in Chromium, with a clip as its camera.
 
-Run `make picture` after a change of the page.
+Run `make demo` after a change of the page.
 """
 
 import io
@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from bench.apps import CHROMIUM_ARGUMENTS, ROOT, chromium_path, serve, write_camera
+from bench.apps import ROOT, chromium_path, launch_chromium, serve, write_camera
 
 _TARGET = ROOT / "docs" / "live.webp"
 _VIEW_WIDTH_PX, _VIEW_HEIGHT_PX = 1280, 800
@@ -22,15 +22,8 @@ _FRAME_MS = 200  # the clip's head is back where it began after 6 s
 
 def _record(url: str, camera: Path) -> list[Image.Image]:
     """Take screenshots of the live tab while it watches the clip `camera`."""
-    arguments = [
-        *CHROMIUM_ARGUMENTS,
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={camera}",
-    ]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=chromium_path(), args=arguments, ignore_default_args=["--headless"]
-        )
+        browser = launch_chromium(playwright, camera)
         page = browser.new_context(
             permissions=["camera"], viewport={"width": _VIEW_WIDTH_PX, "height": _VIEW_HEIGHT_PX}
         ).new_page()
