@@ -3,6 +3,7 @@
 import inspect
 import logging
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
@@ -15,15 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import typer
+from tqdm.contrib.logging import logging_redirect_tqdm
 
-from fer.errors import FerError, InputError
+from fer.errors import SOME_FAILED, FerError, InputError, exit_status
 from fer.hub import KERAS_NAME, WEIGHTS_FOLDER
 from fer.output import check_file, check_folder
-from fer.text import make_printable
+from fer.text import lines, make_printable, set_up_log
 from fer.types import parse_json
 from train.recipes import RECIPES, Recipe
 
 if TYPE_CHECKING:
+    from fer.types import ModelConfig
     from train.data.dataset import OpenDataset
     from train.data.listing import Reading
 
@@ -50,7 +53,20 @@ Dataset = Annotated[
         "a class, or of Parquet files, or fer2013.csv. [env: FER_DATASET]"
     ),
 ]
+Decisions = Annotated[
+    Path | None,
+    typer.Option(
+        help="Export whose temperature and decisions are taken, for a recipe that learns from the "
+        "validation images. [fitted on them]"
+    ),
+]
 Results = Annotated[Path, typer.Option(help="Folder of the committed figures.")]
+Detector = Annotated[
+    str | None, typer.Option(help="auto, yunet, slim or haar. [env: FER_DETECTOR]")
+]
+_MODEL_HELP = "Folder with fer.json and model.tflite."
+ModelArgument = Annotated[Path, typer.Argument(help=_MODEL_HELP)]
+ModelOption = Annotated[Path, typer.Option(help=_MODEL_HELP)]
 
 
 ImageColumn = Annotated[
@@ -73,6 +89,11 @@ Exact = Annotated[
         "--exact", help="Refuse classes and splits with other names than here, as Anger or valid."
     ),
 ]
+
+
+def _echo(text: str, err: bool = False) -> None:
+    """Write lines; of names in them what a terminal would obey is escaped."""
+    typer.echo(lines(text), err=err)
 
 
 def _read_dataset(command: Callable[..., None]) -> Callable[..., None]:
@@ -118,7 +139,7 @@ def _open(named: str | None, reading: "Reading") -> "OpenDataset":
     from train.data.dataset import default_dataset, open_dataset
 
     opened = open_dataset(named or default_dataset(), reading)
-    typer.echo(opened.describe() + "\n")
+    _echo(opened.describe() + "\n")
     return opened
 
 
@@ -155,6 +176,13 @@ def _load_renderer(name: str) -> ModuleType:
         raise InputError(
             "this command must run in a checkout of the project. Received: no folder tools/render"
         ) from error
+
+
+def _read_decisions(folder: Path | None) -> "ModelConfig | None":
+    """Read the configuration whose decisions an export takes."""
+    from fer.types import ModelConfig
+
+    return None if folder is None else ModelConfig.read(folder)
 
 
 def _choose(name: str, drop_twins: bool, extra: Path | None, backbone: str | None) -> Recipe:
@@ -222,13 +250,21 @@ def fit(
     weights: Annotated[
         Path | None, typer.Option(help="Folder for the finished model. [OUT/export]")
     ] = None,
+    decisions: Decisions = None,
     *,
     reading: "Reading",
 ) -> None:
     """Train RECIPE, select on validation, export. The test split stays shut."""
+    from train.data.copies import drop_held_out
     from train.data.listing import list_extra
 
     chosen = _choose(recipe, drop_twins, extra, backbone)
+    if chosen.with_validation and decisions is None:
+        raise InputError(
+            f"{recipe} learns from the validation images, so --decisions must be an export of a "
+            "network that did not. Received: none"
+        )
+    decided = _read_decisions(decisions)
     run = out or Path("runs") / chosen.name
     for folder in (run, weights or run / "export"):
         check_folder(folder, room_bytes=_RUN_BYTES)
@@ -236,8 +272,8 @@ def fit(
     # What is wrong with it is said before TensorFlow has said what it finds.
     class_names = source.class_names(chosen.classes)
     if extra is not None:
-        more = list_extra(extra, class_names)
-        typer.echo(f"more pictures, {extra.name}\n{more.describe()}\n")
+        more = drop_held_out(list_extra(extra, class_names), source.splits)
+        _echo(f"more pictures, {extra.name}\n{more.describe()}\n")
     start = _start(init or chosen.init)
     teachers = [_teacher(name) for name in teacher or chosen.teachers]
     # For the record, without the folders of this machine.
@@ -258,14 +294,14 @@ def fit(
     try:
         train(chosen, source, run, start, resume, teachers, " ".join(words))
     except KeyboardInterrupt:
-        typer.echo(f"stopped; the whole epochs are kept in {run}: --resume goes on", err=True)
+        _echo(f"stopped; the whole epochs are kept in {run}: --resume goes on", err=True)
         raise typer.Exit(130) from None
     if keras.backend.backend() != "tensorflow":
-        typer.echo(f"wrote {run}; `export` makes what serves of it, with TensorFlow", err=True)
+        _echo(f"wrote {run}; `export` makes what serves of it, with TensorFlow", err=True)
         return
     folder = weights or run / "export"
-    config = write(run, source, folder)
-    typer.echo(f"wrote {folder}: temperature {config.temperature}")
+    config = write(run, source, folder, decided=decided)
+    _echo(f"wrote {folder}: temperature {config.temperature}")
 
 
 @app.command()
@@ -308,7 +344,7 @@ def teach_command(
     files = [_checkpoint(name) for name in teacher]
     pupil = replace(get_recipe(recipe), extra="" if extra is None else str(extra))
     for name, accuracy in teach_all(pupil, files, _open(dataset, reading), target).items():
-        typer.echo(f"{100 * accuracy:6.2f} %  {name}")
+        _echo(f"{100 * accuracy:6.2f} %  {name}")
 
 
 @app.command()
@@ -362,6 +398,7 @@ def export(
             "May be repeated. [all]",
         ),
     ] = None,
+    decisions: Decisions = None,
     *,
     reading: "Reading",
 ) -> None:
@@ -370,31 +407,70 @@ def export(
     from train.export import export as write
 
     check_folder(out, room_bytes=_MODEL_BYTES)
-    config = write(run, _open(dataset, reading), out, formats or tuple(FORMATS))
+    decided = _read_decisions(decisions)
+    config = write(run, _open(dataset, reading), out, formats or tuple(FORMATS), decided)
     for file in config.files:
-        typer.echo(f"{(out / file).stat().st_size:10}  {out / file}")
+        _echo(f"{(out / file).stat().st_size:10}  {out / file}")
+
+
+@app.command()
+@_read_dataset
+def neutral(
+    model: ModelArgument = WEIGHTS_FOLDER,
+    dataset: Dataset = None,
+    *,
+    reading: "Reading",
+) -> None:
+    """Measure how MODEL answers the average neutral face, and write it into its fer.json.
+
+    A resting face is compared with it. `export` measures it, too; this is for older weights.
+    """
+    from train.export import write_neutral
+
+    config = write_neutral(model, _open(dataset, reading))
+    assert config.neutral_logits is not None
+    for name, value in zip(config.class_names, config.neutral_logits, strict=True):
+        _echo(f"{name:10} {value:8.4f}")
+
+
+@app.command()
+def resting(
+    pictures: Annotated[Path, typer.Argument(help="Folder that `persons` wrote, or `render`.")],
+    results: Results = Path("results"),
+    detector: Detector = None,
+    model: ModelOption = WEIGHTS_FOLDER,
+) -> None:
+    """Measure what it gains to compare rendered persons with their resting faces."""
+    from train.measure.resting import measure_resting
+
+    check_folder(results)
+    report = measure_resting(results, pictures, detector, model)
+    _echo(f"{report['n_persons']} persons, {report['n_pictures']} other pictures of them")
+    for strength, row in report["by_strength"].items():
+        _echo(f"strength {strength}: accuracy {row['accuracy']} %")
+    low, high = report["gain_interval"]
+    _echo(f"gain {report['gain']} points (95 % interval {low} to {high})")
 
 
 @app.command()
 def crop(
     source: Annotated[Path, typer.Argument(help="Folder of photographs, a folder a class.")],
     target: Annotated[Path, typer.Argument(help="New folder for the face crops.")],
-    detector: Annotated[
-        str | None, typer.Option(help="auto, yunet, slim or haar. [env: FER_DETECTOR]")
-    ] = None,
+    detector: Detector = None,
     margin: Annotated[float, typer.Option(help="Crop side / longer side of the box.")] = 1.0,
     jobs: Annotated[int | None, typer.Option(help="Processes. [one a core]")] = None,
 ) -> None:
     """Cut the largest face out of every photograph in SOURCE, for `fit --dataset TARGET`."""
-    from train.crop import REPORT_NAME, crop_folder, describe_photographs
+    from train.crop import REPORT_NAME, count_unusable, crop_folder, describe_report
+    from train.data.listing import list_photographs
 
-    if source.is_dir():
-        typer.echo(describe_photographs(source) + "\n")
+    listing = list_photographs(source)
+    _echo(listing.describe() + "\n")
     check_folder(target)
-    report = crop_folder(source, target, detector, margin, jobs)
-    for outcome, count in report["outcome"].value_counts().items():
-        typer.echo(f"{count:6}  {outcome}")
-    typer.echo(f"wrote {target / REPORT_NAME}")
+    report = crop_folder(listing, target, detector, margin, jobs)
+    _echo(describe_report(report))
+    _echo(f"wrote {target / REPORT_NAME}")
+    raise typer.Exit(exit_status(*count_unusable(report)))
 
 
 @app.command()
@@ -420,8 +496,8 @@ def fer2013(
     from train.data.fer2013 import prepare_fer2013
 
     check_folder(target, room_bytes=_MODEL_BYTES)
-    typer.echo(open_dataset(str(source)).describe() + "\n")
-    typer.echo(prepare_fer2013(source, target, votes).to_string())
+    _echo(open_dataset(str(source)).describe() + "\n")
+    _echo(prepare_fer2013(source, target, votes).to_string())
 
 
 @app.command()
@@ -449,20 +525,18 @@ def signatures(
     from train.data.signatures import TABLE_PATH
 
     if check:
-        typer.echo(measure_signatures(_open(dataset, reading), others).to_string())
+        _echo(measure_signatures(_open(dataset, reading), others).to_string())
         return
     target = out or TABLE_PATH
     check_file(target, room_bytes=_TABLE_BYTES)
     n_images = write_signatures(_open(dataset, reading), target)
-    typer.echo(f"wrote {target}: {n_images:,} pictures, {target.stat().st_size:,} bytes")
+    _echo(f"wrote {target}: {n_images:,} pictures, {target.stat().st_size:,} bytes")
 
 
 @app.command()
 @_read_dataset
 def evaluate(
-    model: Annotated[
-        Path, typer.Argument(help="Folder with fer.json and model.tflite.")
-    ] = WEIGHTS_FOLDER,
+    model: ModelArgument = WEIGHTS_FOLDER,
     dataset: Dataset = None,
     results: Results = Path("results"),
     robustness: Annotated[
@@ -508,11 +582,16 @@ def evaluate(
 
         classifier = load_folder(model)
         split = _open(dataset, reading).split("validation", classifier.config)
-        typer.echo(format_measure(measure(classifier, split)))
+        _echo(format_measure(measure(classifier, split)))
     elif dataset is not None or not named:
-        typer.echo(format_report(measure_test(model, _open(dataset, reading), results, robustness)))
+        _echo(format_report(measure_test(model, _open(dataset, reading), results, robustness)))
+    n_unreadable = 0
     for name, path in named:
-        typer.echo(format_folder(measure_folder(model, name, path, results, detector)))
+        report = measure_folder(model, name, path, results, detector, _echo)
+        _echo(format_folder(report))
+        n_unreadable += len(report["unreadable"])
+    if n_unreadable:
+        raise typer.Exit(SOME_FAILED)
 
 
 @app.command()
@@ -528,7 +607,7 @@ def framing(
     from train.measure.framing import measure_framing
 
     check_folder(results)
-    typer.echo(measure_framing(_open(dataset, reading), results, images).to_string(index=False))
+    _echo(measure_framing(_open(dataset, reading), results, images).to_string(index=False))
 
 
 @app.command()
@@ -543,7 +622,7 @@ def contrast(
     from train.measure.contrast import measure_contrast
 
     check_folder(results)
-    typer.echo(measure_contrast(_open(dataset, reading), results).to_string(index=False))
+    _echo(measure_contrast(_open(dataset, reading), results).to_string(index=False))
 
 
 @app.command()
@@ -567,15 +646,21 @@ def examples(
 
 
 @app.command()
+def persons(
+    target: Annotated[Path, typer.Argument(help="Folder to write.")],
+) -> None:
+    """Render persons at rest and expressive (needs requirements-render.txt)."""
+    rendering = _load_renderer("persons")
+    check_folder(target)
+    rendering.render_persons(target)
+
+
+@app.command()
 def subgroups(
     results: Results = Path("results"),
     pictures: Annotated[Path, typer.Argument(help="Folder that `render` wrote.")] = SUBGROUPS,
-    detector: Annotated[
-        str | None, typer.Option(help="auto, yunet, slim or haar. [env: FER_DETECTOR]")
-    ] = None,
-    model: Annotated[
-        Path, typer.Option(help="Folder with fer.json and model.tflite.")
-    ] = WEIGHTS_FOLDER,
+    detector: Detector = None,
+    model: ModelOption = WEIGHTS_FOLDER,
 ) -> None:
     """Measure how often the answer changes when only the person does."""
     from train.measure.subgroups import measure_subgroups
@@ -583,10 +668,10 @@ def subgroups(
     check_folder(results)
     report = measure_subgroups(results, pictures, detector, model)
     found, pictured = report["n_found"], report["n_pictures"]
-    typer.echo(f"faces found {found} of {pictured}, accuracy {report['accuracy']} %")
-    typer.echo(f"same answer for two people {report['consistency']} % of the time")
+    _echo(f"faces found {found} of {pictured}, accuracy {report['accuracy']} %")
+    _echo(f"same answer for two people {report['consistency']} % of the time")
     for name, row in report["by_attribute"].items():
-        typer.echo(f"answer changed with {name} alone {row['changed']} % of {row['pairs']} pairs")
+        _echo(f"answer changed with {name} alone {row['changed']} % of {row['pairs']} pairs")
 
 
 @app.command()
@@ -611,9 +696,26 @@ def table(results: Results = Path("results")) -> None:
 
 @app.command()
 def publish(
-    repo: Annotated[str, typer.Option(help="Model repository of the Hub, user/name.")],
+    repo: Annotated[
+        str | None,
+        typer.Option(help="Model repository of the Hub, user/name. [none, with --static]"),
+    ] = None,
     space: Annotated[
-        str | None, typer.Option(help="Space that runs the model, user/name. [none]")
+        str | None, typer.Option(help="Space whose server runs the model, user/name. [none]")
+    ] = None,
+    static: Annotated[
+        str | None,
+        typer.Option(
+            help="Space without a server, which has visitors' browsers run the model and is free, "
+            "user/name. [none]"
+        ),
+    ] = None,
+    static_out: Annotated[
+        Path | None,
+        typer.Option(
+            help="New folder for the page of --static, for any other host: nothing is asked of "
+            "the Hub or sent. Goes with --weights alone. [none]"
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -644,12 +746,13 @@ def publish(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Publish weights in every format with their card, and the page as a Space, a commit each."""
-    from train.publish.hub import Publication
+    """Publish weights in every format with their card, and the page as Spaces, a commit each."""
+    from train.publish.hub import Publication, write_page
     from train.publish.hub import publish as send
 
-    if out is not None:
-        check_folder(out, room_bytes=_MODEL_BYTES)
+    for folder in (out, static_out):
+        if folder is not None:
+            check_folder(folder, room_bytes=_MODEL_BYTES)
 
     def ask(question: str) -> bool:
         try:
@@ -660,6 +763,7 @@ def publish(
     wanted = Publication(
         repo_id=repo,
         space_id=space,
+        static_id=static,
         dataset_id=dataset,
         hardware=hardware,
         weights=weights,
@@ -667,25 +771,36 @@ def publish(
         card=card,
         private=private,
     )
+    if static_out is not None:
+        write_page(wanted, static_out, dry_run=dry_run, out=out)
+        _echo(f"wrote {static_out}, for any host")
+        return
     send(
         wanted,
         dry_run=dry_run,
         out=out,
         confirm=ask,
-        show=typer.echo,
-        progress=lambda text: typer.echo(text, err=True),
+        show=_echo,
+        progress=lambda text: _echo(text, err=True),
     )
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line and exit code 1."""
+    """Run the command line; an expected error is a message and exit status 1.
+
+    The exit statuses are those of `python -m fer`.
+    """
     make_printable()
-    logging.basicConfig(level=logging.WARNING)
+    if not sys.stderr.isatty():  # read when `datasets` is imported
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    set_up_log()
     logging.getLogger("datasets").setLevel(logging.ERROR)
     try:
-        app()
+        with logging_redirect_tqdm():  # a warning never stands in the middle of a bar
+            app()
     except (FerError, OSError) as error:  # a disk that is full, a file that may not be read
-        typer.echo(f"error: {error}", err=True)
+        _echo(f"error: {error}", err=True)
         raise SystemExit(1) from error
 
 

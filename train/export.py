@@ -2,9 +2,10 @@
 
 import hashlib
 import io
+import json
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +28,7 @@ from fer.classify import (
 )
 from fer.errors import ConfigError, InputError
 from fer.gallery import INT8_NAME
-from fer.hub import KERAS_NAME, LITERT_NAME, WEB_NAME
+from fer.hub import KERAS_NAME, LITERT_NAME, WEB_NAME, load_folder
 from fer.types import CONFIG_NAME, HEADS_VERSION, Decision, Head, ModelConfig
 from train.calibrate import fit_decisions, fit_temperature
 from train.data.dataset import OpenDataset, default_dataset, open_dataset
@@ -45,6 +46,8 @@ __all__ = [
     "export",
     "format_file",
     "load_network",
+    "mean_neutral",
+    "write_neutral",
 ]
 
 # With calibrated probabilities, a top probability under one half is an answer that is
@@ -61,6 +64,8 @@ _FLOAT_LAYERS = r"/(?:scale|Conv1|expanded_conv|conv1|conv_(?:dw|pw)_1|cbam)[_/]
 _ONNX_OPSET = 18
 _ONNX_FLOAT = 1  # onnx.TensorProto.FLOAT
 _MAX_FLOAT16 = 65504.0
+# The class with whose mean logits a resting face is compared.
+_NEUTRAL = "neutral"
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,22 +401,33 @@ def check_parity(
         )
 
 
-def export(run: Path, dataset: OpenDataset, out: Path, formats: Sequence[str] = ()) -> ModelConfig:
+def export(
+    run: Path,
+    dataset: OpenDataset,
+    out: Path,
+    formats: Sequence[str] = (),
+    decided: ModelConfig | None = None,
+) -> ModelConfig:
     """Write the serving folder of a finished run.
 
-    Fits the temperature on the twin-free validation images and checks on them that every head of
-    every format gives what Keras gives. Of a network with two heads it fits the decisions, too, of
-    which `SERVED_DECISION` is served.
+    Fits the temperature on the twin-free validation images, takes the mean logits of the neutral
+    ones, and checks on all of them that every head of every format gives what Keras gives. Of a
+    network with two heads it fits the decisions, too, of which `SERVED_DECISION` is served. A
+    network that has learned from those images would look too sure on them, so it takes what was
+    fitted for another one.
 
     Args:
         run: folder that `train.fit.fit` left.
         dataset: the data set it was trained on.
         out: folder to write; made if missing.
         formats: names in `FORMATS` to write besides "keras" and "litert-float32".
+        decided: the configuration of an exported network whose temperature, decisions and
+            neutral logits are taken; they are fitted when None.
 
     Raises:
-        InputError: there is no such format, or the network has a head for votes and the validation
-            images have none.
+        InputError: there is no such format; `decided` is of other classes or heads, or missing
+            where the network has learned from the validation images; or the network has a head for
+            votes and the validation images have none.
         ConfigError: `run` is not finished, Keras runs on another backend than TensorFlow,
             or a format fails `check_parity`; nothing is written then.
     """
@@ -421,6 +437,11 @@ def export(run: Path, dataset: OpenDataset, out: Path, formats: Sequence[str] = 
     config = ModelConfig.read(run)
     if not (run / KERAS_NAME).is_file():
         raise ConfigError(f"{run} must hold a finished run. Received: no {KERAS_NAME}")
+    if decided is None and _saw_validation(run):
+        raise InputError(
+            f"{run} has learned from the validation images, so its decisions must be those of "
+            "another network. Received: none"
+        )
     calibration = None
     if "litert-int8" in formats:
         calibration = calibration_sample(dataset.split("train", config))
@@ -438,16 +459,18 @@ def export(run: Path, dataset: OpenDataset, out: Path, formats: Sequence[str] = 
             for name, reference in logits["keras"].items():
                 truth = validation.labels if name == "labels" else _votes(validation)[0]
                 check_parity(form, logits[form.name][name], reference, truth)
+    finished = replace(
+        _fit(config, logits["litert-float32"], validation)
+        if decided is None
+        else _taken(config, logits["litert-float32"].keys(), decided),
+        uncertain_below=_UNCERTAIN_BELOW,
+        files={form.file: hashlib.sha256(contents[form.name]).hexdigest() for form in chosen},
+    )
     out.mkdir(parents=True, exist_ok=True)
     for form in chosen:
         (out / form.file).write_bytes(contents[form.name])
     if (run / TRAINING_NAME).is_file():
         (out / TRAINING_NAME).write_bytes((run / TRAINING_NAME).read_bytes())
-    finished = replace(
-        _fit(config, logits["litert-float32"], validation),
-        uncertain_below=_UNCERTAIN_BELOW,
-        files={form.file: hashlib.sha256(contents[form.name]).hexdigest() for form in chosen},
-    )
     (out / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")
     return finished
 
@@ -462,10 +485,37 @@ def _votes(split: Split) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     return split.winners, split.shares
 
 
+def _saw_validation(run: Path) -> bool:
+    """Return whether a finished run has learned from validation images."""
+    path = run / TRAINING_NAME
+    record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return bool(record.get("recipe", {}).get("with_validation"))
+
+
+def _taken(config: ModelConfig, heads: Collection[str], decided: ModelConfig) -> ModelConfig:
+    """Return `config` with temperature, decisions and neutral logits of `decided`."""
+    theirs = decided.heads.keys() or {"labels"}
+    if decided.class_names != config.class_names or set(theirs) != set(heads):
+        raise InputError(
+            f"the decisions must be for the classes {config.class_names} and the heads "
+            f"{sorted(heads)}. Received: {decided.class_names} and {sorted(theirs)}"
+        )
+    return replace(
+        config,
+        temperature=decided.temperature,
+        heads=decided.heads,
+        decision=decided.decision,
+        version=decided.version,
+        neutral_logits=decided.neutral_logits,
+    )
+
+
 def _fit(
     config: ModelConfig, logits: Mapping[str, NDArray[np.float32]], validation: Split
 ) -> ModelConfig:
     """Return `config` with what is fitted on `validation`, of which `logits` are."""
+    neutral = mean_neutral(logits["labels"], validation.labels, config.class_names)
+    config = replace(config, neutral_logits=neutral)
     if "votes" not in logits:
         temperature = fit_temperature(logits["labels"], validation.labels)
         return replace(config, temperature=temperature)
@@ -481,3 +531,59 @@ def _fit(
         "votes": Head(class_names=VOTE_CLASSES, decisions={"dataset": as_voted}),
     }
     return replace(config, heads=heads, decision=SERVED_DECISION, version=HEADS_VERSION)
+
+
+def mean_neutral(
+    logits: NDArray[np.float32], labels: NDArray[np.int64], class_names: Sequence[str]
+) -> tuple[float, ...] | None:
+    """Return the mean logits (k,) of the neutral faces, as `ModelConfig.neutral_logits` has them.
+
+    Args:
+        logits: (n, k) of the labels' head, as the network gives them, of images that were not
+            trained on.
+        labels: (n,) class indices.
+        class_names: the k classes.
+
+    Returns:
+        Four decimals, with mean 0, which changes no probability; None where no class is neutral,
+        or no image.
+    """
+    if _NEUTRAL not in class_names:
+        return None
+    rows = logits[labels == class_names.index(_NEUTRAL)].astype(np.float64)
+    if not len(rows):
+        return None
+    mean = rows.mean(axis=0)
+    return tuple(round(float(value), 4) for value in mean - mean.mean())
+
+
+def write_neutral(folder: Path, dataset: OpenDataset) -> ModelConfig:
+    """Measure the average neutral face of exported weights, and write it into their fer.json.
+
+    Args:
+        folder: with fer.json and model.tflite.
+        dataset: its twin-free validation images are used, which the network must not have
+            learned from.
+
+    Raises:
+        InputError: no class or no image is neutral, or the network has learned from them.
+        ConfigError: the weights cannot be used.
+    """
+    config = ModelConfig.read(folder)
+    if _saw_validation(folder):
+        raise InputError(
+            f"{folder} has learned from the validation images, so its neutral logits must be those "
+            "of another network, which `export --decisions` takes. Received: none"
+        )
+    validation = dataset.split("validation", config)
+    validation = validation.rows(np.flatnonzero(~validation.twin))
+    logits = load_folder(folder).head_logits(validation.images)["labels"]
+    neutral = mean_neutral(logits, validation.labels, config.class_names)
+    if neutral is None:
+        raise InputError(
+            f"the classes must have {_NEUTRAL!r}, with validation images. "
+            f"Received: {config.class_names}"
+        )
+    finished = replace(config, neutral_logits=neutral)
+    (folder / CONFIG_NAME).write_text(finished.to_json(), encoding="utf-8")
+    return finished

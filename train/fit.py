@@ -371,12 +371,13 @@ class Patience(keras.callbacks.EarlyStopping):
         self.wait, self.best = self._waited, self.baseline
 
 
-def _keeper(out: Path, earlier: list[float]) -> keras.callbacks.Callback:
+def _keeper(out: Path, earlier: list[float], last: bool) -> keras.callbacks.Callback:
+    """Keep the weights of the best epoch, or of the last one."""
     return keras.callbacks.ModelCheckpoint(
         str(out / _BEST_NAME),
         monitor="val_accuracy",
         mode="max",
-        save_best_only=True,
+        save_best_only=not last,
         save_weights_only=True,
         # A resumed run must not take its first epoch for the best.
         initial_value_threshold=max(earlier, default=None),
@@ -522,7 +523,7 @@ def _keepers(run: _Run, part: _Part, done: int) -> tuple[list[keras.callbacks.Ca
     if recipe.schedule == "plateau":
         keepers.append(Plateau(_peak(recipe, part.stage), _accuracies(run.out, part.begun, done)))
     if end == recipe.epochs:
-        keepers.append(_keeper(run.out, earlier))
+        keepers.append(_keeper(run.out, earlier, recipe.with_validation))
         if recipe.patience is not None:
             patience = Patience(recipe.patience, earlier)
             keepers.append(patience)
@@ -534,7 +535,7 @@ def _train_phase(run: _Run, part: _Part, data: Material) -> keras.Model | None:
     """Train the epochs of a phase, or those that are left of them.
 
     Returns:
-        The network, after the last phase with the weights that were best on validation;
+        The network, after the last phase with the weights that `recipe` keeps;
         None where there was nothing left to do before it.
     """
     recipe, out = run.recipe, run.out
@@ -638,7 +639,8 @@ def fit(
     The weights kept are the running average after the epoch of the last phase with the
     best accuracy on those validation images that have no twin in the training split,
     with fresh batch statistics and, where the recipe says so, with the bias that those
-    images ask for. The test split is not opened.
+    images ask for. A recipe `with_validation` learns from those images, too, so it keeps the
+    weights after the last epoch. The test split is not opened.
 
     Args:
         recipe: what to do.
@@ -660,7 +662,14 @@ def fit(
     network, data = None, None
     made_of: dict[str, Any] = {}
     with (
-        tqdm(unit="img", smoothing=0.05, mininterval=1, dynamic_ncols=True) as bar,
+        tqdm(
+            unit=" images",
+            disable=None,
+            delay=1e-9,
+            smoothing=0.05,
+            mininterval=1,
+            dynamic_ncols=True,
+        ) as bar,
         contextlib.ExitStack() as held,
     ):
         run = _Run(recipe, out, init, [], bar)

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.errors import InputError
+from fer.errors import ImageError, InputError
 from fer.image import read_image
 from fer.preprocess import to_model_input
+from fer.text import one_line
 from fer.types import ModelConfig
+from train.data.copies import drop_held_out
 from train.data.dataset import OpenDataset
-from train.data.listing import list_extra
+from train.data.listing import Listing, join_some, list_extra
 from train.data.split import Split
 from train.data.votes import VOTE_CLASSES
 from train.losses import joined_targets, repeats
@@ -94,33 +96,59 @@ def _chosen(recipe: Recipe, train: Split) -> np.ndarray:
     return index
 
 
-def _with_extra(train: Split, folder: Path, config: ModelConfig) -> Split:
-    """Append the pictures of `folder`, which have no votes.
+def _read_extra(train: Split, more: Listing, config: ModelConfig) -> Split:
+    """Read the pictures of `more`, which have no votes, as a split with the columns of `train`.
 
     Raises:
-        InputError: see `train.data.listing.list_extra`; or one of the files is not a picture.
+        InputError: one of the files is not a picture.
     """
-    images, labels, digest = [], [], hashlib.sha256(train.sha256.encode())
-    for path, name in list_extra(folder, config.class_names).pictures["train"]:
-        pixels = read_image(path)
+    images, labels, digest = [], [], hashlib.sha256()
+    unread = []
+    for path, name in more.pictures["train"]:
+        try:
+            pixels = read_image(path)
+        except ImageError as error:
+            unread.append(one_line(str(error)))
+            continue
         digest.update(pixels.tobytes())
         images.append(to_model_input([pixels], config)[0])
         labels.append(config.class_names.index(name))
+    if unread:
+        raise InputError(
+            f"{more.folder} must have pictures that can be read. Received: {len(unread)} that "
+            f"cannot: {join_some(unread)}"
+        )
     n = len(images)
 
-    def extended(column: NDArray[Any], value: float) -> NDArray[Any]:
-        return np.concatenate([column, np.full((n, *column.shape[1:]), value, column.dtype)])
+    def column(like: NDArray[Any] | None, value: float) -> NDArray[Any] | None:
+        return None if like is None else np.full((n, *like.shape[1:]), value, like.dtype)
 
     return replace(
         train,
-        images=np.concatenate([train.images, np.stack(images)]),
-        labels=np.concatenate([train.labels, np.array(labels, train.labels.dtype)]),
-        twin=extended(train.twin, False),
-        votes=None if train.votes is None else extended(train.votes, 0),
-        majority=None if train.majority is None else extended(train.majority, -1),
-        shares=None if train.shares is None else extended(train.shares, 0),
+        images=np.stack(images),
+        labels=np.array(labels, train.labels.dtype),
+        twin=np.zeros(n, np.bool_),
+        votes=column(train.votes, 0),
+        majority=column(train.majority, -1),
+        shares=column(train.shares, 0),
+        winners=column(train.winners, -1),
         sha256=digest.hexdigest(),
     )
+
+
+def _decode(dataset: OpenDataset, config: ModelConfig) -> list[Split]:
+    """Return the training and the validation split; what is wrong is said of all three."""
+    splits, wrong = [], []
+    for name in ("train", "validation"):
+        try:
+            splits.append(dataset.split(name, config))
+        except InputError as error:
+            wrong.append(str(error))
+    if dataset.unread_in_test:
+        wrong.append(dataset.unread_in_test)
+    if wrong:
+        raise InputError("; ".join(wrong))
+    return splits
 
 
 def load_material(recipe: Recipe, dataset: OpenDataset, config: ModelConfig) -> Material:
@@ -135,14 +163,16 @@ def load_material(recipe: Recipe, dataset: OpenDataset, config: ModelConfig) -> 
         InputError: the data set is not usable, or the recipe leaves too little of it.
         HubError: a data set of the Hub is unavailable.
     """
-    train, validation = (dataset.split(name, config) for name in ("train", "validation"))
+    train, validation = _decode(dataset, config)
     if recipe.drop_twins and not train.twin.any():
         raise InputError(
             f"to leave out twins, a column `cross_split_twin` of {dataset.name}[train] must mark "
             "them. Received: none marked"
         )
-    kept = _chosen(recipe, train)
     fresh = np.flatnonzero(~validation.twin)
+    if recipe.with_validation:
+        train = train.join(validation.rows(fresh))
+    kept = _chosen(recipe, train)
     counts = np.bincount(train.labels[kept], minlength=len(config.class_names))
     if not counts.all() or not len(fresh):
         raise InputError(
@@ -152,9 +182,12 @@ def load_material(recipe: Recipe, dataset: OpenDataset, config: ModelConfig) -> 
     if (recipe.ferplus or recipe.clean or recipe.votes) and train.votes is None:
         log.warning("%s has no FER+ votes: the labels alone count", dataset.name)
     shown = train.rows(kept[repeats(train.labels[kept], recipe.balance, recipe.seed)])
+    if recipe.extra:
+        more = list_extra(Path(recipe.extra), config.class_names)
+        shown = shown.join(_read_extra(shown, drop_held_out(more, dataset.splits), config))
     return Material(
         config,
-        _with_extra(shown, Path(recipe.extra), config) if recipe.extra else shown,
+        shown,
         validation.rows(fresh),
         np.random.default_rng(recipe.seed).permutation(train.images[kept]),
         train.sha256,

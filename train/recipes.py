@@ -104,6 +104,9 @@ class Recipe:
         clean: leave out training images whose label none of FER+'s ten voters gave, where
             the data set has their votes.
         drop_twins: leave out training images of which validation or test has a copy.
+        with_validation: train on the validation images without a twin, too. Nothing is selected
+            then: the last epoch's weights are kept, and `export` takes the decisions of a run that
+            was.
         balance: how far rare classes are repeated, from 0 (as the data has them) to 1 (as
             often as the commonest).
         class_weight: how much more a rare class counts in the loss, from 0 (not at all) to
@@ -159,6 +162,7 @@ class Recipe:
     extra: str = ""
     clean: bool = False
     drop_twins: bool = False
+    with_validation: bool = False
     balance: float = 0.25
     class_weight: float = 0.0
     ferplus: float = 0.0
@@ -212,6 +216,13 @@ class Recipe:
         for name in ("images_per_class", "views"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"`{name}` must be at least 1. Received: {value}")
+        if self.with_validation and (
+            self.patience is not None or self.schedule == "plateau" or self.correct_bias
+        ):
+            raise InputError(
+                "a recipe `with_validation` must have a cosine, no `patience` and no "
+                f"`correct_bias`, which look at it. Received: {self.name}"
+            )
         if self.warmup_epochs >= min(sum(p.epochs for p in stage) for stage in self.stages):
             raise InputError(
                 "`warmup_epochs` must be fewer than the epochs of each schedule. "
@@ -691,6 +702,22 @@ def mobilenet_v2_96_taught() -> Recipe:
     )
 
 
+def mobilenet_v2_96_last() -> Recipe:
+    """`mobilenetv2-96-taught` once more, on the validation images, too.
+
+    All that is chosen was chosen on the run before, whose export has the decisions.
+
+    Command: python -m train fit mobilenetv2-96-last --decisions runs/mobilenetv2-96-taught/export,
+    with the teachers of mobilenetv2-96-taught, which must `teach` for this recipe.
+    """
+    return replace(
+        mobilenet_v2_96_taught(),
+        name="mobilenetv2-96-last",
+        with_validation=True,
+        correct_bias=False,
+    )
+
+
 def smoke() -> Recipe:
     """A run of seconds that shows whether data, loop and export fit together.
 
@@ -716,6 +743,7 @@ RECIPES = {
     "teacher-mobilenetv2-128": teacher_mobilenetv2_128,
     "teacher-resnet": teacher_resnet,
     "mobilenetv2-96-taught": mobilenet_v2_96_taught,
+    "mobilenetv2-96-last": mobilenet_v2_96_last,
     "smoke": smoke,
 }
 

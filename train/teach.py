@@ -174,7 +174,7 @@ def teach(
     out.mkdir(parents=True, exist_ok=True)
     (out / RECORD_NAME).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     on_views = _with_views(network)
-    for key in tqdm(_keys(recipe), desc=f"views for {teacher.stem}", unit="view"):
+    for key in tqdm(_keys(recipe), desc=f"views for {teacher.stem}", unit=" views", disable=None):
         if not (path := _file(out, key)).is_file():
             part = path.with_suffix(".part")
             with part.open("wb") as file:

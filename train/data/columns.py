@@ -10,17 +10,30 @@ import numpy as np
 from PIL import Image
 
 from fer.errors import InputError
+from fer.text import counted
 from train.data.listing import Reading, map_splits
 from train.data.names import map_classes, renamed
 
-__all__ = ["CSV_CLASSES", "PIXEL_NAMES", "find_column", "picture_of_text", "read_columns"]
+__all__ = [
+    "CSV_CLASSES",
+    "IMAGE_NAMES",
+    "LABEL_NAMES",
+    "PIXEL_NAMES",
+    "find_column",
+    "picture_of_text",
+    "read_columns",
+    "stored_pictures",
+]
 
 # The challenge's own order, https://www.kaggle.com/c/challenges-in-representation-learning-facial-expression-recognition-challenge
 CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 PIXEL_NAMES = ("pixels", "pixel")
-_IMAGE_NAMES = ("image", "img", "picture", "photo", "face")
+IMAGE_NAMES = ("image", "img", "picture", "photo", "face")
 LABEL_NAMES = ("label", "labels", "emotion", "expression", "class", "target", "category")
 _TEXTS = ("string", "large_string")
+_CONTENTS = ("binary", "large_binary")
+# Of names of columns in errors.
+_SHOWN, _CUT = 12, 40
 
 
 def find_column(
@@ -50,7 +63,7 @@ def find_column(
     if asked is not None:
         if asked not in columns:
             raise InputError(
-                f"{what} must have the column of {option} {asked}. Received: {columns}"
+                f"{what} must have the column of {option} {asked}. Received: {_some(columns)}"
             )
         return asked
     for name in names:
@@ -62,8 +75,14 @@ def find_column(
         return found[0]
     raise InputError(
         f"{what} must have columns `image` and `label`, or {option} must name one. "
-        f"Received: {columns}" + (f", of which {found} would do" if found else "")
+        f"Received: {_some(columns)}" + (f", of which {found} would do" if found else "")
     )
+
+
+def _some(columns: list[str]) -> str:
+    """Return the names of columns, cut where they are long or many."""
+    cut = [name if len(name) <= _CUT else f"{name[:_CUT]} ..." for name in columns[:_SHOWN]]
+    return f"{cut}" + (f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else "")
 
 
 def picture_of_text(text: str, where: str) -> Image.Image:
@@ -93,6 +112,21 @@ def _is_picture(feature: Any) -> bool:
     return isinstance(feature, datasets.Image)
 
 
+def _is_content(feature: Any) -> bool:
+    """Return whether a column has the content of files, as pandas and pyarrow write pictures."""
+    if isinstance(feature, dict):
+        return set(feature) <= {"bytes", "path"} and _is_content(feature.get("bytes"))
+    return isinstance(feature, datasets.Value) and feature.dtype in _CONTENTS
+
+
+def _typed(rows: datasets.Dataset) -> datasets.Dataset:
+    """Return `rows` with the content of files as pictures."""
+    for name, feature in rows.features.items():
+        if _is_content(feature):
+            rows = rows.cast_column(name, datasets.Image())
+    return rows
+
+
 def _is_text(feature: Any) -> bool:
     return isinstance(feature, datasets.Value) and feature.dtype in _TEXTS
 
@@ -117,10 +151,12 @@ def _image_column(rows: datasets.Dataset, what: str, asked: str | None) -> str:
         alike = [name for name in texts if len(rows) and _looks_like_pixels(rows[0][name])]
         if len(found := named or alike) == 1:
             return str(found[0])
+    if asked is None and not pictures:
+        _check_type(features, IMAGE_NAMES, what, "pictures, or pixels as text")
     name = find_column(
         features,
         asked,
-        _IMAGE_NAMES,
+        IMAGE_NAMES,
         what,
         "--image-column",
         lambda each: _is_picture(features[each]),
@@ -129,6 +165,15 @@ def _image_column(rows: datasets.Dataset, what: str, asked: str | None) -> str:
     if not (_is_picture(features[name]) or _is_text(features[name])):
         raise InputError(f"`{name}` of {what} must be pictures. Received: {features[name]}")
     return name
+
+
+def _check_type(
+    features: datasets.Features, names: tuple[str, ...], what: str, wanted: str
+) -> None:
+    """Refuse a column that is called as what is looked for, and has none of its types."""
+    for name, feature in features.items():
+        if name.strip().casefold() in names:
+            raise InputError(f"`{name}` of {what} must be {wanted}. Received: {feature}")
 
 
 def _looks_like_pixels(text: Any) -> bool:
@@ -142,6 +187,8 @@ def _label_column(rows: datasets.Dataset, what: str, asked: str | None) -> str:
         named = [name for name in features if _is_label(features[name])]
         if len(named) == 1:
             return str(named[0])
+        if not any(map(_may_be_label, features.values())):
+            _check_type(features, LABEL_NAMES, what, "classes or their names")
     name = find_column(
         features,
         asked,
@@ -193,6 +240,11 @@ def _named_labels(rows: datasets.Dataset, what: str, label: str, pixels: bool) -
     return [CSV_CLASSES[int(number)] for number in numbers]
 
 
+def stored_pictures(rows: datasets.Dataset) -> datasets.Dataset:
+    """Return the column `image` alone, as `bytes` and `path`."""
+    return rows.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))
+
+
 def read_columns(
     source: datasets.DatasetDict, what: str, reading: Reading
 ) -> tuple[datasets.DatasetDict, list[str]]:
@@ -218,9 +270,11 @@ def read_columns(
     if others := sorted(set(source) - set(splits)):
         notes.append(
             "not used: "
-            + ", ".join(f"{len(source[each])} rows of the split {each}" for each in others)
+            + ", ".join(
+                f"{counted(len(source[each]), 'rows')} of the split {each}" for each in others
+            )
         )
-    found = {split: source[name] for name, split in splits.items()}
+    found = {split: _typed(source[name]) for name, split in splits.items()}
     order = list(dict.fromkeys(("train", *found)))
     image = _image_column(found["train"], f"{what}[train]", reading.image_column)
     label = _label_column(found["train"], f"{what}[train]", reading.label_column)

@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import datasets
@@ -14,14 +14,16 @@ import numpy as np
 from fer.errors import InputError
 from fer.types import ModelConfig
 from train.data.columns import CSV_CLASSES, read_columns
-from train.data.csv_file import is_csv, open_csv_file
+from train.data.copies import COPIES, drop_copies
+from train.data.csv_file import open_csv_file
 from train.data.folder import open_folder
 from train.data.hub import dataset_name, open_pinned, parse_repository, pin_dataset
 from train.data.layouts import open_layout
 from train.data.listing import Reading, format_counts
 from train.data.names import SPLITS
 from train.data.signatures import mark_twins, recognize
-from train.data.split import Split, decode_split
+from train.data.split import SOURCE_ROW, Split, decode_split, refuse_unread
+from train.data.text_table import is_table
 
 __all__ = ["OpenDataset", "default_dataset", "hold_out", "open_dataset"]
 
@@ -91,7 +93,22 @@ class OpenDataset:
         Raises:
             InputError: an image cannot be decoded, a label has no name, or a class is missing.
         """
-        return decode_split(self.rows(split), f"{self.name}[{split}]", config)
+        return decode_split(
+            self.rows(split), f"{self.name}[{split}]", config, self._source_of(split)
+        )
+
+    @cached_property
+    def unread_in_test(self) -> str:
+        """Which pictures of the test split cannot be read, for people; empty where all can."""
+        try:
+            refuse_unread(self.rows("test"), f"{self.name}[test]", self._source_of("test"))
+        except InputError as error:
+            return str(error)
+        return ""
+
+    def _source_of(self, split: str) -> str:
+        """Return the given split that the rows of `split` are from."""
+        return split if split in self.given else "train"
 
     def class_names(self, wanted: Collection[str] = ()) -> tuple[str, ...]:
         """Return the class names in the order of the labels.
@@ -153,23 +170,56 @@ def hold_out(source: datasets.DatasetDict, dataset: str) -> datasets.DatasetDict
     for missing in ("test", "validation"):
         if missing not in source:
             try:
-                parts = source["train"].train_test_split(
-                    test_size=1 / _HELD_OUT, stratify_by_column="label", seed=0
-                )
+                source["train"], source[missing] = _hold_out(source["train"])
             except ValueError as error:
                 found = dict(zip(names, counts.tolist(), strict=False))
                 raise InputError(
                     f"{dataset} must have a split {missing!r}, or enough pictures of each "
                     f"class to hold some out. Received: {found}"
                 ) from error
-            source["train"], source[missing] = parts["train"], parts["test"]
+    if COPIES in source["train"].column_names:
+        source = datasets.DatasetDict(
+            {
+                split: rows.remove_columns(COPIES) if COPIES in rows.column_names else rows
+                for split, rows in source.items()
+            }
+        )
     return source
+
+
+def _hold_out(rows: datasets.Dataset) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """Split a part off rows, the same of each class; copies stay together.
+
+    Raises:
+        ValueError: there are too few of a class.
+    """
+    split = partial(
+        datasets.Dataset.train_test_split,
+        test_size=1 / _HELD_OUT,
+        stratify_by_column="label",
+        seed=0,
+    )
+    if COPIES not in rows.column_names:
+        parts = split(rows)
+        return parts["train"], parts["test"]
+    groups = np.asarray(rows[COPIES])
+    # Pictures without copies are groups of their own.
+    groups = np.where(groups < 0, groups.max() + 1 + np.arange(len(groups)), groups)
+    _, first = np.unique(groups, return_index=True)
+    first = np.sort(first)
+    alone = datasets.Dataset.from_dict(
+        {"label": np.asarray(rows["label"])[first], "group": groups[first]},
+        features=datasets.Features(label=rows.features["label"], group=datasets.Value("int64")),
+    )
+    held = np.isin(groups, split(alone)["test"]["group"])
+    return rows.select(np.flatnonzero(~held)), rows.select(np.flatnonzero(held))
 
 
 def open_dataset(dataset: str, reading: Reading | None = None) -> OpenDataset:
     """Open a data set of any kind; every reader of images comes through here, once in a run.
 
-    Pictures of FER-2013 are known by their content, see `train.data.signatures.recognize`.
+    Pictures of FER-2013 are known by their content, see `train.data.signatures.recognize`; exact
+    copies of others are not used in two splits, see `train.data.copies.drop_copies`.
 
     Args:
         dataset: a data set of the Hub, "USER/NAME" or "USER/NAME@REVISION" (commit, branch or
@@ -188,8 +238,10 @@ def open_dataset(dataset: str, reading: Reading | None = None) -> OpenDataset:
     splits, notes = _open(name, reading or Reading())
     if "train" not in splits:
         raise InputError(f"{name} must have a split 'train'. Received: {sorted(splits)}")
+    splits = datasets.DatasetDict({split: _numbered(rows) for split, rows in splits.items()})
     splits, found = recognize(splits)
-    return OpenDataset(name, splits, notes + found + _comparable(name, splits))
+    splits, copies = drop_copies(splits, Path(name))
+    return OpenDataset(name, splits, notes + found + copies + _comparable(name, splits))
 
 
 def _open(name: str, reading: Reading) -> tuple[datasets.DatasetDict, list[str]]:
@@ -197,7 +249,7 @@ def _open(name: str, reading: Reading) -> tuple[datasets.DatasetDict, list[str]]
     path = Path(name)
     if parse_repository(name) is not None:
         return read_columns(open_pinned(name), name, reading)
-    if is_csv(name):
+    if is_table(name):
         return open_csv_file(path, reading)
     if (layout := open_layout(path)) is not None:
         return read_columns(layout, name, reading)
@@ -207,6 +259,13 @@ def _open(name: str, reading: Reading) -> tuple[datasets.DatasetDict, list[str]]
         f"{name} must be a Hub repository, a folder or a .csv file with labelled pictures. "
         "Received: nothing of that name, or another file"
     )
+
+
+def _numbered(rows: datasets.Dataset) -> datasets.Dataset:
+    """Return `rows` with the number of each, which stays when others are left out."""
+    if SOURCE_ROW in rows.column_names:
+        rows = rows.remove_columns(SOURCE_ROW)
+    return rows.add_column(SOURCE_ROW, np.arange(len(rows)))
 
 
 def _comparable(dataset: str, splits: datasets.DatasetDict) -> list[str]:

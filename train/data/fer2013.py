@@ -20,6 +20,7 @@ from fer.preprocess import resize
 from train.data.columns import CSV_CLASSES
 from train.data.csv_file import CSV_SPLITS, open_csv
 from train.data.dataset import hold_out
+from train.data.folder import without_bars
 from train.data.names import SPLITS, expression_of, split_of
 from train.data.signatures import MAX_COLOUR, MIN_DEVIATION, SIDE_PX
 from train.data.votes import FERPLUS_COUNTS, majority_votes
@@ -109,7 +110,7 @@ def find_copies(
     usable = others.std(axis=(1, 2)) >= MIN_DEVIATION
     thumbnails = _thumbnails(others)
     inner = slice(_SHIFT_PX, images.shape[1] - _SHIFT_PX)
-    with tqdm(total=2 * len(images), unit="img", desc="copies") as bar:
+    with tqdm(total=2 * len(images), unit=" images", disable=None, desc="copies") as bar:
         for views in (images, images[:, :, ::-1]):
             for i, candidates in _alike(views, thumbnails):
                 bar.update()
@@ -282,7 +283,7 @@ def _open_folder(
     if usage is not None:
         features["csv_row"] = datasets.Value("int32")
     found = datasets.DatasetDict()
-    with tqdm(total=len(pictures), unit="img", desc="files") as bar:
+    with tqdm(total=len(pictures), unit=" images", disable=None, desc="files") as bar:
         for name, part in pictures.groupby("split", sort=False):
             columns = {key: part[key].tolist() for key in features if key != "image"}
             columns["image"] = []
@@ -363,6 +364,7 @@ def _write_card(
     DatasetCard(f"---\n{data.to_yaml()}\n---\n\n{text}").save(folder / "README.md")
 
 
+@without_bars()
 def prepare_fer2013(source: Path, target: Path, votes: Path | None = None) -> pd.DataFrame:
     """Write a data set with labels, FER+ votes and marks of what has a twin in training.
 

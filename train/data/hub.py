@@ -8,7 +8,7 @@ import datasets
 from fer.batch.data import HUB_PREFIX
 from fer.errors import HubError
 from fer.hub import describe_error
-from train.data.csv_file import is_csv
+from train.data.text_table import is_table
 
 __all__ = [
     "SCRIPT",
@@ -33,7 +33,7 @@ def dataset_name(dataset: str) -> str:
 
 def parse_repository(dataset: str) -> tuple[str, str | None] | None:
     """Return name and revision of a data set of the Hub; None where `dataset` can be none."""
-    if Path(dataset).exists() or is_csv(dataset):
+    if Path(dataset).exists() or is_table(dataset):
         return None
     found = _REPOSITORY.fullmatch(dataset.removeprefix(HUB_PREFIX))
     return None if found is None else (found[1], found[2])

@@ -2,19 +2,32 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fer.errors import InputError
 from fer.formats import UNREAD_SUFFIXES
-from fer.image import picture_suffixes
-from fer.text import printable
+from fer.image import is_picture_file
+from fer.text import counted, one_line
 from train.data.names import check_exact, expression_of, map_classes, renamed, split_of
 
-__all__ = ["Listing", "Reading", "format_counts", "list_extra", "list_pictures", "walk"]
+__all__ = [
+    "Listing",
+    "Reading",
+    "format_counts",
+    "join_some",
+    "list_extra",
+    "list_photographs",
+    "list_pictures",
+    "map_splits",
+    "no_picture",
+    "walk",
+]
 
 _SHOWN = 3
+# Files that cannot be read, in one message.
+_NAMED = 10
 # A folder around all, then a group or a subject, then classes: none was seen with more.
 _MAX_LEVELS = 6
 
@@ -57,11 +70,20 @@ class Listing:
         """Return how many pictures of each class each split has."""
         return {split: Counter(name for _, name in rows) for split, rows in self.pictures.items()}
 
+    def shown(self, file: Path) -> str:
+        """Return the path of a file in the folder, for people."""
+        return one_line(file.relative_to(self.folder).as_posix())
+
     def accounts(self) -> list[str]:
-        """Return a line for each reason for which files are not used, with their number."""
-        return [
-            f"not used: {len(files)} {reason}, as "
-            + ", ".join(printable(str(file.relative_to(self.folder))) for file in files[:_SHOWN])
+        """Return the number of all files, and a line for each reason why some are not used."""
+        n_used = sum(map(len, self.pictures.values()))
+        n_left = sum(map(len, self.unused.values()))
+        lines = (
+            [f"files: {n_used + n_left}, of which {n_used} look like pictures"] if n_left else []
+        )
+        return lines + [
+            f"not used: {counted(len(files), reason)}, as "
+            + ", ".join(self.shown(file) for file in files[:_SHOWN])
             for reason, files in self.unused.items()
         ]
 
@@ -74,6 +96,8 @@ class Listing:
 
 def walk(folder: Path) -> list[Path]:
     """List all but folders under `folder`, in order; links are followed, but not into themselves.
+
+    Links to a folder above them are listed.
 
     Raises:
         InputError: a folder cannot be read.
@@ -94,6 +118,8 @@ def walk(folder: Path) -> list[Path]:
             if real not in chain:
                 above[str(path)] = (*chain, real)
                 kept.append(each)
+            else:
+                files.append(path)
         inner[:] = kept
         files += [Path(place, each) for each in names]
     return sorted(files)
@@ -112,7 +138,7 @@ def _sort_files(
     owners: dict[tuple[int, int], Path] = {}
     links: list[tuple[Path, Path]] = []
     for file in walk(folder):
-        if reason := _no_picture(file, folder):
+        if reason := no_picture(file, folder):
             unused.setdefault(reason, []).append(file)
             continue
         status = file.stat()
@@ -123,6 +149,70 @@ def _sort_files(
     if not usable:
         raise InputError(f"{folder} must hold pictures in a folder a class. Received: none")
     return usable, links, unused
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """Which folders are splits and which are classes.
+
+    Attributes:
+        folder: the one that is listed.
+        split_level: the part of the paths below it that names splits; None where none does.
+        splits: the split of each folder at that level.
+        inner: the path of each folder of pictures without the part that names its split; without
+            the folders that are in no split.
+        level: how far down in `inner` the classes are, from 1.
+        classes: what each class is called here.
+    """
+
+    folder: Path
+    split_level: int | None
+    splits: dict[str, str]
+    inner: dict[tuple[str, ...], tuple[str, ...]]
+    level: int
+    classes: dict[str, str]
+
+    def place(self, file: Path) -> tuple[str, str] | None:
+        """Return split and class of a picture; None where it is beside their folders."""
+        parts = file.parent.relative_to(self.folder).parts
+        if len(self.inner.get(parts, ())) < self.level:
+            return None
+        return self.split(parts), self.classes[self.inner[parts][self.level - 1]]
+
+    def split(self, parts: tuple[str, ...]) -> str:
+        """Return the split of a folder of `inner`."""
+        return "train" if self.split_level is None else self.splits[parts[self.split_level]]
+
+    def beside(self, file: Path) -> str:
+        """Say where a picture is that has no place."""
+        in_split = file.parent.relative_to(self.folder).parts in self.inner
+        return f"pictures next to the folders of the {'classes' if in_split else 'splits'}"
+
+    def notes(self) -> list[str]:
+        """Say how names were understood, a line each."""
+        notes = renamed(self.classes, "classes") + renamed(self.splits, "splits")
+        if max(map(len, self.inner.values())) > 1:
+            top = "a split" if self.splits else "the top"
+            notes.append(f"classes are the folders {self.level} below {top}")
+        return notes
+
+
+def _read_tree(folders: set[tuple[str, ...]], folder: Path, reading: Reading) -> _Tree:
+    """Tell which of `folders`, by their paths below `folder`, are splits and classes."""
+    split_level = _split_level(folders, folder)
+    splits = _splits(folders, split_level, folder, reading.exact)
+    inner = {
+        parts: tuple(part for i, part in enumerate(parts) if i != split_level)
+        for parts in folders
+        if not splits or (len(parts) > (split_level or 0) and parts[split_level or 0] in splits)
+    }
+    level = _class_level(set(inner.values()), folder, reading.class_level)
+    tree = _Tree(folder, split_level, splits, inner, level, {})
+    names: dict[str, set[str]] = {}
+    for parts, rest in inner.items():
+        if len(rest) >= level:
+            names.setdefault(tree.split(parts), set()).add(rest[level - 1])
+    return replace(tree, classes=map_classes(names.values(), str(folder), reading.exact))
 
 
 def list_pictures(folder: Path, reading: Reading | None = None) -> Listing:
@@ -139,48 +229,39 @@ def list_pictures(folder: Path, reading: Reading | None = None) -> Listing:
         InputError: there are no pictures in folders of classes, it cannot be told which folders
             are the classes, two folders are the same split, or two splits share a file.
     """
-    reading = reading or Reading()
     usable, links, unused = _sort_files(folder)
     folders = {file.parent.relative_to(folder).parts for file in (*usable, *dict(links).values())}
-    split_level = _split_level(folders, folder)
-    splits = _splits(folders, split_level, folder, reading.exact)
-    inner = {
-        parts: tuple(part for i, part in enumerate(parts) if i != split_level)
-        for parts in folders
-        if not splits or (len(parts) > (split_level or 0) and parts[split_level or 0] in splits)
-    }
-    level = _class_level(set(inner.values()), folder, reading.class_level)
-    names: dict[str, set[str]] = {}
-    for parts, rest in inner.items():
-        if len(rest) >= level:
-            split = "train" if split_level is None else splits[parts[split_level]]
-            names.setdefault(split, set()).add(rest[level - 1])
-    mapping = map_classes(names.values(), str(folder), reading.exact)
-
-    def place(file: Path) -> tuple[str, str] | None:
-        """Return split and class of a picture, or None."""
-        parts = file.parent.relative_to(folder).parts
-        if len(inner.get(parts, ())) < level:
-            return None
-        split = "train" if split_level is None else splits[parts[split_level]]
-        return split, mapping[inner[parts][level - 1]]
-
-    _check_links(links, place, folder)
-    for _, file in links:
-        unused.setdefault("other links to a picture that is used", []).append(file)
+    tree = _read_tree(folders, folder, reading or Reading())
+    _check_links(links, tree.place, folder)
+    _leave_out_links(links, unused)
     pictures: dict[str, list[tuple[Path, str]]] = {}
     for file in usable:
-        if (found := place(file)) is not None:
+        if (found := tree.place(file)) is not None:
             pictures.setdefault(found[0], []).append((file, found[1]))
         else:
-            beside = "next to the folders of " + (
-                "the classes" if file.parent.relative_to(folder).parts in inner else "the splits"
-            )
-            unused.setdefault(beside, []).append(file)
-    notes = renamed(mapping, "classes") + renamed(splits, "splits")
-    if max(map(len, inner.values())) > 1:
-        notes.append(f"classes are the folders {level} below {'a split' if splits else 'the top'}")
-    return Listing(folder, pictures, unused, notes)
+            unused.setdefault(tree.beside(file), []).append(file)
+    return Listing(folder, pictures, unused, tree.notes() + _without_pictures(folder, folders))
+
+
+def list_photographs(folder: Path) -> Listing:
+    """List pictures by split and class, or by their folders where these are no classes.
+
+    Raises:
+        InputError: there are no pictures, or a folder cannot be read.
+    """
+    try:
+        return list_pictures(folder)
+    except InputError as error:
+        reason = str(error)
+    usable, links, unused = _sort_files(folder)
+    _leave_out_links(links, unused)
+    rows = [(file, one_line(file.parent.relative_to(folder).as_posix())) for file in usable]
+    return Listing(folder, {"all": rows}, unused, [f"no classes for `fit`: {reason}"])
+
+
+def _leave_out_links(links: list[tuple[Path, Path]], unused: dict[str, list[Path]]) -> None:
+    for _, file in links:
+        unused.setdefault("other links to a picture that is used", []).append(file)
 
 
 def list_extra(folder: Path, class_names: Collection[str]) -> Listing:
@@ -203,17 +284,35 @@ def list_extra(folder: Path, class_names: Collection[str]) -> Listing:
     return listing
 
 
-def _no_picture(file: Path, folder: Path) -> str | None:
-    """Return why a file is not a usable picture; None where it is one."""
-    if any(part.startswith(".") or part == "__MACOSX" for part in file.relative_to(folder).parts):
+def _without_pictures(folder: Path, full: set[tuple[str, ...]]) -> list[str]:
+    """Name the innermost folders that are not among `full`, those of pictures, in a line."""
+    empty = []
+    for place, inner, _ in os.walk(folder):
+        inner[:] = [name for name in inner if not _is_hidden(name)]
+        if not inner and Path(place).relative_to(folder).parts not in full:
+            empty.append(one_line(Path(place).relative_to(folder).as_posix()))
+    if not empty:
+        return []
+    return [f"{counted(len(empty), 'folders')} without pictures: {_some(empty)}"]
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def no_picture(file: Path, folder: Path) -> str | None:
+    """Return why a file in `folder` is no picture to read; None where it is one."""
+    if any(map(_is_hidden, file.relative_to(folder).parts)):
         return "hidden files"
     if not file.exists():
         return "links to nothing"
+    if file.is_dir():
+        return "links to a folder above them"
     if not file.is_file():
-        return "neither files nor folders"
+        return "places that are neither file nor folder"
     if file.suffix.lower() in UNREAD_SUFFIXES:
         return f"pictures {file.suffix.lower()}, of a format that is not read"
-    if file.suffix.lower() not in picture_suffixes():
+    if not is_picture_file(file):
         return f"files {file.suffix.lower() or 'without an ending'} that are no picture"
     return None
 
@@ -308,8 +407,14 @@ def _class_level(folders: set[tuple[str, ...]], folder: Path, asked: int | None)
     )
 
 
+def join_some(items: Sequence[str]) -> str:
+    """Return the first ten of `items`, and the number of the rest."""
+    more = f"; and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return "; ".join(items[:_NAMED]) + more
+
+
 def _some(names: Iterable[str]) -> str:
-    found = sorted(printable(str(name)) for name in names)
+    found = sorted(one_line(str(name)) for name in names)
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return ", ".join(found[:_SHOWN]) + more
 
@@ -326,8 +431,8 @@ def _check_links(
             kind = "split" if places[0][0] != places[1][0] else "class"  # type: ignore[index]
             raise InputError(
                 f"each picture of {folder} must be in one {kind}. Received: "
-                f"{printable(str(first.relative_to(folder)))} and "
-                f"{printable(str(other.relative_to(folder)))}, which are the same file"
+                f"{one_line(str(first.relative_to(folder)))} and "
+                f"{one_line(str(other.relative_to(folder)))}, which are the same file"
             )
 
 

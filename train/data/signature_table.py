@@ -103,7 +103,7 @@ def _read_gray(dataset: OpenDataset) -> tuple[NDArray[np.uint8], pd.DataFrame]:
         part = {name: list(rows[name]) for name in _NEEDED}
         part["label"] = [CSV_CLASSES.index(names[label]) for label in rows["label"]]
         columns.append(pd.DataFrame(part).assign(split=number))
-        for image in tqdm(rows["image"], desc=split, unit="img", mininterval=2):
+        for image in tqdm(rows["image"], desc=split, unit=" images", disable=None, mininterval=2):
             pixels = image_to_frame(image)[..., 1]
             images.append(resize(np.ascontiguousarray(pixels), SIDE_PX, SIDE_PX))
     table = pd.concat(columns, ignore_index=True)

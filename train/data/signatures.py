@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fer.preprocess import resize
-from train.data.columns import CSV_CLASSES
+from train.data.columns import CSV_CLASSES, stored_pictures
 from train.data.names import SPLITS
 
 __all__ = [
@@ -260,14 +260,10 @@ def _gray(stored: dict[str, Any]) -> NDArray[np.uint8] | None:
     return resize(np.ascontiguousarray(frame), SIDE_PX, SIDE_PX)
 
 
-def _stored(rows: datasets.Dataset) -> datasets.Dataset:
-    return rows.select_columns(["image"]).cast_column("image", datasets.Image(decode=False))
-
-
 def _read(rows: datasets.Dataset) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Read the pictures that may be of FER-2013: index (m,) and gray pixels (m, 48, 48)."""
     index, images = [], []
-    for i, row in enumerate(_stored(rows)):
+    for i, row in enumerate(stored_pictures(rows)):
         if (image := _gray(row["image"])) is not None:
             index.append(i)
             images.append(image)
@@ -448,6 +444,11 @@ def _with_columns(
         "ferplus_votes": datasets.List(datasets.Value("uint8"), length=table.votes.shape[1]),
         "duplicate_group": datasets.Value("int32"),
     }
+    # A picture that is here more often than in the challenge has copies here.
+    everywhere = np.concatenate(list(found.values()))
+    often = np.bincount(everywhere[everywhere >= 0], minlength=len(table.group)) > 1
+    own = table.group.max() + 1 + np.arange(len(table.group))
+    group = np.where(often & (table.group < 0), own, table.group)
     result = datasets.DatasetDict()
     for name, rows in splits.items():
         row = found[name]
@@ -455,7 +456,7 @@ def _with_columns(
         columns = {
             "csv_row": row,
             "ferplus_votes": np.where(known[:, None], table.votes[row], 0),
-            "duplicate_group": np.where(known, table.group[row], -1),
+            "duplicate_group": np.where(known, group[row], -1),
         }
         for column, values in columns.items():
             if column not in rows.column_names:

@@ -5,19 +5,27 @@ through.
 """
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from fer.errors import InputError
-from fer.image import image_to_frame
+from fer.errors import ImageError, InputError
+from fer.image import image_to_frame, read_image
 from fer.preprocess import to_model_input
+from fer.text import one_line
 from fer.types import ModelConfig
+from train.data.columns import stored_pictures
+from train.data.listing import join_some
 from train.data.votes import class_votes, count_votes, majority_votes, vote_shares, vote_winners
 
-__all__ = ["Split", "decode_split", "select_classes"]
+__all__ = ["SOURCE_ROW", "Split", "decode_split", "refuse_unread", "select_classes"]
+
+# A column: the number of a row in the split that the data set came with, from 0.
+SOURCE_ROW = "source_row"
 
 
 @dataclass(frozen=True)
@@ -52,11 +60,23 @@ class Split:
     shares: NDArray[np.float32] | None = None
     winners: NDArray[np.int64] | None = None
 
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        names = ("images", "labels", "twin", "votes", "majority", "shares", "winners")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
     def rows(self, index: NDArray[np.int64]) -> "Split":
         """Return the images that `index` (m,) names; `sha256` stays the whole split's."""
-        columns = ("images", "labels", "twin", "votes", "majority", "shares", "winners")
-        picked = {key: getattr(self, key) for key in columns if getattr(self, key) is not None}
-        return replace(self, **{key: column[index] for key, column in picked.items()})
+        picked: dict[str, Any] = {key: column[index] for key, column in self._columns().items()}
+        return replace(self, **picked)
+
+    def join(self, more: "Split") -> "Split":
+        """Append the images of `more`, which has the same columns; `sha256` is of both."""
+        both: dict[str, Any] = {
+            key: np.concatenate([column, getattr(more, key)])
+            for key, column in self._columns().items()
+        }
+        digest = hashlib.sha256(f"{self.sha256} {more.sha256}".encode())
+        return replace(self, **both, sha256=digest.hexdigest())
 
 
 def select_classes(
@@ -89,7 +109,7 @@ def select_classes(
     return index, (np.cumsum(kept) - 1)[labels[index]]
 
 
-def decode_split(rows: datasets.Dataset, what: str, config: ModelConfig) -> Split:
+def decode_split(rows: datasets.Dataset, what: str, config: ModelConfig, source: str) -> Split:
     """Decode rows into model input.
 
     Args:
@@ -97,6 +117,7 @@ def decode_split(rows: datasets.Dataset, what: str, config: ModelConfig) -> Spli
         what: what errors call it.
         config: says the input that the model wants, and its classes: images of others are
             left out.
+        source: the split that the data set came with, in which `SOURCE_ROW` counts.
 
     Raises:
         InputError: an image cannot be decoded, a label has no name, or a class is missing.
@@ -105,7 +126,7 @@ def decode_split(rows: datasets.Dataset, what: str, config: ModelConfig) -> Spli
         index, labels = select_classes(rows, config.class_names)
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
-    images, digest = _decode(rows, what, index, config)
+    images, digest = _decode(rows, what, source, index, config)
     if len(index) < len(rows):
         rows = rows.select(index)
     twin = np.zeros(len(index), np.bool_)
@@ -124,20 +145,75 @@ def decode_split(rows: datasets.Dataset, what: str, config: ModelConfig) -> Spli
 
 
 def _decode(
-    rows: datasets.Dataset, what: str, index: NDArray[np.int64], config: ModelConfig
+    rows: datasets.Dataset, what: str, source: str, index: NDArray[np.int64], config: ModelConfig
 ) -> tuple[NDArray[np.uint8], str]:
     """Return the model input of the rows `index`, and the digest of all pixels and labels."""
     digest = hashlib.sha256()
     places = dict(zip(index.tolist(), range(len(index)), strict=True))
     side = config.input_size
     images = np.empty((len(index), side, side, config.channels), np.uint8)
-    for i in range(len(rows)):
-        try:
-            pixels = image_to_frame(rows[i]["image"])
-        except Exception as error:  # decoders raise what they like
-            raise InputError(f"{what}[{i}] must be a picture. Received: {error}") from error
+    for i, pixels in _frames(rows, what, source):
         digest.update(pixels.tobytes())
         if i in places:
             images[places[i]] = to_model_input([pixels], config)[0]
     digest.update(np.asarray(rows["label"], np.int64).tobytes())
     return images, digest.hexdigest()
+
+
+def refuse_unread(rows: datasets.Dataset, what: str, source: str) -> None:
+    """Decode all pictures of a split, and keep none.
+
+    Args:
+        rows: of a split.
+        what: what errors call it.
+        source: see `decode_split`.
+
+    Raises:
+        InputError: some cannot be decoded.
+    """
+    for _ in _frames(rows, what, source):
+        pass
+
+
+def _frames(
+    rows: datasets.Dataset, what: str, source: str
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield index and frame of each picture; after the last, refuse those that cannot be read."""
+    unread: dict[int, str] = {}
+    for i in range(len(rows)):
+        try:
+            pixels = image_to_frame(rows[i]["image"])
+        except Exception as error:  # decoders raise what they like
+            unread[i] = str(error)
+            continue
+        yield i, pixels
+    if unread:
+        raise InputError(_refusal(rows, what, source, unread))
+
+
+def _refusal(rows: datasets.Dataset, what: str, source: str, unread: dict[int, str]) -> str:
+    """Name the pictures that cannot be read, by their files, or by their rows in `source`."""
+    wrong = rows.select(unread)
+    stored = stored_pictures(wrong)["image"]
+    numbers = wrong[SOURCE_ROW] if SOURCE_ROW in rows.column_names else list(unread)
+    named = []
+    for picture, number, said in zip(stored, numbers, unread.values(), strict=True):
+        content, path = (picture or {}).get("bytes"), (picture or {}).get("path")
+        row = f"row {number} of {source}" + (f", {path}" if path else "")
+        where = path if path and content is None else row
+        named.append(one_line(f"{where}: {_what_came(path if content is None else content, said)}"))
+    return (
+        f"{what} must have pictures that can be read. Received: {len(unread)} of {len(rows)} that "
+        f"cannot: {join_some(named)}"
+    )
+
+
+def _what_came(stored: bytes | str | None, said: str) -> str:
+    """Return what came instead of a picture, in the words of `fer.image`; else `said`."""
+    if stored is None:
+        return "no picture"
+    try:
+        read_image(stored)
+    except ImageError as error:
+        return str(error).partition("Received: ")[2] or str(error)
+    return said

@@ -37,7 +37,7 @@ def measure_contrast(dataset: OpenDataset, results: Path) -> pd.DataFrame:
     crops = [image_to_frame(row["image"]) for row in rows]
     bundled = load_classifier()
     table = []
-    for percentile in tqdm(PERCENTILES, unit="percentile"):
+    for percentile in tqdm(PERCENTILES, unit=" percentiles", disable=None):
         config = replace(bundled.config, stretch_percentile=percentile)
         classifier = Classifier(bundled.network, config)
         for factor in FACTORS:

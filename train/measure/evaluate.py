@@ -252,7 +252,9 @@ def _robustness(
 
     levels = [(each, strength) for each in CORRUPTIONS for strength in each.strengths]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = list(tqdm(pool.map(measure, levels), total=len(levels), desc="robustness"))
+        rows = list(
+            tqdm(pool.map(measure, levels), total=len(levels), desc="robustness", disable=None)
+        )
     report: dict[str, Any] = {corruption.name: [] for corruption in CORRUPTIONS}
     for (corruption, _), row in zip(levels, rows, strict=True):
         report[corruption.name].append(row)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,11 +21,11 @@ from fer.detect import Detector
 from fer.errors import ImageError, InputError
 from fer.geometry import crop_side_px
 from fer.hub import LITERT_NAME, load_detector, load_folder
-from fer.image import picture_suffixes, read_image
+from fer.image import read_image
 from fer.pool import prefetch
 from fer.preprocess import to_model_input
-from fer.text import printable
-from train.data.listing import walk
+from fer.text import counted, one_line
+from train.data.listing import no_picture, walk
 from train.data.names import expression_of
 from train.measure.figures import mean_recall
 
@@ -32,6 +33,8 @@ __all__ = ["format_folder", "measure_folder", "parse_folder"]
 
 # In results/: a file a model and folder.
 FOLDERS_FOLDER = "folders"
+# Files of a kind that a terminal is shown; the file of the figures names all.
+_SHOWN = 10
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -66,20 +69,20 @@ class _Found:
     Attributes:
         path: the folder.
         mapping: the class of each folder in it; None for a folder of none.
-        pictures: in the folder of a class, by their suffix.
-        others: files in the folder of a class that are no pictures, by their suffix.
+        pictures: in the folder of a class.
+        unused: files that are no pictures, with the reason of `train.data.listing.no_picture`.
         without_class: all other files.
     """
 
     path: Path
     mapping: dict[str, str | None]
     pictures: list[Path]
-    others: list[Path]
+    unused: dict[Path, str]
     without_class: list[Path]
 
     def shown(self, file: Path) -> str:
         """Return the file's path in the folder; a byte that is no UTF-8 becomes a question mark."""
-        return printable(str(file.relative_to(self.path)))
+        return one_line(str(file.relative_to(self.path)))
 
     def class_of(self, file: Path) -> str:
         """Return the class of a picture."""
@@ -87,22 +90,27 @@ class _Found:
 
 
 def _sort(name: str, path: Path, class_names: tuple[str, ...]) -> _Found:
-    files = walk(path)
-    tops = sorted({file.relative_to(path).parts[0] for file in files if file.parent != path})
+    reasons = {file: no_picture(file, path) for file in walk(path)}
+    unused = {file: reason for file, reason in reasons.items() if reason}
+    tops = sorted(
+        {
+            file.relative_to(path).parts[0]
+            for file, reason in reasons.items()
+            if file.parent != path and reason != "hidden files"
+        }
+    )
     mapping = {top: _class_of(top, class_names) for top in tops}
     if not any(mapping.values()):
         raise InputError(
             f"{name} must have a folder a class, for some of {class_names} at least. "
             f"Received: {tops}"
         )
-    found = _Found(path, mapping, [], [], [])
-    for file in files:
+    found = _Found(path, mapping, [], unused, [])
+    for file in (file for file, reason in reasons.items() if not reason):
         if file.parent == path or mapping[file.relative_to(path).parts[0]] is None:
             found.without_class.append(file)
-        elif file.suffix.lower() in picture_suffixes() and (file.is_file() or not file.exists()):
-            found.pictures.append(file)
         else:
-            found.others.append(file)
+            found.pictures.append(file)
     return found
 
 
@@ -142,7 +150,9 @@ def _look_at_all(
     n_threads = os.cpu_count() or 1
     look = partial(_look, detector=detector, classifier=classifier)
     seen = prefetch(look, found.pictures, n_threads, 2 * n_threads)
-    outcomes = tqdm(seen, total=len(found.pictures), desc=found.path.name, unit="picture")
+    outcomes = tqdm(
+        seen, total=len(found.pictures), desc=found.path.name, unit=" pictures", disable=None
+    )
     return list(zip(found.pictures, outcomes, strict=True))
 
 
@@ -153,7 +163,7 @@ def _list_unmeasured(found: _Found, pairs: list[tuple[Path, _Outcome]]) -> dict[
             found.shown(file) for file, each in pairs if each.logits is None and not each.error
         ],
         "unreadable": {found.shown(file): each.error for file, each in pairs if each.error},
-        "not_a_picture": [found.shown(file) for file in found.others],
+        "not_used": {found.shown(file): reason for file, reason in found.unused.items()},
         "no_class": [found.shown(file) for file in found.without_class],
     }
 
@@ -165,7 +175,12 @@ def _count_files(n_measured: int, apart: dict[str, Any]) -> dict[str, int]:
 
 
 def measure_folder(
-    model: Path, name: str, path: Path, results: Path, detector: str | None = None
+    model: Path,
+    name: str,
+    path: Path,
+    results: Path,
+    detector: str | None = None,
+    show: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Measure a model on the pictures of a folder, and write the figures.
 
@@ -178,6 +193,7 @@ def measure_folder(
         path: the folder.
         results: folder to write `FOLDERS_FOLDER/<recipe>_<name>.json` in.
         detector: see `fer.hub.load_detector`.
+        show: called with the class of each folder, for people, before the pictures are read.
 
     Returns:
         The content of the file. `files` counts every file by what became of it, `mapping` says the
@@ -193,12 +209,13 @@ def measure_folder(
     classifier, finder = load_folder(model), load_detector(detector)
     config = classifier.config
     found = _sort(name, path, config.class_names)
+    show(f"{name}: {_mapped(found.mapping)}")
     pairs = _look_at_all(found, finder, classifier)
     measured = [(file, each) for file, each in pairs if each.logits is not None]
     if not measured:
         raise InputError(
-            f"{name} must have pictures with a face. Received: {len(pairs)} pictures, none with a "
-            f"face that {finder.title} finds"
+            f"{name} must have pictures with a face. Received: "
+            f"{counted(len(pairs), 'pictures')}, none with a face that {finder.title} finds"
         )
     labels = np.array([config.class_names.index(found.class_of(file)) for file, _ in measured])
     logits = np.stack([each.logits for _, each in measured if each.logits is not None])
@@ -226,6 +243,16 @@ def measure_folder(
     return report
 
 
+def _mapped(mapping: dict[str, str | None]) -> str:
+    """Return the folders of each class in a line, for people."""
+    folders: dict[str | None, list[str]] = {}
+    for folder, name in mapping.items():
+        folders.setdefault(name, []).append(one_line(folder))
+    named = [f"{name} from {', '.join(found)}" for name, found in folders.items() if name]
+    others = folders.get(None)
+    return "; ".join([*named, *([f"of no class: {', '.join(others)}"] if others else [])])
+
+
 def _figures(
     answers: NDArray[np.int64], labels: NDArray[np.int64], names: tuple[str, ...]
 ) -> dict[str, Any]:
@@ -248,14 +275,10 @@ def format_folder(report: dict[str, Any]) -> str:
     files = dict(report["files"])
     total = files.pop("all")
     kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in files.items())
-    folders: dict[str | None, list[str]] = {}
-    for folder, name in report["mapping"].items():
-        folders.setdefault(name, []).append(folder)
     lines = [
         f"{report['recipe']} ({report['file']}) on {report['folder']}, {report['detector']}",
         "",
-        f"{total} files: {kinds}; {report['several_faces']} with several faces",
-        *(f"{name or 'no class'}: {', '.join(found)}" for name, found in folders.items()),
+        f"{counted(total, 'files')}: {kinds}; {report['several_faces']} with several faces",
     ]
     missing = [
         name
@@ -276,12 +299,28 @@ def format_folder(report: dict[str, Any]) -> str:
                 recall = figures["recall"][label]
                 cells = "".join(f"{count:9}" for count in row)
                 lines.append(f"{label[:12]:13}{cells}  recall {recall:.2f}")
-    for kind in ("no_face", "not_a_picture"):
-        lines += [""] if report[kind] else []
-        lines += [f"{kind.replace('_', ' ')}: {file}" for file in report[kind]]
+    lines += _named("no face", report["no_face"])
+    for reason, count in Counter(report["not_used"].values()).items():
+        first = next(file for file, why in report["not_used"].items() if why == reason)
+        lines += ["", f"not used: {counted(count, reason)}, as {first}"]
     counts = Counter(file.rpartition("/")[0] or "." for file in report["no_class"])
     lines += [""] if counts else []
-    lines += [f"no class: {count} files in {folder}" for folder, count in counts.items()]
-    lines += [""] if report["unreadable"] else []
-    lines += [f"unreadable: {file}: {reason}" for file, reason in report["unreadable"].items()]
+    lines += [
+        f"no class: {counted(count, 'files')} in {folder}" for folder, count in counts.items()
+    ]
+    lines += _named(
+        "unreadable", [f"{file}: {reason}" for file, reason in report["unreadable"].items()]
+    )
     return "\n".join(lines)
+
+
+def _named(kind: str, files: list[str]) -> list[str]:
+    """Return a line for each of the first files and one for the rest, after an empty one."""
+    if not files:
+        return []
+    more = len(files) - _SHOWN
+    return [
+        "",
+        *(f"{kind}: {file}" for file in files[:_SHOWN]),
+        *([f"{kind}: and {more} more, in {FOLDERS_FOLDER}/ of the results"] if more > 0 else []),
+    ]

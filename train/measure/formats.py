@@ -58,7 +58,7 @@ def measure_formats(
         )
     rows = []
     with tempfile.TemporaryDirectory() as made:
-        for form in tqdm(known, desc="formats"):
+        for form in tqdm(known, desc="formats", disable=None):
             path = format_file(form, folder, Path(made), dataset)
             found = Classifier(load_network(path), config).head_logits(test.images)
             answers = decide(found["labels"], config.served)

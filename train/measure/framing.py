@@ -64,7 +64,7 @@ def _try_detector(
     ratios, offsets, rolls, labels, roll_errors = [], [], [], [], []
     crops: dict[float, list[NDArray[np.uint8]]] = {margin: [] for margin in MARGINS}
     n_seen = 0
-    for frame, label in tqdm(scenes, desc=name):
+    for frame, label in tqdm(scenes, desc=name, disable=None):
         n_seen += 1
         face = detector(frame)[:1]
         if not len(face):

@@ -15,6 +15,7 @@ __all__ = [
     "missing_classes",
     "plot_names",
     "read_int8",
+    "resting_file",
     "subgroup_files",
 ]
 
@@ -63,6 +64,11 @@ def missing_classes(report: dict[str, Any]) -> list[str]:
 def subgroup_files(recipe: str) -> tuple[str, str]:
     """Return the files in results/ of a probe with rendered persons: figures, and pictures."""
     return f"{recipe}_subgroups.json", f"{recipe}_subgroups.png"
+
+
+def resting_file(recipe: str) -> str:
+    """Return the file in results/ that says what it gains to compare with resting faces."""
+    return f"{recipe}_resting.json"
 
 
 def load_json(path: Path) -> dict[str, Any] | None:

@@ -16,9 +16,17 @@ from fer.hub import LITERT_NAME, WEIGHTS_FOLDER, load_detector, load_folder
 from fer.image import read_image
 from fer.pipeline import Pipeline
 from fer.preprocess import resize
+from fer.types import ModelConfig
 from train.measure.report import subgroup_files
 
-__all__ = ["ATTRIBUTES", "PICTURES_NAME", "measure_subgroups", "summarize"]
+__all__ = [
+    "ATTRIBUTES",
+    "PICTURES_NAME",
+    "answer_pictures",
+    "measure_subgroups",
+    "read_pictures",
+    "summarize",
+]
 
 ATTRIBUTES = ("skin", "sex", "age")
 # The table of the pictures, as `tools.render.people` writes it.
@@ -110,10 +118,28 @@ def summarize(answers: pd.DataFrame, class_names: Sequence[str]) -> dict[str, An
     return report
 
 
-def _answer(pipeline: Pipeline, pictures: Path, table: pd.DataFrame) -> pd.DataFrame:
+def read_pictures(pictures: Path, config: ModelConfig) -> pd.DataFrame:
+    """Read the table of a folder of rendered pictures.
+
+    Raises:
+        InputError: there is no pictures.csv, or the weights know other expressions.
+    """
+    path = pictures / PICTURES_NAME
+    if not path.is_file():
+        raise InputError(f"{PICTURES_NAME} must be in {pictures}. Received: no such file")
+    table = pd.read_csv(path)
+    if unknown := sorted(set(table["expression"]) - set(config.class_names)):
+        raise InputError(
+            f"the weights must know the rendered expressions {unknown}. "
+            f"Received: {config.class_names}"
+        )
+    return table
+
+
+def answer_pictures(pipeline: Pipeline, pictures: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Add the answers to `table`; of several faces the detector's best counts."""
     rows: list[dict[str, Any]] = []
-    for file in tqdm(table["file"], unit="picture"):
+    for file in tqdm(table["file"], unit=" pictures", disable=None):
         result = pipeline(read_image(pictures / file))
         if not result.labels or result.faces.probs is None:
             rows.append({"answer": None})
@@ -175,18 +201,10 @@ def measure_subgroups(
         DetectorError: it cannot be built.
         ConfigError: `model` is not usable.
     """
-    path = pictures / PICTURES_NAME
-    if not path.is_file():
-        raise InputError(f"{PICTURES_NAME} must be in {pictures}. Received: no such file")
-    table = pd.read_csv(path)
     pipeline = Pipeline(load_detector(detector), load_folder(model))
     config = pipeline.classifier.config
-    if unknown := sorted(set(table["expression"]) - set(config.class_names)):
-        raise InputError(
-            f"the weights must know the rendered expressions {unknown}. "
-            f"Received: {config.class_names}"
-        )
-    answers = _answer(pipeline, pictures, table)
+    table = read_pictures(pictures, config)
+    answers = answer_pictures(pipeline, pictures, table)
     report: dict[str, Any] = {
         "recipe": config.recipe,
         "sha256": config.files[LITERT_NAME],

@@ -32,11 +32,7 @@ def format_report(report: dict[str, Any]) -> str:
     for part in ("full", "twin_free"):
         lines += ["", f"{part:12}{'precision':>10}{'recall':>8}{'F1':>8}  95 % of F1     images"]
         for name, row in report[part]["classes"].items():
-            low, high = row["f1_interval_95"]
-            lines.append(
-                f"{name:12}{row['precision']:10.2f}{row['recall']:8.2f}{row['f1']:8.2f}"
-                f"  [{low:.2f}, {high:.2f}]{row['n_images']:7}"
-            )
+            lines.append(f"{name:12}{_class_row(row)}")
     lines += [
         "",
         f"{'coverage':15}" + _columns(row["coverage"] for row in report["coverage"]["full"]),
@@ -69,6 +65,16 @@ def format_report(report: dict[str, Any]) -> str:
             + f"  {corruption.unit}"
         )
     return "\n".join(lines)
+
+
+def _class_row(row: dict[str, Any]) -> str:
+    if not row["n_images"]:
+        return f"{'-':>10}{'-':>8}{'-':>8}  no images"
+    low, high = row["f1_interval_95"]
+    return (
+        f"{row['precision']:10.2f}{row['recall']:8.2f}{row['f1']:8.2f}"
+        f"  [{low:.2f}, {high:.2f}]{row['n_images']:7}"
+    )
 
 
 def _columns(values: Iterable[float]) -> str:
