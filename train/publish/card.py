@@ -7,7 +7,6 @@ published weights in templates/reuse.md.
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
@@ -23,9 +22,11 @@ from train.measure.report import (
     load_probe,
     missing_classes,
     plot_names,
+    resting_file,
     subgroup_files,
 )
 from train.measure.robustness import CORRUPTIONS
+from train.publish.render import fixed, render_template
 from train.recipes import FAMILY, NO_TWINS
 
 __all__ = [
@@ -35,22 +36,16 @@ __all__ = [
     "format_figures",
     "format_summary",
     "read_report",
-    "render_template",
     "write_cards",
 ]
 
 # Stands for the repository where its name is not known.
 NO_NAME = "<you>/fer-mobilenetv2"
-_TEMPLATES = Path(__file__).parent / "templates"
 _TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 # Watts by a part of the device's name; the first that fits counts.
 # Source: the board power of NVIDIA's data sheets (SXM); for a processor an assumption, the
 # usual limit of a desktop's.
 _ASSUMED_WATTS = {"h100": 700, "h200": 700, "cpu": 65}
-
-
-def _fixed(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _overall_table(report: dict[str, Any]) -> str:
@@ -71,8 +66,17 @@ def _overall_table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _has_images(row: dict[str, Any]) -> bool:
+    """Return whether the test images have some of a class; reports of old do not say."""
+    return row.get("n_images") != 0
+
+
+def _images(row: dict[str, Any]) -> str:
+    return str(row["n_images"]) if _has_images(row) else "no pictures"
+
+
 def _f1(row: dict[str, Any]) -> str:
-    if row.get("n_images") == 0:
+    if not _has_images(row):
         return "-"
     low, high = row["f1_interval_95"]
     return f"{row['f1'] / 100:.3f} ({low / 100:.3f} to {high / 100:.3f})"
@@ -86,9 +90,10 @@ def _class_table(report: dict[str, Any]) -> str:
     ]
     for name, row in report["full"]["classes"].items():
         fresh = report["twin_free"]["classes"][name]
+        shares = f"{row['precision']:.1f} % | {row['recall']:.1f} %"
         lines.append(
-            f"| {name} | {row['precision']:.1f} % | {row['recall']:.1f} % "
-            f"| {_f1(row)} | {row['n_images']} | {_f1(fresh)} | {fresh['n_images']} |"
+            f"| {name} | {shares if _has_images(row) else '- | -'} "
+            f"| {_f1(row)} | {_images(row)} | {_f1(fresh)} | {_images(fresh)} |"
         )
     return "\n".join(lines)
 
@@ -111,8 +116,8 @@ def format_figures(report: dict[str, Any]) -> str:
             f"({report['temperature']:.3f}) the ECE is {full['ece_uncalibrated']:.3f}. "
             f"{full['uncertain_share']:.0f} % of the test images are marked uncertain (top "
             f"probability under {report['uncertain_below']:.2f}): "
-            f"{_fixed(full['top1_uncertain'], 0)} % of those answers are right, "
-            f"{_fixed(full['top1_certain'], 0)} % of the others.",
+            f"{fixed(full['top1_uncertain'], 0)} % of those answers are right, "
+            f"{fixed(full['top1_certain'], 0)} % of the others.",
             f"Pictures: {pictures}. All that was measured: [model card](../model_card.md).",
         )
     )
@@ -132,6 +137,30 @@ def format_summary(report: dict[str, Any]) -> str:
             f"{full['uncertain_share']:.0f} % of the answers are marked uncertain",
         )
     )
+
+
+def format_resting(rested: dict[str, Any] | None, sha256: str) -> str:
+    """Format what `train.measure.resting.measure_resting` found for the weights `sha256`."""
+    if rested is None or rested["sha256"] != sha256:
+        return "Not measured for these weights."
+    rows = rested["by_strength"]
+    names = list(next(iter(rows.values()))["by_expression"])
+    lines = [
+        f"| taken out | all | {' | '.join(names)} |",
+        f"|{'---|' * (2 + len(names))}",
+        *(
+            f"| {100 * float(strength):.0f} % | {row['accuracy']:.1f} % | "
+            + " | ".join(f"{row['by_expression'][name]:.1f} %" for name in names)
+            + " |"
+            for strength, row in rows.items()
+        ),
+    ]
+    low, high = rested["gain_interval"]
+    gain = (
+        f"{rested['n_persons']} persons, {rested['n_pictures']} pictures: three quarters gain "
+        f"{rested['gain']:.1f} points (95 % interval {low:.1f} to {high:.1f})."
+    )
+    return "\n".join([*lines, "", gain])
 
 
 def fill_figures(text: str, figures: str, mark: str = "figures") -> str:
@@ -196,7 +225,7 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
 
 def _lowest_recall(report: dict[str, Any]) -> dict[str, Any]:
     """Find the class with the lowest recall and the three answers given most often instead."""
-    classes = report["full"]["classes"]
+    classes = {name: row for name, row in report["full"]["classes"].items() if _has_images(row)}
     name = min(classes, key=lambda each: classes[each]["recall"])
     counts = dict(
         zip(
@@ -347,19 +376,6 @@ def _pair(seen: dict[str, Any], unseen: dict[str, Any]) -> dict[str, Any]:
         gap = 100 * (shares[0] - shares[1])
         gaps[name] = {"gap": gap, "low": gap - 1.96 * error, "high": gap + 1.96 * error}
     return {"runs": rows, "gaps": gaps, "n_twins": first["twins"]["n"]}
-
-
-def render_template(name: str, **values: Any) -> str:
-    """Fill in a template; a name in it that `values` lacks is an error."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["fixed"] = _fixed
-    return environment.get_template(name).render(**values)
 
 
 def _has_bias(report: dict[str, Any]) -> bool:
@@ -518,5 +534,10 @@ def write_cards(results: Path, root: Path = Path()) -> None:
             (root / "docs" / "accuracy.md", format_figures(report)),
         )
     }
+    accuracy = root / "docs" / "accuracy.md"
+    rested = load_json(results / resting_file(config.recipe))
+    filled[accuracy] = fill_figures(
+        filled[accuracy], format_resting(rested, report["sha256"]), "resting"
+    )
     for path, text in ({root / "model_card.md": card} | filled).items():
         path.write_text(text, encoding="utf-8")

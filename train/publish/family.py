@@ -16,7 +16,8 @@ from fer.gallery import TABLE_NAME, Entry
 from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
 from train.measure.report import MODELS_FOLDER, load_json, load_probe, plot_names, read_int8
-from train.publish.card import read_report, render_template
+from train.publish.card import read_report
+from train.publish.render import render_template
 from train.recipes import FAMILY, RECIPES
 
 __all__ = [
@@ -67,7 +68,7 @@ SYSTEMS = {
         differs="faces already cropped",
     ),
     "five-class-cut": System(
-        title="Five classes, shortened network",
+        title="5 classes, shortened network",
         idea="A network that ends early, with two new convolutions, for five classes.",
         train=85.6,
         validation=72.6,
@@ -81,7 +82,7 @@ SYSTEMS = {
         test=61.7,
     ),
     "mobilenet-frozen": System(
-        title="Frozen, few pictures",
+        title="Pre-trained, few pictures",
         idea="A frozen ImageNet network, trained on fewer than a thousand pictures.",
         remark="none",
         differs="FER-2013 instead of posed faces; Haar with OpenCV's usual settings",

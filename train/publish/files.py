@@ -10,10 +10,13 @@ __all__ = [
     "README_NAME",
     "RESULTS",
     "ROOT",
+    "SOCIAL_NAME",
     "Files",
     "check_empty",
     "local_links",
     "read_file",
+    "read_social",
+    "social_url",
     "write_folder",
 ]
 
@@ -21,8 +24,20 @@ ROOT = Path(__file__).parents[2]
 README_NAME = "README.md"
 LICENCE = "LICENSE"
 RESULTS = "results"
+# Shown where somebody links to the page.
+SOCIAL_NAME = "card.jpg"
 
 Files = dict[str, bytes]
+
+
+def read_social() -> bytes:
+    """Read the picture that tools/card.py drew; raises as `read_file`."""
+    return read_file(ROOT / "docs" / SOCIAL_NAME)
+
+
+def social_url(space_id: str) -> str:
+    """Return the address of `SOCIAL_NAME` in a Space: sites that show it want a whole one."""
+    return f"https://huggingface.co/spaces/{space_id}/resolve/main/{SOCIAL_NAME}"
 
 
 def write_folder(files: Files, target: Path) -> None:

@@ -14,20 +14,23 @@ from huggingface_hub.utils.sha import git_hash
 from fer.errors import FerError, HubError, InputError
 from train.publish.files import Files
 
-__all__ = ["LOG_IN", "Kind", "Plan", "State", "asking", "begin_plan", "look"]
+__all__ = ["LOG_IN", "Kind", "Plan", "Sdk", "State", "asking", "begin_plan", "look"]
 
 # The Hub writes it and reads from it how files are stored.
 _KEPT = ".gitattributes"
 _TIMEOUT_S = 10.0
 # Source: huggingface.co/docs/hub/spaces-overview and spaces-zerogpu, 2026.
 _WAYS_TO_HOST = (
-    "a Gradio Space on a CPU is part of a PRO subscription, https://huggingface.co/pro. ZeroGPU is "
-    "free, for up to two Spaces of an account: --hardware zero-a10g. Or let the page run at home: "
-    "python app.py"
+    "there are three ways to host the page. A static Space is free, and visitors' browsers do the "
+    "work: `python -m train publish --static USER/NAME`. ZeroGPU is free for up to two Spaces of "
+    "an account: the same command as now, with --hardware zero-a10g. A CPU is part of a PRO "
+    "subscription, https://huggingface.co/pro: then the same command as now. Or let the page run "
+    "at home: python app.py"
 )
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token that may write"
 
 Kind = Literal["model", "space"]
+Sdk = Literal["gradio", "static"]
 _TITLES = {"model": "model repository", "space": "Space"}
 
 
@@ -63,6 +66,7 @@ class Plan:
         private: whether it is, or is to be created so.
         unknown: why its state is unknown.
         hardware: the wanted one of a Space; None to leave it to the Hub.
+        sdk: of a Space: a page of Gradio, or a static one; None for a model repository.
     """
 
     kind: Kind
@@ -73,11 +77,13 @@ class Plan:
     private: bool
     unknown: str = ""
     hardware: SpaceHardware | None = None
+    sdk: Sdk | None = None
 
     @property
     def where(self) -> str:
         """The repository, for people."""
-        return f"{_TITLES[self.kind]} {self.repo_id}"
+        title = "static Space" if self.sdk == "static" else _TITLES[self.kind]
+        return f"{title} {self.repo_id}"
 
     def changes(self) -> dict[str, tuple[str, int]]:
         """Return the change and the size in bytes of each path."""
@@ -214,18 +220,21 @@ def look(api: HfApi, kind: Kind, repo_id: str) -> State | None:
         return State(info.sha, bool(info.private), entries, variables, hardware)
 
 
-def begin_plan(api: HfApi, kind: Kind, repo_id: str, private: bool, dry_run: bool) -> Plan:
+def begin_plan(
+    api: HfApi, kind: Kind, repo_id: str, private: bool, dry_run: bool, sdk: Sdk | None = None
+) -> Plan:
     """Return a plan without files: the state of the repository."""
     try:
         state = look(api, kind, repo_id)
     except HubError as error:
         if not dry_run:
             raise
-        return Plan(kind, repo_id, {}, {}, None, private, str(error))
+        return Plan(kind, repo_id, {}, {}, None, private, str(error), sdk=sdk)
     # Who asks for a private one must not find the files in public.
     if state is not None and private and not state.private:
         raise InputError(
             f"--private needs a repository that is private or new. Received: {repo_id}, which is "
             "public"
         )
-    return Plan(kind, repo_id, {}, {}, state, private if state is None else state.private)
+    private = private if state is None else state.private
+    return Plan(kind, repo_id, {}, {}, state, private, sdk=sdk)

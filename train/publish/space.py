@@ -10,8 +10,16 @@ from huggingface_hub import constants
 from fer.errors import ConfigError
 from fer.hub import LITERT_NAME, WEB_NAME, load_folder
 from fer.types import CONFIG_NAME, ModelConfig
-from train.publish.card import render_template
-from train.publish.files import LICENCE, README_NAME, Files, read_file
+from train.publish.files import (
+    LICENCE,
+    README_NAME,
+    SOCIAL_NAME,
+    Files,
+    read_file,
+    read_social,
+    social_url,
+)
+from train.publish.render import render_template
 
 __all__ = ["list_git", "space_files"]
 
@@ -60,6 +68,7 @@ def _space_readme(
     revision: str | None,
     dataset_id: str | None,
     preload: bool,
+    space_id: str | None,
 ) -> str:
     """Fill in templates/space.md. For the arguments see `space_files`."""
     return render_template(
@@ -72,6 +81,7 @@ def _space_readme(
         revision=revision,
         dataset_id=dataset_id,
         preload=preload,
+        thumbnail=None if space_id is None else social_url(space_id),
     )
 
 
@@ -82,6 +92,7 @@ def space_files(
     dataset_id: str | None = None,
     weights: Path | None = None,
     preload: bool = True,
+    space_id: str | None = None,
 ) -> Files:
     """Return the content of a Space by path: the page and no more.
 
@@ -95,16 +106,20 @@ def space_files(
             those of `root` when None.
         preload: whether the Hub downloads the model while it builds the Space, which it
             can where the model is public.
+        space_id: Space of the Hub that gets the files, with the picture that is shown where
+            somebody links to it; None for another host.
 
     Raises:
         InputError: a file is missing.
         ConfigError: requirements.lock does not pin Gradio, or the weights are not usable.
     """
-    from fer.web.examples.files import SOURCES_NAME, list_folder
+    from fer.web.examples.files import LICENCE_FILES, SOURCES_NAME, list_folder
 
     ours = weights or root / "fer" / "weights"
     config = load_folder(ours).config
-    shown = {example.path.name for example in list_folder(root / "examples")} | {SOURCES_NAME}
+    examples = root / "examples"
+    shown = {example.path.name for example in list_folder(examples)} | {SOURCES_NAME}
+    shown |= {path.name for path in examples.glob(LICENCE_FILES)}
     files = {
         name: read_file(root / name)
         for name in (*_SPACE_FILES, *_sources(root))
@@ -114,6 +129,8 @@ def space_files(
     # What the browser's engine reads comes from the model repository, where there is one.
     bundled = _read_by_page(config) if model_repo is None else (CONFIG_NAME, LITERT_NAME)
     files |= {f"fer/weights/{name}": read_file(ours / name) for name in bundled}
-    readme = _space_readme(root, config, model_repo, revision, dataset_id, preload)
+    if space_id is not None:
+        files[SOCIAL_NAME] = read_social()
+    readme = _space_readme(root, config, model_repo, revision, dataset_id, preload, space_id)
     files[README_NAME] = readme.encode()
     return dict(sorted(files.items()))
