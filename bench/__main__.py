@@ -22,10 +22,11 @@ from fer import (
 )
 from fer.crop import crop_faces
 from fer.hub import WEIGHTS_FOLDER, load_detectors
-from fer.preprocess import to_model_input
+from fer.preprocess import resize, to_model_input
 from train.export import FORMATS, format_file, load_network
 
 _N_RUNS = 60
+_FACE = ROOT / "examples" / "subgroups" / "monk-5_female_25_neutral.jpg"
 
 _COLD = """
 import time
@@ -34,7 +35,7 @@ import fer
 imported = time.perf_counter()
 classifier = fer.load_classifier()
 detector = fer.load_detector("auto", on_fallback=lambda reason: None)
-face = fer.read_image("examples/f_happy.png")
+face = fer.read_image("examples/subgroups/monk-5_female_25_happy.jpg")
 fer.Pipeline(detector, classifier)(face)
 done = time.perf_counter()
 import sys
@@ -67,7 +68,7 @@ def _cold_start() -> None:
 
 
 def _stages() -> None:
-    face = read_image(ROOT / "examples" / "f_neutral.png")
+    face = resize(read_image(_FACE), 480, 480)
     frame = np.pad(face, ((0, 0), (80, 80), (0, 0)), mode="edge")
     classifier = load_classifier()
     rows = []
@@ -97,7 +98,7 @@ def _stages() -> None:
 
 def _batches() -> None:
     classifier = load_classifier()
-    crop = read_image(ROOT / "examples" / "f_neutral.png")[60:420, 60:420]
+    crop = resize(read_image(_FACE), 360, 360)
     rows = []
     for n_faces in (1, 2, 8, 32):
         spent = _median_ms(lambda: classifier([crop] * n_faces))  # noqa: B023

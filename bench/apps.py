@@ -10,24 +10,29 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
+import typer
 from numpy.typing import NDArray
 
 from fer.media.reader import read_frames
 
+if TYPE_CHECKING:  # tests run without it
+    from playwright.sync_api import Browser, Playwright
+
 __all__ = [
-    "CHROMIUM_ARGUMENTS",
     "ROOT",
     "Server",
     "camera_frames",
     "chromium_path",
     "cpu",
     "free_port",
+    "launch_chromium",
     "run_app",
     "serve",
     "write_camera",
@@ -35,7 +40,7 @@ __all__ = [
 
 ROOT = Path(__file__).parents[1]
 # Headless with a camera; quiet where there is no network.
-CHROMIUM_ARGUMENTS = (
+_CHROMIUM = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
     "--use-fake-ui-for-media-stream",
@@ -130,6 +135,35 @@ def chromium_path() -> str | None:
     """Find the Chromium or Chrome of this machine; None where there is none."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next(filter(None, map(shutil.which, names)), None)
+
+
+def launch_chromium(
+    playwright: "Playwright", camera: Path | None = None, options: Sequence[str] = ()
+) -> "Browser":
+    """Start Chromium with a clip in the place of the camera, or without a camera.
+
+    Args:
+        playwright: an open one.
+        camera: of `write_camera`.
+        options: more of Chromium's.
+
+    Raises:
+        typer.BadParameter: there is no Chromium.
+    """
+    path = chromium_path()
+    if path is None:
+        raise typer.BadParameter("This needs Chromium: bash tests/install_browsers.sh")
+    arguments = [*_CHROMIUM, *options]
+    if camera is None:
+        arguments.append("--use-fake-device-for-media-stream=device-count=0")
+    else:
+        arguments += [
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-video-capture={camera}",
+        ]
+    return playwright.chromium.launch(
+        executable_path=path, args=arguments, ignore_default_args=["--headless"]
+    )
 
 
 def camera_frames() -> Iterator[NDArray[np.uint8]]:

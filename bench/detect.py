@@ -1,7 +1,8 @@
 """python -m bench.detect: faces and seconds at one look and in full, on pictures of every size.
 
 Pictures are made from the examples, and from a group photograph (--group); others are named on the
-command line. Pictures without a face are made from noise: what is found there is false.
+command line. Pictures without a face are made from noise: what is found there is false. With
+--turned those that are named are turned: how many of the faces found upright are found again.
 """
 
 import time
@@ -17,6 +18,8 @@ import typer
 from numpy.typing import NDArray
 
 from bench.apps import ROOT
+from fer.detect import Detector
+from fer.geometry import center_xy
 from fer.hub import load_detectors
 from fer.image import read_image
 from fer.preprocess import resize
@@ -24,7 +27,7 @@ from fer.types import Faces
 
 Frame = NDArray[np.uint8]
 
-_FACE = ROOT / "examples" / "f_neutral.png"
+_FACE = ROOT / "examples" / "subgroups" / "monk-5_female_25_neutral.jpg"
 
 
 def _pictures(group: Path | None, named: list[Path]) -> Iterator[tuple[str, int | None, Frame]]:
@@ -93,6 +96,26 @@ def _best(call: Callable[[], Faces], times: int) -> tuple[Faces, float]:
     return faces, least
 
 
+def _count_turned(detector: Detector, paths: list[Path]) -> dict[str, object]:
+    """Count the faces found upright, and those found again in pictures turned to the left."""
+    degrees = (0, 90, 180, 270)
+    counts = dict.fromkeys(degrees, 0)
+    for path in paths:
+        photo = read_image(path)
+        scale = min(1.0, 1000 / max(photo.shape[:2]))
+        photo = resize(photo, *(max(1, round(side * scale)) for side in photo.shape[1::-1]))
+        upright = detector(photo).xyxy
+        for quarters, turn in enumerate(degrees):
+            found = center_xy(detector(np.ascontiguousarray(np.rot90(photo, quarters))).xyxy)
+            for step in reversed(range(quarters)):  # turn back, a quarter at a time
+                width = photo.shape[1 - step % 2]
+                found = np.stack([width - found[:, 1], found[:, 0]], axis=1)
+            for box in upright:
+                away = np.hypot(*(found - center_xy(box[None])).T)
+                counts[turn] += bool((away < max(box[2:] - box[:2]) / 2).any())
+    return {"detector": detector.title} | {f"{turn} degrees": counts[turn] for turn in degrees}
+
+
 def main(
     pictures: Annotated[list[Path] | None, typer.Argument(help="Pictures of your own.")] = None,
     group: Annotated[
@@ -104,8 +127,13 @@ def main(
     ] = None,
     times: Annotated[int, typer.Option(min=1, help="Each so many times; the least counts.")] = 5,
     faceless: Annotated[int, typer.Option(min=0, help="Pictures without a face.")] = 50,
+    turned: Annotated[bool, typer.Option("--turned", help="Turn the pictures instead.")] = False,
 ) -> None:
     """Print faces and seconds at one look and in full, for each detector."""
+    if turned:
+        counted = [_count_turned(detector, pictures or []) for _, detector in load_detectors(print)]
+        print(pd.DataFrame(counted).to_string(index=False))
+        return
     rows = []
     for _, detector in load_detectors(print):
         quick = getattr(detector, "glance", detector)

@@ -14,11 +14,10 @@ import typer
 from playwright.sync_api import Page, sync_playwright
 
 from bench.apps import (
-    CHROMIUM_ARGUMENTS,
     ROOT,
     Server,
-    chromium_path,
     cpu,
+    launch_chromium,
     serve,
     write_camera,
 )
@@ -64,18 +63,8 @@ _COUNT_PICTURES = """() => {
 
 @contextmanager
 def _page(url: str, camera: Path) -> Iterator[Page]:
-    path = chromium_path()
-    if path is None:
-        raise typer.BadParameter("This benchmark needs Chromium: bash tests/install_browsers.sh")
-    arguments = [
-        *CHROMIUM_ARGUMENTS,
-        "--use-fake-device-for-media-stream",
-        f"--use-file-for-fake-video-capture={camera}",
-    ]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=arguments, ignore_default_args=["--headless"]
-        )
+        browser = launch_chromium(playwright, camera)
         page = browser.new_context(
             permissions=["camera"], viewport={"width": 1280, "height": 800}
         ).new_page()

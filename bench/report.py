@@ -17,6 +17,7 @@ def format_speed(results: Path) -> str:
     """Format what was measured of visitors, videos, folders and a Space, as Markdown."""
     parts = {
         "Live": _visitors(results),
+        "First visit of the page without a server": _first_visit(results),
         "Videos": _videos(results),
         "Folders": _folders(results),
         "Start of a Space": _space(results),
@@ -55,6 +56,18 @@ def _visitors(results: Path) -> str:
         "shared with the browser or the visitors."
     )
     return "\n".join([*lines, "", crowd, "", place])
+
+
+def _first_visit(results: Path) -> str:
+    rows = pd.read_csv(results / "first_visit.csv").set_index("what")
+    opened, first, explained, sent = rows.index
+    return (
+        f"From *Start camera*, clicked as soon as it can be, to the first answer "
+        f"{rows['median'][first]:.1f} s (longest of {rows['visits'][first]} visits "
+        f"{rows['longest'][first]:.1f} s); from opening the page {rows['median'][opened]:.1f} s. "
+        f"{rows['longest'][sent]:.1f} MB are transferred; from a click on an expression to its map "
+        f"{rows['median'][explained]:.1f} s. Served on localhost, nothing cached."
+    )
 
 
 def _videos(results: Path) -> str:

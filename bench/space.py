@@ -115,7 +115,7 @@ def _megabytes(folder: Path) -> float:
 
 async def _first_frame(url: str) -> float:
     """Measure the milliseconds until the first frame is answered."""
-    frame = data_url(read_image(ROOT / "examples" / "f_happy.png"))
+    frame = data_url(read_image(ROOT / "examples" / "subgroups" / "monk-5_female_25_happy.jpg"))
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         visitor = Visitor(client, "first")
         await visitor.call(None)  # refused; it knows the way then

@@ -16,7 +16,12 @@ from fer import Pipeline, read_image
 from fer.preprocess import resize
 from fer.video import analyse_video
 
-_FACES = ("f_neutral", "f_happy", "f_surprise", "m_neutral", "m_happy", "m_surprise")
+_FACES = [
+    f"monk-5_{sex}_25_{name}.jpg"
+    for sex in ("female", "male")
+    for name in ("neutral", "happy", "surprise")
+]
+_FOLDER = ROOT / "examples" / "subgroups"
 _WIDTH, _HEIGHT, _FACE_PX = 1280, 720, 400
 _FPS, _SECONDS = 30, 20
 _SOUND_RATE = 44_100
@@ -25,9 +30,7 @@ _RATES = (None, 15.0, 5.0)
 
 def write_clip(path: Path) -> None:
     """Write a clip of one rendered face at a time on a moving ground, and a tone."""
-    faces = [
-        resize(read_image(ROOT / "examples" / f"{name}.png"), _FACE_PX, _FACE_PX) for name in _FACES
-    ]
+    faces = [resize(read_image(_FOLDER / name), _FACE_PX, _FACE_PX) for name in _FACES]
     rows, columns = np.mgrid[:_HEIGHT, : 2 * _WIDTH]
     waves = 120 + 40 * np.sin(rows / 30) + 40 * np.sin(columns * 2 * math.pi / 160)
     ground = waves.astype(np.uint8)[..., None].repeat(3, axis=2)
