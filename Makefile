@@ -1,21 +1,31 @@
-# make run | test | check | vendor | picture | bench | bench-live | bench-soak | bench-space | attack | canary | lock
+# make run | static | test | test-all | test-fast | check | vendor | demo | bench | bench-live | bench-soak | bench-space | attack | canary | lock
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+WORKERS = -n logical --dist loadfile --no-loadscope-reorder
 PIP = $(BIN)/python -m pip --disable-pip-version-check install --quiet -c requirements.lock
 
-.PHONY: train-env run test test-fast check vendor picture bench bench-live bench-soak bench-space attack canary lock clean
+.PHONY: train-env run static test test-all test-fast check vendor demo bench bench-live bench-soak bench-space attack canary lock clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python app.py
 
+# The page that runs in the browser alone, as `python -m train publish --static-out FOLDER` writes it.
+static: $(VENV)/run.stamp
+	$(BIN)/python -m tools.static
+
 test: $(VENV)/dev.stamp
 	bash tests/install_browsers.sh
-	$(BIN)/python -m pytest -n logical --dist loadfile
+	$(BIN)/python -m pytest $(WORKERS) -m "not long"
+
+# What takes minutes, too: whole trainings, clusters, attacks, an installation. CI runs it.
+test-all: $(VENV)/dev.stamp
+	bash tests/install_browsers.sh
+	$(BIN)/python -m pytest $(WORKERS)
 
 # No TensorFlow, no browser: seconds.
 test-fast: $(VENV)/dev.stamp
-	$(BIN)/python -m pytest -n logical --dist loadfile -m "not keras and not browser and not slow"
+	$(BIN)/python -m pytest $(WORKERS) -m "not keras and not browser and not slow and not long"
 
 check: $(VENV)/dev.stamp
 	@rm -f fer/web/*.pyi fer/web/*/*.pyi  # Gradio writes them; they would hide the modules from mypy
@@ -31,9 +41,9 @@ vendor:
 	$(PYTHON) tools/vendor.py
 
 # The animated picture of README, docs/live.webp, from the page as it is now.
-picture: $(VENV)/dev.stamp
+demo: $(VENV)/dev.stamp
 	bash tests/install_browsers.sh
-	$(BIN)/python -m tools.picture
+	$(BIN)/python -m tools.demo
 
 # For `python -m train`, see train/README.md.
 train-env: $(VENV)/run.stamp requirements-train.txt
@@ -46,10 +56,11 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m bench.folder
 	$(BIN)/python -m bench.detect
 
-# One visitor in Chromium, compared with Gradio's own streaming: two minutes.
+# One visitor in Chromium, compared with Gradio's own streaming, and first visits: three minutes.
 bench-live: $(VENV)/dev.stamp
 	bash tests/install_browsers.sh
 	$(BIN)/python -m bench.live
+	$(BIN)/python -m bench.first_visit
 
 # Eight visitors at once: 35 minutes.
 bench-soak: $(VENV)/dev.stamp

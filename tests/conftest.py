@@ -40,7 +40,7 @@ for name in (
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-from bench.apps import CHROMIUM_ARGUMENTS, chromium_path, serve  # noqa: E402
+from bench.apps import chromium_path, launch_chromium, serve  # noqa: E402
 from fer.classify import Classifier  # noqa: E402
 from fer.types import Faces, ModelConfig  # noqa: E402
 from fer.web.server.uploads import open_folder  # noqa: E402
@@ -48,6 +48,17 @@ from fer.web.server.uploads import open_folder  # noqa: E402
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 YUNET = SHARED / "models" / "face_detection_yunet_2023mar.onnx"
+# A rendered face of the probe, 256 x 256.
+FACE = ROOT / "examples" / "subgroups" / "monk-5_female_25_happy.jpg"
+
+
+def rendered_face(expression="happy", sex="female", side=480):
+    """A rendered face as a frame (side, side, 3)."""
+    from fer.image import read_image
+    from fer.preprocess import resize
+
+    name = f"monk-5_{sex}_25_{expression}.jpg"
+    return resize(read_image(FACE.with_name(name)), side, side)
 
 
 def shared(*parts):
@@ -56,6 +67,16 @@ def shared(*parts):
     if not path.exists():
         pytest.skip(f"needs {Path(*parts)} of the shared folder, which is not here")
     return path
+
+
+def pytest_collection_modifyitems(items):
+    """Put the files that take longest first, so that no worker ends long after the others."""
+    ranks = {}
+    for item in items:
+        kinds = [item.get_closest_marker(name) for name in ("browser", "keras")]
+        rank = next((i for i, kind in enumerate(kinds) if kind), len(kinds))
+        ranks[item.path] = min(rank, ranks.get(item.path, rank))
+    items.sort(key=lambda item: ranks[item.path])
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -220,27 +241,15 @@ def node():
 @pytest.fixture(scope="module")
 def chromium():
     """Starts browsers, with a clip in the place of the camera or without a camera."""
-    path = chromium_path()
-    if path is None:
+    if chromium_path() is None:
         pytest.skip("needs Chromium, which is not installed here")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
 
         def start(clip=None, options=()):
-            arguments = [*CHROMIUM_ARGUMENTS, *options]
-            if clip is None:
-                arguments.append("--use-fake-device-for-media-stream=device-count=0")
-            else:
-                arguments += [
-                    "--use-fake-device-for-media-stream",
-                    f"--use-file-for-fake-video-capture={clip}",
-                ]
-            browser = playwright.chromium.launch(
-                executable_path=path, args=arguments, ignore_default_args=["--headless"]
-            )
-            browsers.append(browser)
-            return browser
+            browsers.append(launch_chromium(playwright, clip, options))
+            return browsers[-1]
 
         browsers = []
         yield start
@@ -280,7 +289,7 @@ def closed_without_problems():
 def visits(browser, url, tab, **usual):
     """A function that opens a page at one of its tabs; at the end none may have had an error."""
 
-    def visit(path="", **context):
+    def visit(path="", tab=tab, **context):
         options = {"viewport": {"width": 1280, "height": 900}, **usual, **context}
         page = open_page(browser, url + path, **options)
         page.get_by_role("tab", name=tab).click()
@@ -291,6 +300,14 @@ def visits(browser, url, tab, **usual):
 
     with closed_without_problems() as pages:
         yield visit
+
+
+def saved(page, name):
+    """The download of an entry of the Photo tab's menu Save, by its class."""
+    page.click("#photo .save summary")
+    with page.expect_download() as waiting:
+        page.click(f"#photo .{name}")
+    return waiting.value
 
 
 @pytest.fixture(scope="session")

@@ -21,14 +21,14 @@ from PIL import Image
 
 from fer import FerError, Pipeline, annotate, load_classifier, load_detector, read_image, to_rows
 from fer.video import analyse_video
-from tests.conftest import ROOT
+from tests.conftest import FACE, rendered_face
 
 _SIDE_PX = 160
 
 
 def picture_seeds():
     """The bytes of one small picture in each format and mode."""
-    face = Image.open(ROOT / "examples" / "f_happy.png").convert("RGB")
+    face = Image.open(FACE).convert("RGB")
     face = face.resize((_SIDE_PX, _SIDE_PX))
     for form, mode, options in (
         ("JPEG", "RGB", {}),
@@ -54,7 +54,7 @@ def picture_seeds():
 
 def video_seeds():
     """The bytes of one short video in each container."""
-    face = read_image(ROOT / "examples" / "m_surprise.png")[::4, ::4]
+    face = rendered_face("surprise", "male", 120)
     for suffix, codec, sound in (
         ("mp4", "libx264", "aac"),
         ("webm", "libvpx", "libopus"),

@@ -62,7 +62,8 @@ class HubServer:
         refs: commits by (repo_id, branch or tag).
         commits: (repo_id, message) of each that the client made, in order.
         variables: of each Space.
-        hardware: of each Space.
+        hardware: of each Space with a server.
+        sdks: of each Space.
         requests: "METHOD path" of each request, in order.
         tokens: that came with commits.
     """
@@ -116,6 +117,7 @@ class HubServer:
         self.commits = []
         self.variables = {}
         self.hardware = {}
+        self.sdks = {}
         self.requests = []
         self.tokens = []
 
@@ -294,7 +296,9 @@ class HubServer:
         if self.knows(repo):
             return JSONResponse({"error": "exists", "url": f"{self.url}/{repo}"}, 409)
         if kind == "space":
-            self.hardware[repo] = asked.get("hardware") or "cpu-basic"
+            self.sdks[repo] = asked["sdk"]
+            if asked["sdk"] != "static":
+                self.hardware[repo] = asked.get("hardware") or "cpu-basic"
         if asked.get("private") or asked.get("visibility") == "private":
             self.private.add(repo)
         self.files[repo, ".gitattributes"] = b"*.tflite filter=lfs\n"
@@ -365,7 +369,8 @@ class HubServer:
 
     def runtime(self, repo):
         """What a Space runs on; it is asked for and not there yet."""
-        hardware = {"current": None, "requested": self.hardware.get(repo, "cpu-basic")}
+        default = None if self.sdks.get(repo) == "static" else "cpu-basic"
+        hardware = {"current": None, "requested": self.hardware.get(repo, default)}
         return {"stage": "BUILDING", "hardware": hardware, "gcTimeout": None}
 
     async def tell_runtime(self, request):

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from bench.apps import free_port
-from tests.conftest import ROOT
+from tests.conftest import FACE, ROOT
 
 
 def closed_port_url():
@@ -32,9 +32,7 @@ def test_without_a_network_it_runs_and_says_on_what(start_app, tmp_path):
     assert "Using the bundled weights, because" in page
     assert "Face detector: " in page
     assert "Face detector: YuNet" not in page
-    picture, data = client.predict(
-        handle_file(ROOT / "examples" / "f_happy.png"), api_name="/predict_image"
-    )
+    picture, data = client.predict(handle_file(FACE), api_name="/predict_image")
     assert Path(picture).stat().st_size > 0
     (face,) = data["faces"]
     assert sum(face["probs"].values()) == pytest.approx(1, abs=1e-3)
@@ -88,10 +86,31 @@ def test_app_py_is_short_and_touches_no_pixels():
 
 def test_modules_import_upwards_only():
     order = [
-        *("errors", "settings", "memory", "worker", "geometry", "types", "pool", "preprocess"),
+        *(
+            "errors",
+            "check",
+            "settings",
+            "memory",
+            "worker",
+            "geometry",
+            "types",
+            "pool",
+            "preprocess",
+        ),
         *("formats", "jpeg", "image", "text", "output", "fonts"),
         *("media", "table"),
-        *("search", "detect", "crop", "classify", "hub", "track", "pipeline", "gallery", "explain"),
+        *(
+            "search",
+            "detect",
+            "crop",
+            "classify",
+            "resting",
+            "hub",
+            "track",
+            "pipeline",
+            "gallery",
+            "explain",
+        ),
         *("annotate", "serialize", "votes", "video", "batch", "web", "__main__"),
     ]
     folders = {path.parent.name for path in (ROOT / "fer").glob("*/__init__.py")}

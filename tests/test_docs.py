@@ -162,6 +162,7 @@ def test_python_blocks_of_the_readme_of_a_space_run(monkeypatch, hub, start_app,
     assert capsys.readouterr().out
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.keras
 def test_published_weights_run_as_written(published, monkeypatch, tmp_path, capsys):
@@ -230,7 +231,7 @@ COMMAND_LINES = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_command_lines_run(tmp_path):
     """In a copy of examples/, except the one that serves a page until it is stopped."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

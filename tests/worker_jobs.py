@@ -83,10 +83,6 @@ def modules_with_jobs(payload):
     return sorted(name for name in sys.modules if "." not in name)
 
 
-def identity(payload, kept):
-    return id(kept)
-
-
 def work(payload, cpu_s):
     end = time.process_time() + cpu_s
     while time.process_time() < end:

@@ -4,17 +4,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Classes, faceTitle, percent } from "../../fer/web/common/classes.js";
-import { describeError, findObstacle, listCameras } from "../../fer/web/live/camera.js";
+import { describeError, findObstacle, listCameras } from "../../fer/web/common/camera.js";
 import { FrameLoop, NO_ANSWER } from "../../fer/web/live/frames.js";
 import { PACES, Pace } from "../../fer/web/live/pace.js";
-import { describeFaces } from "../../fer/web/live/panel.js";
 import { Record, fileName } from "../../fer/web/live/record.js";
+import { RestingFace } from "../../fer/web/live/resting.js";
 import { SpeedMeter } from "../../fer/web/live/speed.js";
 import { describeSums } from "../../fer/web/live/summary.js";
 import { drawTimeline, plotHeight, splitRuns } from "../../fer/web/live/timeline.js";
 import { Explanations, describeExplanation } from "../../fer/web/photo/explanations.js";
 import { isPictureByName } from "../../fer/web/photo/input.js";
-import { moveIndex } from "../../fer/web/photo/photo.js";
+import { tabOfKey } from "../../fer/web/common/frame.js";
+import { GUESS, drawGuess } from "../../fer/web/common/guess.js";
+import { isKeyTaken, moveIndex } from "../../fer/web/common/keys.js";
 
 const classes = new Classes({
   class_names: ["calm", "wild, very"],
@@ -61,7 +63,7 @@ test("a class has its colour, ink and icon, and other names have grays", () => {
   assert.equal(classes.colorOf("other"), "#999999");
   assert.deepEqual(classes.probsOf(makeFace(1, 0.25)), [0.25, 0.75]);
   assert.equal(percent(0.345), "35 %");
-  assert.equal(faceTitle(makeFace(1, 0.9, { uncertain: true })), "uncertain: calm?");
+  assert.equal(faceTitle(makeFace(1, 0.9, { uncertain: true })), "unsure: calm?");
 });
 
 test("a record sums the time in view, without the time away, and writes CSV", () => {
@@ -146,6 +148,50 @@ test("a record keeps its newest rows only", () => {
   assert.match(lines.at(-1), /,0\.060,999,/);
 });
 
+test("a CSV has the raw values of faces that were compared with their resting face", () => {
+  const record = new Record(classes.names, new FakeClock());
+  record.start();
+  record.add(makeAnswer(makeFace(1)), 1000, 320);
+  const raw = { calm: 0.25, "wild, very": 0.75 };
+  record.add(makeAnswer(makeFace(1, 0.9, { raw })), 1100, 320);
+  const [head, before, after] = record.csv().split("\n");
+  assert.match(head, /p_calm,"p_wild, very",raw_calm,"raw_wild, very"$/);
+  assert.match(before, /,0\.7500,0\.2500,0\.7500,0\.2500$/);
+  assert.match(after, /,calm,.*,0\.9000,0\.1000,0\.2500,0\.7500$/);
+});
+
+test("a resting face is the average of two seconds of the largest face, while it is followed", () => {
+  const large = { box_xyxy: [10, 20, 90, 99] };
+  const answer = (p, ids = [1, 2], more = {}) => ({
+    faces: ids.map((id) => makeFace(id, p, id === 2 ? { ...large, ...more } : {})),
+    class_names: classes.names,
+    state: { tracks: ids.map((id) => ({ id })) },
+  });
+  const resting = new RestingFace();
+  resting.add(answer(0.9), 0);
+  resting.measure([], 0);
+  assert.deepEqual([resting.state, resting.baseline], ["off", null]);
+  assert.match(resting.problem, /No face/);
+  resting.measure(answer(0.9).faces, 1000);
+  assert.deepEqual([resting.state, resting.problem], ["measuring", ""]);
+  resting.add(answer(0.01), 1100); // what the face did before
+  resting.add(answer(0.8), 1600);
+  resting.add(answer(0.01, [1, 2], { raw: { calm: 0.2, "wild, very": 0.8 } }), 2500);
+  resting.add(answer(0.5), 2900);
+  assert.equal(resting.state, "measuring");
+  resting.add(answer(0.5), 3000);
+  assert.equal(resting.state, "on");
+  assert.deepEqual(resting.baseline, { track_id: 2, probs: [0.5, 0.5] });
+  resting.add(answer(0.5, [2]), 9000);
+  assert.equal(resting.state, "on");
+  resting.add(answer(0.5, [1]), 9100);
+  assert.deepEqual([resting.state, resting.baseline], ["off", null]);
+  assert.match(resting.problem, /left/);
+  resting.measure(answer(0.9).faces, 0);
+  resting.drop();
+  assert.deepEqual([resting.state, resting.problem], ["off", ""]);
+});
+
 test("files are named by the visitor's time", () => {
   const date = new Date(2026, 0, 31, 23, 59, 58);
   assert.equal(fileName(date, ".csv"), "expressions_2026-01-31_23-59-58.csv");
@@ -224,12 +270,12 @@ test("the pace falls under load, rises when calm, and more carefully after a rel
 test("the speed is of the last two seconds", () => {
   const speed = new SpeedMeter();
   for (let i = 0; i <= 100; i += 1) {
-    speed.addFrame(50 * i);
+    speed.addFrame();
     speed.addAnswer(50 * i, i < 50 ? 900 : 40);
   }
   assert.equal(speed.nFrames, 101);
-  assert.equal(speed.describe(PACES[0]), "video 20/s · 20 answers/s · 40 ms");
-  assert.match(speed.describe(PACES[1]), / · slowed down, 256 px$/);
+  assert.equal(speed.describe(PACES[0]), "20 results/s, 40 ms delay");
+  assert.match(speed.describe(PACES[1]), /, slowed down, 256 px$/);
 });
 
 /** Runs a loop over the given answers; each is a value, or a function that may throw or hang. */
@@ -267,6 +313,25 @@ test("the state of an answer goes with the next frame", async () => {
   );
   assert.deepEqual(seen, [one, two]);
   assert.ok(asked[1].timeS - asked[0].timeS >= 0.025); // at most 40 frames/s
+});
+
+test("a device that answers late is asked as before, and not with smaller frames", async () => {
+  const late = (engine) => async (clock) => {
+    clock.ms += 500;
+    return { ...makeAnswer(), engine };
+  };
+  const answers = (engine) => [...Array.from({ length: 5 }, () => late(engine)), null];
+  const onServer = await runLoop(answers("server"));
+  assert.equal(onServer.asked.at(-1).width, PACES[1].width);
+  const onDevice = await runLoop(answers("device"));
+  assert.equal(onDevice.asked.at(-1).width, PACES[0].width);
+  const moved = await runLoop([
+    ...answers("server").slice(0, 5),
+    late("device"),
+    late("device"),
+    null,
+  ]);
+  assert.equal(moved.asked.at(-1).width, PACES[0].width);
 });
 
 test("a lost, late or broken answer is retried more and more slowly", async () => {
@@ -327,20 +392,11 @@ test("an answer is late after 2.5 s, and one after the end is not shown", async 
   assert.deepEqual(seen, []);
 });
 
-test("faces are read out by id, without percentages", () => {
-  assert.equal(describeFaces([]), "no face");
-  assert.equal(describeFaces([makeFace(4)]), "calm");
-  assert.equal(
-    describeFaces([makeFace(2, 0.2), makeFace(1, 0.9, { uncertain: true })]),
-    "face 1 uncertain, perhaps calm, face 2 wild, very",
-  );
-});
-
 test("each problem of a camera has a sentence", () => {
   const mediaDevices = { getUserMedia() {} };
   assert.equal(findObstacle({ isSecureContext: true, mediaDevices }), "");
   assert.match(findObstacle({ isSecureContext: false, mediaDevices }), /https.*localhost/);
-  assert.match(findObstacle({ isSecureContext: true }), /Photo tab/);
+  assert.match(findObstacle({ isSecureContext: true }), /Analyse a picture/);
   for (const [name, text] of [
     ["NotAllowedError", /is blocked/],
     ["NotFoundError", /No camera was found/],
@@ -379,14 +435,13 @@ test("a phone offers its sides first, a desk its cameras by name", () => {
 
 test("an explanation is put into words", () => {
   assert.equal(
-    describeExplanation("calm", { lowers: 0.31, raises: 0.12 }),
-    "Masking the most orange region lowers calm by 31 points. " +
-      "Masking the most blue region raises calm by 12 points.",
+    describeExplanation("calm", 0.7, { lowers: 0.55, raises: 0.12 }),
+    "Hide the purple area and calm drops from 70 % to 15 %. " +
+      "Hide the green area and calm rises from 70 % to 82 %.",
   );
-  assert.match(
-    describeExplanation("calm", { lowers: 0.01, raises: 0 }),
-    /^No single region decides/,
-  );
+  // The crop that is explained is a JPEG: its probability is not quite that of the picture.
+  assert.match(describeExplanation("calm", 0.5, { lowers: 0.51, raises: 0.52 }), / 0 %.* 100 %\.$/);
+  assert.match(describeExplanation("calm", 0.7, { lowers: 0.01, raises: 0 }), /^No single area/);
 });
 
 test("of several explanations the last one is asked for, once", async () => {
@@ -420,6 +475,21 @@ test("of several explanations the last one is asked for, once", async () => {
   assert.equal(asked.length, 3);
 });
 
+test("an explanation is stopped when another one is asked for", async () => {
+  const signals = [];
+  const explanations = new Explanations(
+    (_, signal) => (signals.push(signal), new Promise(() => {})),
+  );
+  for (const key of ["0:calm", "1:calm"]) {
+    explanations.request(key, () => ({}), assert.fail);
+    await new Promise((resolve) => setTimeout(resolve, 150));
+  }
+  assert.deepEqual(
+    signals.map(({ aborted }) => aborted),
+    [true, false],
+  );
+});
+
 test("keys move through a row, and pictures are known by their names", () => {
   assert.deepEqual(
     ["ArrowRight", "ArrowLeft", "Home", "End", "x"].map((key) => moveIndex(key, 2, 3)),
@@ -429,4 +499,39 @@ test("keys move through a row, and pictures are known by their names", () => {
   assert.ok(isPictureByName({ type: "", name: "IMG.HEIC" }, endings));
   assert.ok(!isPictureByName({ type: "image/heic", name: "a.heic" }, endings));
   assert.ok(!isPictureByName({ type: "", name: "a.txt" }, endings));
+});
+
+test("digits lead to a tab from anywhere, arrows from a tab, and no key from a field", () => {
+  const tabs = ["live", "photo", "video"];
+  assert.equal(tabOfKey("2", tabs, "elsewhere"), "photo");
+  assert.equal(tabOfKey("2", tabs, "live"), "photo");
+  assert.equal(tabOfKey("4", tabs, "elsewhere"), undefined);
+  assert.equal(tabOfKey("ArrowRight", tabs, "video"), "live");
+  assert.equal(tabOfKey("End", tabs, "live"), "video");
+  assert.equal(tabOfKey("ArrowRight", tabs, "elsewhere"), undefined);
+  const target = (field) => ({ closest: () => (field ? {} : null) });
+  assert.equal(isKeyTaken({ target: target(true) }), true);
+  assert.equal(isKeyTaken({ target: target(false) }), false);
+  assert.equal(isKeyTaken({ target: target(false), ctrlKey: true }), true);
+  assert.equal(isKeyTaken({ target: target(false), defaultPrevented: true }), true);
+});
+
+test("what is saved says what it is, within the picture", () => {
+  const drawn = [];
+  const context = {
+    canvas: { width: 320, height: 240 },
+    save: () => {},
+    restore: () => {},
+    resetTransform: () => {},
+    measureText: (text) => ({ width: text.length * 5 }),
+    fillRect: (...box) => drawn.push(box),
+    fillText: (text, x, y) => drawn.push([text, x, y]),
+  };
+  drawGuess(context);
+  const [[left, top, width, height], [text, x, y]] = drawn;
+  assert.equal(text, GUESS);
+  assert.equal(left, 0);
+  assert.ok(width <= 320);
+  assert.equal(top + height, 240);
+  assert.ok(x > 0 && y > top && y < 240);
 });

@@ -1,4 +1,4 @@
-/* What tests/test_browser_local.py asks of the engine, in a page with a strict policy. */
+/* What tests/web/test_browser_local.py asks of the engine, in a page with a strict policy. */
 
 import { open } from "../app/fer.js";
 import { fromRgba } from "../app/image.js";
@@ -57,7 +57,7 @@ window.fer = {
     try {
       await open(base, options);
     } catch (error) {
-      return { code: error.code, message: error.message };
+      return { code: error.code, message: error.message, detail: error.detail };
     }
     return null;
   },

@@ -1,0 +1,31 @@
+"""Pages and browsers that several modules look at."""
+
+import pytest
+
+from bench.apps import serve
+from tests.conftest import YUNET, shared
+
+
+@pytest.fixture(scope="module")
+def device_app():
+    """The page with all that the browser's engine reads."""
+    with serve("app.py", FER_YUNET_PATH=str(shared("models", YUNET.name))) as app:
+        yield app
+        assert "Traceback" not in app.log
+
+
+@pytest.fixture(scope="module")
+def static_page(tmp_path_factory):
+    """The page without a server, as it is published."""
+    from bench.site import Site
+    from train.publish.static import static_files
+
+    site = Site(tmp_path_factory.mktemp("site"))
+    site.publish(static_files(yunet_path=shared("models", YUNET.name)))
+    yield site
+    site.close()
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    return chromium()

