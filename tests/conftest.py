@@ -271,7 +271,7 @@ def open_page(browser, url, script=None, engine="server", **context):
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(url)
-    page.wait_for_selector("#live .start", timeout=60_000)
+    page.wait_for_selector("#live .start:enabled", timeout=60_000)
     return page
 
 

@@ -1,9 +1,13 @@
 """Pages and browsers that several modules look at."""
 
 import pytest
+from playwright.sync_api import expect
 
 from bench.apps import serve
 from tests.conftest import YUNET, shared
+
+# Of what a page shows when a machine of two cores is busy with other tests.
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from tests.conftest import ROOT, open_page, shared
 
@@ -123,7 +124,7 @@ def test_the_box_follows_the_face_and_the_labels_stand_where_they_belong(
     assert drawn["stage"][0] == pytest.approx(drawn["stage"][1], rel=0.01)
     assert drawn["fits"]
     assert drawn["painted"] == pytest.approx(drawn["expected"], abs=0.08)
-    assert page.locator("#live .fer-bar").count() == 7
+    expect(page.locator("#live .fer-bar")).to_have_count(7)
     take_pictures(browser, app.url, page)
     page.click("#live .stop")
     assert page.locator("#live .stage").get_attribute("data-state") == "off"
@@ -156,17 +157,19 @@ def test_photo_examples_phone_width_and_bad_files(chromium, start_app, hub, tmp_
     hub.fault = 503
     app = start_app()
     page = open_page(chromium(), app.url, viewport={"width": 390, "height": 844})
-    assert "Model: bundled weights" in page.locator("#about").inner_text()
+    expect(page.locator("#about")).to_contain_text("Model: bundled weights")
     assert "AI Act" in page.locator("#notice").text_content()
     page.get_by_role("tab", name="Photo").click()
     upload = "#photo .give input[type=file]"
     page.set_input_files(upload, str(ROOT / "examples" / "astronaut_happy.jpg"))
     page.wait_for_selector("#photo .count:has-text('1 face')", timeout=60_000)
-    assert page.locator("#photo .fer-bar").count() == 7
+    expect(page.locator("#photo .fer-bar")).to_have_count(7)
     (tmp_path / "letter.jpg").write_text("Dear Sir or Madam")
     page.set_input_files(upload, str(tmp_path / "letter.jpg"))
     page.wait_for_selector("#photo .fer-error:visible", timeout=60_000)
-    assert "isn't a picture" in page.locator("#photo .fer-error").inner_text()
+    expect(page.locator("#photo .fer-error")).to_contain_text(
+        "isn't a picture", use_inner_text=True
+    )
     page.get_by_role("tab", name="Examples").click()
     page.locator("#examples-gallery button").nth(4).click()
     page.wait_for_selector("#example .count:has-text('1 face')", timeout=60_000)
@@ -185,4 +188,6 @@ def test_without_a_camera_the_page_says_so(chromium, start_app, hub):
         "/camera/i.test(document.querySelector('#live .message').textContent)"
         " && !document.querySelector('#live .start').disabled"
     )
-    assert "No camera was found" in page.locator("#live .message").inner_text()
+    expect(page.locator("#live .message")).to_contain_text(
+        "No camera was found", use_inner_text=True
+    )

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from playwright.sync_api import expect
 
 from bench.apps import run_app, serve
 from fer.gallery import GALLERY_FOLDER
@@ -103,7 +104,7 @@ def test_a_click_shows_what_each_model_says(visit, app):
     click(page, PICTURE)
     own, *others = page.evaluate(ROWS)
     label = "happy"
-    assert page.inner_text("#example .detail h2").startswith(label)
+    expect(page.locator("#example .detail h2")).to_contain_text(label)
     assert own == ["own", "The model of this page", label, "\N{CHECK MARK} correct"]
     assert [row[:3] for row in others] == [
         *(
@@ -113,43 +114,45 @@ def test_a_click_shows_what_each_model_says(visit, app):
         ["differs", "All turned round", "neutral"],
     ]
     assert others[-1][3] == "\N{BALLOT X} missed"
-    assert "2 of 3" in page.inner_text("#compare .sum")
-    assert "3 of all 4" in page.inner_text("#compare .sum")
-    assert "Not there" in page.inner_text("#compare .notes")
+    expect(page.locator("#compare .sum")).to_contain_text("2 of 3")
+    expect(page.locator("#compare .sum")).to_contain_text("3 of all 4")
+    expect(page.locator("#compare .notes")).to_contain_text("Not there")
     assert "the model of gone is not shown, because" in app.log
     # The first row has the very figure of the view above.
     above = page.inner_text("#example .bars [data-name=happy] .percent")
-    assert page.inner_text("#compare tr.own .percent") == above
+    expect(page.locator("#compare tr.own .percent")).to_have_text(above, use_inner_text=True)
     # What was set stands first; a click on a model tells of it.
     assert page.inner_text("#compare tbody tr:first-child").split() == ["Set", "to", label]
     twin = page.get_by_role("button", name="The twin")
-    assert page.locator("#compare .more:visible").count() == 0
+    expect(page.locator("#compare .more:visible")).to_have_count(0)
     twin.click()
-    assert twin.get_attribute("aria-expanded") == "true"
-    assert "61.0 %" in page.inner_text("#compare .more:visible")
-    assert page.locator("#compare .more:visible .fer-bar").count() == 3
+    expect(twin).to_have_attribute("aria-expanded", "true")
+    expect(page.locator("#compare .more:visible")).to_contain_text("61.0 %")
+    expect(page.locator("#compare .more:visible .fer-bar")).to_have_count(3)
 
 
 def test_the_first_example_is_shown_at_once_and_a_miss_is_said(visit):
     page = visit()
     page.wait_for_selector("#example .detail:visible", timeout=60_000)
     page.wait_for_selector("#compare table", timeout=60_000)
-    assert page.locator("#examples-gallery [aria-pressed=true]").count() == 1
-    assert page.locator("#examples-gallery .strip button:visible").count() == 8
-    assert page.locator("#examples-gallery .verdict b").count() == 0
+    expect(page.locator("#examples-gallery [aria-pressed=true]")).to_have_count(1)
+    expect(page.locator("#examples-gallery .strip button:visible")).to_have_count(8)
+    expect(page.locator("#examples-gallery .verdict b")).to_have_count(0)
     click(page, "Set to: disgust")
     said = page.inner_text("#example .detail h2").split("\n")[0]
     assert not said.startswith("disgust")
-    assert said in page.inner_text("#examples-gallery .verdict")
-    assert "missed" in page.inner_text("#examples-gallery .verdict b")
+    expect(page.locator("#examples-gallery .verdict")).to_contain_text(said)
+    expect(page.locator("#examples-gallery .verdict b")).to_contain_text(
+        "missed", use_inner_text=True
+    )
 
 
 def test_it_follows_the_chosen_face_by_mouse_and_by_keys(visit):
     page = visit()
     click(page, "Group of 9")
     cards = page.locator("#example .cards button")
-    assert cards.count() == 9
-    assert page.locator("#compare tr.set").count() == 0
+    expect(cards).to_have_count(9)
+    expect(page.locator("#compare tr.set")).to_have_count(0)
     cards.nth(2).click()
     page.wait_for_selector("#compare .sum:has-text('Face 3 of 9')")
     page.keyboard.press("ArrowLeft")
@@ -158,7 +161,7 @@ def test_it_follows_the_chosen_face_by_mouse_and_by_keys(visit):
     assert said.startswith(page.inner_text("#compare tr.own .answer").rstrip("?"))
     click(page, "Set to: sad")
     page.wait_for_selector("#compare tr.set")
-    assert "Face" not in page.inner_text("#compare .sum")
+    expect(page.locator("#compare .sum")).not_to_contain_text("Face", use_inner_text=True)
 
 
 def test_ones_own_face_is_sent_at_a_click_alone(visit):
@@ -167,18 +170,18 @@ def test_ones_own_face_is_sent_at_a_click_alone(visit):
     page.wait_for_selector("#photo .detail:visible", timeout=60_000)
     part = page.locator("#photo-compare summary")
     part.wait_for(timeout=20_000)
-    assert "Sends this face" in part.inner_text()
-    assert page.locator("#photo-compare tr").count() == 0
+    expect(part).to_contain_text("Sends this face")
+    expect(page.locator("#photo-compare tr")).to_have_count(0)
     assert page.evaluate("asked.length") == 0
     part.click()
     page.wait_for_selector("#photo-compare table", timeout=60_000)
     assert page.evaluate("asked") == [page.get_attribute("#photo .crop", "src")]
-    assert page.locator("#photo-compare tr.set").count() == 0
+    expect(page.locator("#photo-compare tr.set")).to_have_count(0)
     # Another picture is not sent.
     page.set_input_files("#photo .give input[type=file]", str(ROOT / "examples" / "group.jpg"))
     page.wait_for_selector("#photo .cards button:visible", timeout=60_000)
     page.locator("#photo .cards button").nth(1).click()
-    assert page.locator("#photo-compare [open]").count() == 0
+    expect(page.locator("#photo-compare [open]")).to_have_count(0)
     assert page.evaluate("asked.length") == 1
 
 
@@ -196,8 +199,8 @@ def test_light_dark_and_phone_fit(visit):
         page = visit(path, viewport=dict(zip(("width", "height"), size, strict=True)))
         click(page, "Set to: angry")
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
-        assert page.get_by_role("row", name="The twin").count() == 1
-        assert page.get_by_role("columnheader", name="Says").count() == 1
+        expect(page.get_by_role("row", name="The twin")).to_have_count(1)
+        expect(page.get_by_role("columnheader", name="Says")).to_have_count(1)
         assert page.locator("#compare").bounding_box()["height"] < 900
         page.locator("#compare").screenshot(path=folder / f"{name}.png")
 
@@ -206,7 +209,7 @@ def test_on_a_phone_the_row_is_swiped_and_stays_in_sight(visit):
     page = visit(viewport={"width": 390, "height": 844})
     click(page, "Set to: angry")
     strip = page.locator("#examples-gallery .strip")
-    assert strip.locator("button:visible").count() == 12
+    expect(strip.locator("button:visible")).to_have_count(12)
     assert strip.evaluate("(one) => one.scrollWidth > one.clientWidth")
     page.locator("#compare").evaluate(
         "(one) => scrollTo(0, scrollY - 300 + one.getBoundingClientRect().top)"
@@ -268,6 +271,6 @@ def test_without_a_gallery_on_the_hub_the_tab_is_as_it_was(serve_space, hub, bro
             page.locator("#examples-gallery button", has_text=caption).first.click()
             page.wait_for_selector(f"#example .count:has-text('{count}')", timeout=60_000)
         page.wait_for_timeout(500)
-        assert page.is_hidden("#compare .compare")
+        expect(page.locator("#compare .compare")).to_be_hidden()
         assert "no models of other recipes are shown, because" in app.log
         assert "Traceback" not in app.log

@@ -9,6 +9,7 @@ import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from fer import Pipeline, read_image
 from fer.annotate import annotate, caption
@@ -97,14 +98,15 @@ def test_a_picture_is_analysed_explained_and_saved_without_a_request(
     data = data_of(page)
     result = pipeline(group)
     assert_near(data, result)
-    assert page.locator("#photo .box").count() == page.locator("#photo .cards button").count() == 4
+    expect(page.locator("#photo .box")).to_have_count(4)
+    expect(page.locator("#photo .cards button")).to_have_count(4)
     page.click("#photo .cards button >> nth=2")
     heat = decoded(wait_for_map(page)).astype(int)
     crop = decoded(page.get_attribute("#photo .crop", "src"))
     index = data["class_names"].index(data["faces"][chosen(page)]["label"])
     wanted = overlay(crop, explain(pipeline.classifier, crop, index)).astype(int)
     assert np.abs(heat - wanted).mean() < 6
-    assert "area" in page.inner_text("#photo .why")
+    expect(page.locator("#photo .why")).to_contain_text("area")
     found = {}
     for name in ("annotated", "json", "csv"):
         download = saved(page, name)
@@ -181,18 +183,18 @@ def test_what_the_browser_cannot_open_goes_to_the_server_only_if_it_may(visit, g
         heic,
         "Analysed on the server: this browser cannot open phone.heic: it is of the kind HEIC",
     )
-    assert page.locator("#photo .box").count() == 4
+    expect(page.locator("#photo .box")).to_have_count(4)
     wait_for_map(page)
     # A browser shows 16 bits by the upper 8, which here are nearly black.
     page.set_input_files("#photo .give input[type=file]", str(deep))
     page.wait_for_selector("#photo .working:has-text('Analysing on the server')")
-    assert "phone.heic" in page.inner_text("#photo .where")
+    expect(page.locator("#photo .where")).to_contain_text("phone.heic")
     page.wait_for_selector("#photo .where:has-text('the server: deep.png has 16 bits a colour')")
-    assert page.is_hidden("#photo .working")
-    assert page.locator("#photo .box").count() == 4
+    expect(page.locator("#photo .working")).to_be_hidden()
+    expect(page.locator("#photo .box")).to_have_count(4)
     page.select_option("#photo .engine select", "device")
     give(page, deep)
-    assert "16 bits a colour" in page.inner_text("#photo .notes")
+    expect(page.locator("#photo .notes")).to_contain_text("16 bits a colour")
     page.sent.clear()
     for path, said in (
         (heic, "This browser cannot open phone.heic"),
@@ -200,7 +202,7 @@ def test_what_the_browser_cannot_open_goes_to_the_server_only_if_it_may(visit, g
     ):
         page.set_input_files("#photo .give input[type=file]", str(path))
         page.wait_for_selector(f"#photo .fer-error:has-text('{said}')", timeout=30_000)
-        assert page.is_hidden("#photo .result")
+        expect(page.locator("#photo .result")).to_be_hidden()
     assert [url for url in page.sent if not url.startswith(("blob:", "data:"))] == []
 
 
@@ -209,18 +211,20 @@ def test_an_example_is_analysed_here_and_compared_by_the_server(visit, pipeline)
     page = visit("device", tab="Examples")
     page.locator("#examples-gallery button", has_text="group of").click()
     page.wait_for_selector("#example .where:text-is('Analysed on this device.')", timeout=60_000)
-    assert page.locator("#example .box").count() == 9
+    expect(page.locator("#example .box")).to_have_count(9)
     data = json.loads(page.text_content("#example .data pre"))
     assert_near(data, pipeline(read_image(ROOT / "examples" / "group.jpg")))
     page.wait_for_selector("#compare table", timeout=60_000)
     page.locator("#example .cards button").nth(4).click()
     page.wait_for_selector("#compare .sum:has-text('Face 5 of 9')")
-    assert page.locator("#examples-gallery [aria-pressed=true]").inner_text() == "Group of 9"
+    expect(page.locator("#examples-gallery [aria-pressed=true]")).to_have_text(
+        "Group of 9", use_inner_text=True
+    )
     # One choice for all tabs: that of the Photo tab's switch.
     page.get_by_role("tab", name="Photo").click()
     page.select_option("#photo .engine select", "server")
     page.get_by_role("tab", name="Live").click()
-    assert page.input_value("#live .engine select") == "server"
+    expect(page.locator("#live .engine select")).to_have_value("server")
     page.get_by_role("tab", name="Examples").click()
     page.locator("#examples-gallery button").nth(4).click()
     page.wait_for_selector("#example .where:has-text('Analysed on the server.')", timeout=60_000)
@@ -240,7 +244,7 @@ def test_a_face_is_compared_at_a_click_and_not_where_this_device_is_the_choice(v
     page.wait_for_selector("#photo-compare tr.own", timeout=60_000)
     page.select_option("#photo .engine select", "device")
     part.wait_for(state="hidden")
-    assert page.locator("#photo-compare [open]").count() == 0
+    expect(page.locator("#photo-compare [open]")).to_have_count(0)
 
 
 def held_back(page):
@@ -263,7 +267,7 @@ def test_a_waiting_picture_stays_here_once_that_is_the_choice(visit, group, tmp_
     page.wait_for_selector("#photo .working:has-text('Loading')")
     page.select_option("#photo .engine select", "device")
     page.wait_for_timeout(6000)  # longer than the page waits for a recogniser
-    assert page.is_visible("#photo .working")
+    expect(page.locator("#photo .working")).to_be_visible()
     release()
     page.wait_for_selector(f"#photo .where:has-text('{HERE}')", timeout=60_000)
     assert [url for url in page.sent if "upload" in url] == []
@@ -317,7 +321,7 @@ def test_a_picture_that_was_removed_stays_away_and_files_without_one_are_not_sen
         page.wait_for_function("window.held", timeout=30_000)
         page.wait_for_selector("#photo-input input[type=file]", state="attached", timeout=30_000)
         page.wait_for_timeout(300)
-        assert page.is_hidden("#photo .working")
+        expect(page.locator("#photo .working")).to_be_hidden()
         assert page.is_visible("#photo .result") == is_shown
     page.sent.clear()
     (tmp_path / "drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
@@ -328,7 +332,7 @@ def test_a_picture_that_was_removed_stays_away_and_files_without_one_are_not_sen
     ):
         page.set_input_files("#photo .give input[type=file]", str(tmp_path / name))
         page.wait_for_selector(f"#photo .fer-error:has-text('{said}')")
-        assert page.is_hidden("#photo .result")
+        expect(page.locator("#photo .result")).to_be_hidden()
     assert [url for url in page.sent if "upload" in url] == []
 
 

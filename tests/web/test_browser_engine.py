@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.conftest import closed_without_problems, open_page, shared
 from tests.web.test_browser_live import CLIP, wait_for_answers
@@ -53,7 +54,9 @@ def n_frames_sent(page):
 
 def test_frames_stay_on_the_device_once_its_engine_is_ready(visit, device_app):
     page = visit()
-    assert page.inner_text("#live .where") == ""  # nothing is sent yet
+    expect(page.locator("#live .where")).to_have_text(
+        "", use_inner_text=True
+    )  # nothing is sent yet
     page.click("#live .start")
     wait_for_answers(page)
     assert n_frames_sent(page)
@@ -62,7 +65,7 @@ def test_frames_stay_on_the_device_once_its_engine_is_ready(visit, device_app):
     before = len(page.sent)
     wait_for_answers(page, 30)
     assert len(page.sent) == before
-    assert page.locator("#live .fer-card").count() == 1
+    expect(page.locator("#live .fer-card")).to_have_count(1)
     assert {urlsplit(url).netloc for url in page.sent} == {urlsplit(device_app.url).netloc}
 
 
@@ -77,17 +80,17 @@ def test_a_visitor_chooses_the_server_and_is_remembered(visit):
     wait_for_answers(page)
     assert n_frames_sent(page) > before
     reload(page)
-    assert page.input_value("#live .engine select") == "server"
+    expect(page.locator("#live .engine select")).to_have_value("server")
     page.click("#live .start")
     wait_for_answers(page, 10)
-    assert page.inner_text("#live .where") == THERE
+    expect(page.locator("#live .where")).to_have_text(THERE, use_inner_text=True)
 
 
 def test_a_visitor_who_chose_the_device_sends_no_frame_at_all(visit):
     page = visit("device")
     page.click("#live .start")
     wait_for_answers(page)
-    assert page.inner_text("#live .where") == HERE
+    expect(page.locator("#live .where")).to_have_text(HERE, use_inner_text=True)
     assert n_frames_sent(page) == 0
 
 
@@ -110,7 +113,7 @@ def test_the_server_goes_on_where_the_device_cannot(visit, script, said):
     )
     page.click("#live .start")
     wait_for(page, said)
-    assert page.inner_text("#live .where").startswith(THERE)
+    expect(page.locator("#live .where")).to_contain_text(THERE)
     wait_for_answers(page, 10)
 
 

@@ -1,6 +1,7 @@
 """What is around the tabs of both pages: head, notice, keys, and that nothing jumps."""
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.conftest import open_page
 
@@ -34,7 +35,9 @@ def test_the_head_is_low_and_nothing_jumps(browser, url, size):
     assert box["y"] + box["height"] <= MAX_HEAD_PX
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
     # It is said before the camera can be started.
-    assert "AI guess at how a face looks, not what anyone feels" in page.inner_text(".fer-head")
+    expect(page.locator(".fer-head")).to_contain_text(
+        "AI guess at how a face looks, not what anyone feels", use_inner_text=True
+    )
     assert page.problems == []
     page.context.close()
 
@@ -49,9 +52,9 @@ def test_keys_change_tabs_and_the_link_opens_the_notice(browser, url):
     page.keyboard.press("End")
     assert page.evaluate(SELECTED) == "Examples"
     assert page.evaluate("document.activeElement.getAttribute('role')") == "tab"
-    assert not page.is_visible(".fer-notice details p")
+    expect(page.locator(".fer-notice details p").first).to_be_hidden()
     page.click(".fer-head a")
-    assert page.is_visible(".fer-notice details p")
+    expect(page.locator(".fer-notice details p").first).to_be_visible()
     assert page.evaluate("document.activeElement.id") == "limits"
     assert page.evaluate(SELECTED) == "Examples"  # the page was not loaded anew
     assert page.problems == []

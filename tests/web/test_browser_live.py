@@ -6,6 +6,7 @@ import re
 
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from bench.apps import serve
 from fer.hub import load_classifier
@@ -73,15 +74,15 @@ def test_start_see_a_label_stop_and_download(camera, app, tmp_path):
     wait_for_answers(page, 60)
     label = page.locator("#live .fer-card-head span").inner_text()
     assert re.fullmatch(rf"(unsure: )?({'|'.join(names)})\??\s+face 1", label)
-    assert page.locator("#live .spoken").inner_text()
-    assert re.match(r"\d+ results/s, \d+ ms delay", page.inner_text("#live .speed"))
-    assert re.fullmatch(r"\d+ %", page.inner_text("#live .fer-card-head b"))
-    assert page.locator("#live .fer-bar.best").count() == 1
-    assert page.is_hidden("#live .ask-votes")  # this model has no head for votes
-    assert page.evaluate("document.activeElement.className") == "stop"
+    expect(page.locator("#live .spoken")).not_to_be_empty()
+    expect(page.locator("#live .speed")).to_contain_text(re.compile(r"\d+ results/s, \d+ ms delay"))
+    expect(page.locator("#live .fer-card-head b")).to_have_text(re.compile(r"^\d+ %$"))
+    expect(page.locator("#live .fer-bar.best")).to_have_count(1)
+    expect(page.locator("#live .ask-votes")).to_be_hidden()  # this model has no head for votes
+    expect(page.locator(":focus")).to_have_class("stop")
     page.keyboard.press("Enter")
-    assert page.get_attribute("#live .stage", "data-state") == "off"
-    assert page.evaluate("document.activeElement.className") == "start"
+    expect(page.locator("#live .stage")).to_have_attribute("data-state", "off")
+    expect(page.locator(":focus")).to_have_class("start")
     n_answers = page.evaluate(N_ANSWERS)
     cells = page.locator("#live .summary tbody td").all_inner_texts()
     assert cells[0] == "1"
@@ -112,8 +113,8 @@ def test_start_see_a_label_stop_and_download(camera, app, tmp_path):
     assert len(picture.getcolors(1 << 24)) > 7
     # The last frame stays, with what was seen, and can be saved.
     assert page.evaluate("document.querySelector('#live video').srcObject") is None
-    assert re.match(r"\d+\.\d s: \w+ \d+ %", page.inner_text("#live .message"))
-    assert page.inner_text("#live .start") == "Start again"
+    expect(page.locator("#live .message")).to_contain_text(re.compile(r"\d+\.\d s: \w+ \d+ %"))
+    expect(page.locator("#live .start")).to_have_text("Start again", use_inner_text=True)
     save(page, "picture").save_as(tmp_path / "last.png")
     last = Image.open(tmp_path / "last.png").convert("RGB")
     assert last.width / last.height == pytest.approx(640 / 480, rel=0.01)
@@ -131,8 +132,8 @@ def test_a_problem_of_the_camera_has_a_message_of_its_own(camera, app):
     page = visit(camera, app, fail)
     page.click("#live .start")
     page.wait_for_selector(f"#live .message:has-text('{said}')")
-    assert page.is_enabled("#live .start")
-    assert page.evaluate("document.activeElement.className") == "start"
+    expect(page.locator("#live .start")).to_be_enabled()
+    expect(page.locator(":focus")).to_have_class("start")
     page.close()
 
 
@@ -144,7 +145,7 @@ def test_on_an_insecure_page_it_says_how_to_open_it(chromium, start_app):
     page = open_page(browser, app.url.replace("127.0.0.1", host))
     page.click("#live .start")
     page.wait_for_selector("#live .message:has-text('https')")
-    assert "localhost" in page.inner_text("#live .message")
+    expect(page.locator("#live .message")).to_contain_text("localhost")
 
 
 @pytest.mark.long
@@ -164,10 +165,10 @@ def test_under_load_frames_get_smaller_and_grow_again(camera, app):
     assert page.evaluate("window.widths.slice(-1)[0]") == 320
     page.evaluate("window.load = 500")
     page.wait_for_function("window.widths.slice(-1)[0] === 192")
-    assert "slowed down, 192 px" in page.inner_text("#live .speed")
+    expect(page.locator("#live .speed")).to_contain_text("slowed down, 192 px")
     page.evaluate("window.load = 0")
     page.wait_for_function("window.widths.slice(-1)[0] === 320", timeout=40_000)
-    assert "slowed" not in page.inner_text("#live .speed")
+    expect(page.locator("#live .speed")).not_to_contain_text("slowed", use_inner_text=True)
     page.close()
 
 
@@ -182,11 +183,11 @@ def test_an_overloaded_server_is_told_kindly_and_the_stream_goes_on(camera, app)
         }"""
     )
     page.wait_for_selector("#live .hint:has-text('Many people')")
-    assert page.get_attribute("#live .stage", "data-state") == "on"
+    expect(page.locator("#live .stage")).to_have_attribute("data-state", "on")
     assert page.evaluate("!document.querySelector('#live video').paused")
     page.evaluate("window.meddle = null")
     wait_for_answers(page)
-    assert not page.is_visible("#live .hint")
+    expect(page.locator("#live .hint")).to_be_hidden()
     page.close()
 
 
@@ -198,7 +199,7 @@ def test_a_lost_network_is_told_and_survived(camera, app):
     page.wait_for_selector("#live .hint:has-text('No answer from the server')", timeout=30_000)
     page.context.set_offline(False)
     wait_for_answers(page)
-    assert not page.is_visible("#live .hint")
+    expect(page.locator("#live .hint")).to_be_hidden()
     page.close()
 
 
@@ -273,7 +274,7 @@ def test_the_camera_goes_off_when_nobody_looks(camera, app):
     page.get_by_role("tab", name="Live").click()
     page.wait_for_selector("#live .hint:has-text('camera was off')")
     wait_for_answers(page)
-    assert page.locator("#live .fer-card-head small").inner_text() == "face 1"
+    expect(page.locator("#live .fer-card-head small")).to_have_text("face 1", use_inner_text=True)
     page.close()
 
 
@@ -282,19 +283,19 @@ def test_without_a_camera_the_sample_clip_can_be_watched(chromium, app):
     page.click("#live .start")
     page.wait_for_selector("#live .message:has-text('No camera was found')")
     page.get_by_role("button", name="Use a photo").click()
-    assert page.is_hidden("#live")
+    expect(page.locator("#live")).to_be_hidden()
     assert page.evaluate("document.activeElement.textContent.trim()") == "Photo"
     page.get_by_role("tab", name="Live").click()
     page.click("#live .sample")
     wait_for_answers(page, 10)
-    assert page.get_attribute("#live video", "aria-label") == "Sample clip"
+    expect(page.locator("#live video")).to_have_attribute("aria-label", "Sample clip")
     page.click("#live .stop")
     assert page.evaluate(
         "document.querySelector('#live video').currentSrc === '' ||"
         " !document.querySelector('#live video').src"
     )
-    assert page.inner_text("#live .start") == "Start camera"
-    assert page.is_hidden("#live .to >> nth=0")
+    expect(page.locator("#live .start")).to_have_text("Start camera", use_inner_text=True)
+    expect(page.locator("#live .to >> nth=0")).to_be_hidden()
     page.click("#live .start")  # what is wrong is still told
     page.wait_for_selector("#live .message:has-text('No camera was found')")
     assert page.problems == []
@@ -311,7 +312,7 @@ def test_keys_start_shoot_and_stop_and_a_snapshot_opens_in_photo(camera, app):
         page.click("#live .shot .keep")
     assert waiting.value.suggested_filename.endswith(".png")
     page.keyboard.press("?")
-    assert "full screen" in page.inner_text("dialog.fer-keys")
+    expect(page.locator("dialog.fer-keys")).to_contain_text("full screen")
     page.keyboard.press("Escape")
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press("f")
@@ -319,14 +320,14 @@ def test_keys_start_shoot_and_stop_and_a_snapshot_opens_in_photo(camera, app):
     page.keyboard.press("f")
     page.wait_for_function("document.fullscreenElement === null")
     page.keyboard.press(" ")
-    assert page.get_attribute("#live .stage", "data-state") == "off"
+    expect(page.locator("#live .stage")).to_have_attribute("data-state", "off")
     page.click("#live .shot .look")
     page.wait_for_selector("#photo .detail:visible", timeout=30_000)
     # The next start has room for its own.
     page.get_by_role("tab", name="Live").click()
     page.click("#live .start")
     wait_for_answers(page)
-    assert page.is_hidden("#live .shot")
+    expect(page.locator("#live .shot")).to_be_hidden()
     # On a phone, what Save opens stays within the window.
     page.set_viewport_size({"width": 360, "height": 800})
     page.click("#live .save summary")
@@ -343,7 +344,7 @@ def test_keys_can_be_switched_off(camera, app):
     page.evaluate("document.activeElement.blur()")
     page.keyboard.press(" ")
     page.wait_for_timeout(500)
-    assert page.get_attribute("#live .stage", "data-state") == "off"
+    expect(page.locator("#live .stage")).to_have_attribute("data-state", "off")
     page.close()
 
 
@@ -367,10 +368,10 @@ def test_each_expression_that_is_held_is_ticked(camera, app, tmp_path):
     page.wait_for_selector("#live .trial li.done:has-text('happy')", timeout=10_000)
     page.evaluate("window.label = 'sad'")
     page.wait_for_selector("#live .trial li.done:has-text('sad')", timeout=10_000)
-    assert page.inner_text("#live .trial .count") == "2 of 7"
-    assert page.locator("#live .trial li").count() == 7
+    expect(page.locator("#live .trial .count")).to_have_text("2 of 7", use_inner_text=True)
+    expect(page.locator("#live .trial li")).to_have_count(7)
     page.click("#live .stop")
-    assert page.inner_text("#live .trial .count") == "2 of 7"
+    expect(page.locator("#live .trial .count")).to_have_text("2 of 7", use_inner_text=True)
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Save card").click()
     waiting.value.save_as(tmp_path / "card.png")
@@ -385,22 +386,22 @@ def test_each_expression_that_is_held_is_ticked(camera, app, tmp_path):
 def test_a_face_is_compared_with_its_resting_face_until_that_is_undone(camera, app, tmp_path):
     page = visit(camera, app, accept_downloads=True)
     button = page.locator("#live .resting button")
-    assert button.is_disabled()
+    expect(button).to_be_disabled()
     page.click("#live .start")
     wait_for_answers(page)
-    assert button.inner_text() == "My resting face"
+    expect(button).to_have_text("My resting face", use_inner_text=True)
     button.click()
-    assert button.inner_text() == "Cancel"
-    assert page.inner_text("#live .hint").startswith("Relax your face")
+    expect(button).to_have_text("Cancel", use_inner_text=True)
+    expect(page.locator("#live .hint")).to_contain_text("Relax your face")
     page.wait_for_selector("#live .resting[data-state=on]", timeout=15_000)
     page.wait_for_selector("#live .fer-bar .track[style]", timeout=10_000)
     assert button.evaluate("button => button === document.activeElement")
     button.click()
-    assert page.get_attribute("#live .resting", "data-state") == "off"
+    expect(page.locator("#live .resting")).to_have_attribute("data-state", "off")
     wait_for_answers(page, 3)
-    assert page.locator("#live .fer-bar .track[style]").count() == 0
+    expect(page.locator("#live .fer-bar .track[style]")).to_have_count(0)
     page.click("#live .stop")
-    assert button.is_disabled()
+    expect(button).to_be_disabled()
     save(page, "csv").save_as(tmp_path / "rows.csv")
     with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -435,7 +436,7 @@ def test_the_order_of_two_faces_is_not_read_out(camera, app):
     wait_for_answers(page, 60)
     (spoken,) = page.evaluate("window.spoken")
     assert re.fullmatch(r"face 1 happy \d+ %, face 2 sad \d+ %", spoken)
-    assert page.locator("#live .fer-card-head small").all_inner_texts() == ["face 1", "face 2"]
+    expect(page.locator("#live .fer-card-head small")).to_have_text(["face 1", "face 2"])
     page.close()
 
 
@@ -521,7 +522,9 @@ def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
     page.select_option("#live .camera select", label="Back camera")
     page.wait_for_function("!document.querySelector('#live .stage').classList.contains('mirrored')")
     wait_for_answers(page)
-    assert page.locator("#live .camera select option:checked").inner_text() == "Back camera"
+    expect(page.locator("#live .camera select option:checked")).to_have_text(
+        "Back camera", use_inner_text=True
+    )
     assert page.evaluate("document.activeElement.tagName") == "SELECT"
     # The record goes on, under the same ids.
     page.click("#live .stop")
@@ -531,7 +534,7 @@ def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
     # While it is off, a choice is only a choice.
     page.select_option("#live .camera select", label="Front camera")
     page.wait_for_timeout(300)
-    assert page.get_attribute("#live .stage", "data-state") == "off"
+    expect(page.locator("#live .stage")).to_have_attribute("data-state", "off")
     page.close()
 
 
@@ -541,7 +544,7 @@ def test_full_screen_keeps_the_controls(camera, app):
     wait_for_answers(page)
     page.click("#live .wide")
     page.wait_for_function("document.fullscreenElement !== null")
-    assert page.inner_text("#live .wide") == "Leave full screen"
+    expect(page.locator("#live .wide")).to_have_text("Leave full screen", use_inner_text=True)
     page.click("#live .stop")
     page.click("#live .wide")
     page.wait_for_function("document.fullscreenElement === null")

@@ -5,6 +5,7 @@ import json
 import threading
 
 import pytest
+from playwright.sync_api import expect
 
 from bench.apps import write_camera
 from tests.conftest import FACE, open_page
@@ -232,5 +233,5 @@ def test_a_module_that_does_not_load_is_told(chromium, app):
     page.route("**/live/pace.js", lambda route: route.abort())
     page.goto(app.url)
     page.wait_for_selector("#live .fer-error:has-text('could not be loaded')")
-    assert page.is_disabled("#live .start")
+    expect(page.locator("#live .start")).to_be_disabled()
     page.context.close()

@@ -9,6 +9,7 @@ import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
 from bench.apps import serve
 from fer.hub import load_classifier
@@ -113,7 +114,8 @@ def test_click_a_face_see_its_probabilities_and_its_map(visit, group):
     page = visit()
     give(page, group, 4)
     faces = by_rows(data_of(page)["faces"])
-    assert page.locator("#photo .box").count() == page.locator("#photo .cards button").count() == 4
+    expect(page.locator("#photo .box")).to_have_count(4)
+    expect(page.locator("#photo .cards button")).to_have_count(4)
     stage = page.locator("#photo .stage").bounding_box()
     for i, face in enumerate(faces):
         x0, y0, x1, y1 = (value / (2 * SIDE) for value in face["box_xyxy"])
@@ -121,7 +123,9 @@ def test_click_a_face_see_its_probabilities_and_its_map(visit, group):
         y = stage["y"] + stage["height"] * (y0 + y1) / 2
         page.mouse.click(x, y)
         assert pressed(page, "boxes") == pressed(page, "cards") == i
-        assert f"face {i + 1} of 4" in page.inner_text("#photo .detail h2")
+        expect(page.locator("#photo .detail h2")).to_contain_text(
+            f"face {i + 1} of 4", use_inner_text=True
+        )
         shown = f"{i + 1} {face['label']}"
         for row in ("boxes", "cards"):
             button = page.locator(f"#photo .{row} [aria-pressed=true]")
@@ -136,7 +140,7 @@ def test_click_a_face_see_its_probabilities_and_its_map(visit, group):
     assert heat.shape == crop.shape
     assert np.ptp(heat, axis=2).max() > 40
     assert np.ptp(heat[0, 0]) < 30
-    assert "area" in page.inner_text("#photo .why")
+    expect(page.locator("#photo .why")).to_contain_text("area")
 
 
 def test_another_expression_has_another_map_and_is_asked_for_once(visit, group):
@@ -181,7 +185,7 @@ def test_keys_go_from_face_to_face_and_ask_for_the_last_one_only(visit, group):
     # One Tab stop a row: from the boxes to the tools of the zoom.
     page.focus("#photo .boxes button[aria-pressed=true]")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "nearer"
+    expect(page.locator(":focus")).to_have_class("nearer")
     page.focus("#photo .cards button[aria-pressed=true]")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -195,7 +199,7 @@ def test_zoom_by_buttons_wheel_keys_double_click_and_drag(visit, group):
     page.locator("#photo .stage").scroll_into_view_if_needed()
     stage = page.locator("#photo .stage").bounding_box()
     zoom = lambda: page.evaluate(SHEET)["zoom"]  # noqa: E731
-    assert page.is_disabled("#photo .farther")
+    expect(page.locator("#photo .farther")).to_be_disabled()
     page.click("#photo .nearer")
     page.click("#photo .nearer")
     assert zoom() == pytest.approx(2.25, rel=0.01)
@@ -340,41 +344,41 @@ def test_chips_show_some_of_the_faces_only(visit, group):
     for label in sorted(set(labels)):
         chip = page.locator("#photo .chip", has_text=f"{labels.count(label)} {label}")
         chip.click()
-        assert chip.get_attribute("aria-pressed") == "true"
+        expect(chip).to_have_attribute("aria-pressed", "true")
         for row in ("boxes", "cards"):
             shown = page.locator(f"#photo .{row} button >> visible=true")
             assert [
                 label in name for name in shown.evaluate_all("a => a.map((b) => b.ariaLabel)")
             ] == [True] * labels.count(label)
-        assert label in page.inner_text("#photo .detail h2")
+        expect(page.locator("#photo .detail h2")).to_contain_text(label)
         # The keys go round the faces that are shown.
         page.focus("#photo .cards [aria-pressed=true]")
         for _ in range(labels.count(label)):
             page.keyboard.press("ArrowRight")
             assert faces[pressed(page, "cards")]["label"] == label
     chip.click()
-    assert page.locator("#photo .chip[aria-pressed=true]").count() == 0
-    assert page.locator("#photo .box >> visible=true").count() == 4
+    expect(page.locator("#photo .chip[aria-pressed=true]")).to_have_count(0)
+    expect(page.locator("#photo .box >> visible=true")).to_have_count(4)
 
 
 def test_an_empty_tab_offers_pictures_to_try_and_room_for_the_result_after_one_click(visit):
     page = visit(viewport={"width": 1280, "height": 800})
     tries = page.locator("#photo .tries button")
-    assert tries.count() == 3
+    expect(tries).to_have_count(3)
     for name in ("choose", "shoot"):
         assert page.locator(f"#photo .{name}").bounding_box()["height"] >= 44
     tries.nth(1).click()
     wait_for_map(page)
-    assert page.is_hidden("#photo .tries")
+    expect(page.locator("#photo .tries")).to_be_hidden()
     # The button that had the focus is gone; what it led to can be done again.
-    assert page.evaluate("document.activeElement.className") == "choose"
+    expect(page.locator(":focus")).to_have_class("choose")
     tab = page.locator("#photo").bounding_box()["y"]
     for part in ("stage", "bars"):
         box = page.locator(f"#photo .{part}").bounding_box()
         assert box["y"] + box["height"] <= tab + 800 - HEAD_PX
     page.click("#photo .clear")
-    assert page.is_visible("#photo .tries")
-    assert page.evaluate("document.activeElement.className") == "choose"
+    expect(page.locator("#photo .tries")).to_be_visible()
+    expect(page.locator(":focus")).to_have_class("choose")
 
 
 def test_the_slider_goes_from_the_map_to_the_face(visit, group):
@@ -396,11 +400,11 @@ def test_the_menu_closes_after_a_choice_and_by_escape(visit, group):
     page = visit()
     give(page, group, 4)
     saved(page, "csv")
-    assert page.is_hidden("#photo .csv")
+    expect(page.locator("#photo .csv")).to_be_hidden()
     page.keyboard.press("Enter")  # the focus is on the menu's button
-    assert page.is_visible("#photo .csv")
+    expect(page.locator("#photo .csv")).to_be_visible()
     page.keyboard.press("Escape")
-    assert page.is_hidden("#photo .csv")
+    expect(page.locator("#photo .csv")).to_be_hidden()
 
 
 def test_a_dropped_picture_takes_the_place_of_the_one_that_is_shown(visit, group):
@@ -415,9 +419,9 @@ def test_a_dropped_picture_takes_the_place_of_the_one_that_is_shown(visit, group
     }"""
     text = base64.b64encode(group.read_bytes()).decode()
     page.evaluate(drag, [text, "dragover"])
-    assert page.is_visible("#photo .drop")
+    expect(page.locator("#photo .drop")).to_be_visible()
     page.evaluate(drag, [text, "drop"])
-    assert page.is_hidden("#photo .drop")
+    expect(page.locator("#photo .drop")).to_be_hidden()
     page.wait_for_selector("#photo .count:has-text('4 faces')", timeout=20_000)
 
 
@@ -457,12 +461,12 @@ def test_no_face_a_broken_file_and_a_refused_explanation_say_so_until_the_next_p
     (tmp_path / "letter.jpg").write_text("Dear Sir or Madam")
     page.set_input_files("#photo .give input[type=file]", str(tmp_path / "letter.jpg"))
     page.wait_for_selector("#photo .fer-error:has-text('picture we can open')")
-    assert page.is_hidden("#photo .result")
+    expect(page.locator("#photo .result")).to_be_hidden()
     Image.fromarray(np.full((300, 400, 3), 128, np.uint8)).save(tmp_path / "wall.png")
     give(page, tmp_path / "wall.png", 0)
-    assert page.is_hidden("#photo .fer-error")
+    expect(page.locator("#photo .fer-error")).to_be_hidden()
     for part in ("detail", "cards", "save", "tools", "data"):
-        assert page.is_hidden(f"#photo .{part}")
+        expect(page.locator(f"#photo .{part}")).to_be_hidden()
     said, stage = (page.locator(f"#photo .{part}").bounding_box() for part in ("count", "stage"))
     assert said["y"] + said["height"] <= stage["y"]
     page.evaluate("window.meddle = { error: { code: 'busy', message: 'Many people are here.' } }")
@@ -472,10 +476,10 @@ def test_no_face_a_broken_file_and_a_refused_explanation_say_so_until_the_next_p
     page.click("#photo .bars button[aria-pressed=true]")
     wait_for_map(page)
     page.click("#photo .clear")
-    assert page.is_hidden("#photo .result")
-    assert page.is_visible("#photo .message")
+    expect(page.locator("#photo .result")).to_be_hidden()
+    expect(page.locator("#photo .message")).to_be_visible()
     give(page, group, 4)
-    assert page.is_visible("#photo .result")
+    expect(page.locator("#photo .result")).to_be_visible()
 
 
 # A camera that takes its time until the first frame.
@@ -495,7 +499,7 @@ def test_a_shot_of_the_camera_is_analysed(chromium, app):
     page.get_by_role("tab", name="Photo").click()
     page.click("#photo .shoot")
     page.wait_for_selector("#photo .shutter")
-    assert page.is_disabled("#photo .shutter")
+    expect(page.locator("#photo .shutter")).to_be_disabled()
     page.click("#photo .shutter")  # waits until it can be clicked
     page.wait_for_selector("#photo .count:has-text('1 face')", timeout=20_000)
     assert page.problems == []

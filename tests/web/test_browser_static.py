@@ -9,6 +9,7 @@ import time
 from urllib.parse import urlsplit
 
 import pytest
+from playwright.sync_api import expect
 
 from bench.site import Site
 from fer.hub import WEIGHTS_FOLDER, load_classifier
@@ -119,7 +120,7 @@ def n_kept(files):
 def start_camera(page):
     page.click("#live .start")
     wait_for_answers(page, 1)
-    assert page.inner_text("#live .where") == HERE
+    expect(page.locator("#live .where")).to_have_text(HERE, use_inner_text=True)
 
 
 def show_tab(page, name):
@@ -167,7 +168,7 @@ def test_the_sample_clip_is_fetched_when_it_is_watched(visit, site):
     page.click("#live .sample")
     wait_for_answers(page)
     assert [path for _, path in site.asked if path.endswith(".mp4")]
-    assert page.is_visible("#live .fer-card")
+    expect(page.locator("#live .fer-card")).to_be_visible()
 
 
 def test_the_second_visit_needs_no_network(visit, site, files):
@@ -180,11 +181,13 @@ def test_the_second_visit_needs_no_network(visit, site, files):
     start_camera(again)
     show_tab(again, "Examples")
     names = re.findall(r"pictures/(\w[\w-]*)\.jpg", " ".join(files))
-    assert again.locator("#examples-gallery .strip button").count() == len(names)
+    expect(again.locator("#examples-gallery .strip button")).to_have_count(len(names))
     again.get_by_role("button", name="group of 9").click()
     # The first example comes by itself, and may be shown before.
     again.wait_for_selector("#example .count:text-is('9 faces')", timeout=20_000)
-    assert again.inner_text("#example .where").startswith("Analysed on this device")
+    expect(again.locator("#example .where")).to_contain_text(
+        "Analysed on this device", use_inner_text=True
+    )
 
 
 def change(weights, folder):
@@ -211,7 +214,7 @@ def test_a_new_version_is_whole_before_it_is_shown(visit, site, files, tmp_path)
     site.publish(newer)
     page.reload()
     page.wait_for_selector(".newer:visible")
-    assert "born-again" in page.inner_text(".fer-status")
+    expect(page.locator(".fer-status")).to_contain_text("born-again")
     # The old page has all its files, which the site has no more.
     old = f"{base_of(files)}model/model_web.onnx"
     assert not (site.folder / old).exists()
@@ -255,7 +258,7 @@ def test_what_hinders_is_told_in_one_sentence(visit, site, files, file, spoil, s
     assert not re.search(r"[0-9a-f]{16}|Received|JSON", page.inner_text("#live"))
     assert page.inner_text("#live").count(said) == 1
     page.click("#live .stop")
-    assert page.is_hidden("#live .save")
+    expect(page.locator("#live .save")).to_be_hidden()
 
 
 @pytest.mark.long
@@ -281,11 +284,13 @@ def test_a_photo_stays_on_the_device(visit, site, tmp_path):
     page = visit(accept_downloads=True)
     page.focus("[role=tab]")
     page.keyboard.press("ArrowRight")
-    assert page.is_hidden("#live")
+    expect(page.locator("#live")).to_be_hidden()
     page.set_input_files("#photo .give input[type=file]", PHOTO)
     page.wait_for_selector("#photo .detail:visible", timeout=20_000)
-    assert page.inner_text("#photo .where").startswith("Analysed on this device")
-    assert "happy" in page.inner_text("#photo .detail h2")
+    expect(page.locator("#photo .where")).to_contain_text(
+        "Analysed on this device", use_inner_text=True
+    )
+    expect(page.locator("#photo .detail h2")).to_contain_text("happy")
     page.wait_for_selector("#photo .map[data-state=shown]", timeout=20_000)
     before = len(site.asked)
     for button, ending in (("csv", ".csv"), ("json", ".json"), ("annotated", ".jpg")):
@@ -312,8 +317,8 @@ def test_two_classes_of_ones_own(visit, site, tmp_path, monkeypatch):
     show_tab(page, "Photo")
     page.set_input_files("#photo .give input[type=file]", PHOTO)
     page.wait_for_selector("#photo .detail:visible", timeout=20_000)
-    assert page.locator("#photo .bars [data-name]").count() == 2
-    assert any(name in page.inner_text("#photo .detail h2") for name in NAMES)
+    expect(page.locator("#photo .bars [data-name]")).to_have_count(2)
+    expect(page.locator("#photo .detail h2")).to_contain_text(re.compile("|".join(NAMES)))
 
 
 def test_a_model_with_votes_shows_ten_of_them(visit, site, tmp_path, monkeypatch):
@@ -322,10 +327,10 @@ def test_a_model_with_votes_shows_ten_of_them(visit, site, tmp_path, monkeypatch
     site.publish(static_files(tmp_path / "two", yunet_path=shared("models", YUNET.name)))
     page = visit()
     start_camera(page)
-    assert page.locator("#live .votes").count() == 0
+    expect(page.locator("#live .votes")).to_have_count(0)
     page.check("#live .ask-votes")
     page.wait_for_selector("#live .votes:has-text('4 top, 3 bottom, 3 other')")
-    assert page.locator("#live .votes i").count() == 10
+    expect(page.locator("#live .votes i")).to_have_count(10)
     page.uncheck("#live .ask-votes")
     page.wait_for_selector("#live .votes", state="detached")
 

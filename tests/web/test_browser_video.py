@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pyarrow.parquet
 import pytest
+from playwright.sync_api import expect
 
 from bench.apps import write_camera
 from tests.conftest import ROOT, open_page, shared
@@ -175,13 +176,15 @@ def test_cancel_ends_the_work_and_the_next_run_starts(chromium, start_app, hub, 
     while list(tmp_path.glob(made)) and time.monotonic() < end:
         time.sleep(0.1)
     assert not list(tmp_path.glob(made))
-    assert page.locator("#video-preview img").count() == 0
+    expect(page.locator("#video-preview img")).to_have_count(0)
     page.get_by_role("radio", name="Quick").check()
     page.get_by_role("button", name="Analyse it again").click()
     watch(page)
     assert page.locator("#video-report .strip").count() >= 1
-    assert "expressions.mp4: 60 of 360 frames" in page.inner_text("#video-status")
-    assert not page.is_visible("#video-input")
+    expect(page.locator("#video-status")).to_contain_text(
+        "expressions.mp4: 60 of 360 frames", use_inner_text=True
+    )
+    expect(page.locator("#video-input")).to_be_hidden()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     (ROOT / ".shots").mkdir(exist_ok=True)
     page.screenshot(path=ROOT / ".shots" / "video_phone.png", full_page=True)
@@ -199,14 +202,18 @@ def test_what_is_no_video_is_said_and_takes_the_last_result_away(
     assert seen(page) == ["Try a sample clip", "Record a clip"]
     choose(page, write_clip(tmp_path / "clip.mp4", 30))
     watch(page)
-    assert "clip.mp4: 30 of 30 frames analysed" in page.inner_text("#video-status")
+    expect(page.locator("#video-status")).to_contain_text(
+        "clip.mp4: 30 of 30 frames analysed", use_inner_text=True
+    )
     page.get_by_role("button", name="New video").click()
     page.wait_for_selector("#video-input >> visible=true")
-    assert not page.is_visible("#video-result")
+    expect(page.locator("#video-result")).to_be_hidden()
     (tmp_path / "letter.mp4").write_text("Dear Sir or Madam")
     choose(page, tmp_path / "letter.mp4")
     page.wait_for_selector("#video-status .fer-error")
-    assert "must be a video" in page.inner_text("#video-status .fer-error")
+    expect(page.locator("#video-status .fer-error")).to_contain_text(
+        "must be a video", use_inner_text=True
+    )
     assert seen(page) == ["Try a sample clip", "Record a clip"]
     choose(page, ROOT / "examples" / "expressions.mp4")
     page.wait_for_selector("#video-status progress")
@@ -228,6 +235,6 @@ def test_a_recording_of_the_camera(chromium, start_app, hub, tmp_path):
     page.wait_for_timeout(2500)
     page.click(record)
     watch(page)
-    assert page.locator("#video-report .strip").count() == 1
+    expect(page.locator("#video-report .strip")).to_have_count(1)
     assert page.problems == []
     assert "Traceback" not in app.log

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from bench.apps import free_port
 from bench.visitor import data_url
@@ -203,7 +204,9 @@ def test_what_the_tabs_were_given_is_gone_with_the_answer(chromium, serve, tmp_p
     page.wait_for_selector("#video-report .strip", timeout=60_000)
     assert sent(app) == []
     page.wait_for_function("document.querySelector('#video-result video')?.readyState >= 2")
-    assert "clip.mp4: 30 of 30 frames analysed" in page.inner_text("#video-status")
+    expect(page.locator("#video-status")).to_contain_text(
+        "clip.mp4: 30 of 30 frames analysed", use_inner_text=True
+    )
     page.get_by_role("button", name="New video").click()
     page.wait_for_selector("#video-input >> visible=true")
     assert page.inner_text("#video-status").strip() == ""

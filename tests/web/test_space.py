@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from huggingface_hub import hf_hub_download
+from playwright.sync_api import expect
 
 import fer
 from bench.apps import write_camera
@@ -123,13 +124,13 @@ def test_a_visitor_uses_it(chromium, start, tmp_path):
     with start() as app:
         browser = chromium(tmp_path / "camera.y4m")
         page = open_space(browser, app.url, permissions=["camera"])
-        assert f"weights of {MODEL}" in page.inner_text("#about")
+        expect(page.locator("#about")).to_contain_text(f"weights of {MODEL}")
         page.click("#live .start")
         page.wait_for_function(
             "document.querySelector('#live .stage').dataset.answers > 5", timeout=60_000
         )
         page.wait_for_selector("#live .faces .fer-bar")
-        assert page.locator("#live .faces .fer-bar").count() == 7
+        expect(page.locator("#live .faces .fer-bar")).to_have_count(7)
         assert re.search(
             r"angry|disgust|fear|happy|neutral|sad|surprise", page.inner_text("#live .faces")
         )
