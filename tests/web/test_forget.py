@@ -95,7 +95,7 @@ def marked():
     return secrets.token_hex(16), secrets.token_hex(16)
 
 
-def gone(mark, limit_s=5.0):
+def gone(mark, limit_s=60.0):  # in a large process one search takes seconds
     end = time.monotonic() + limit_s
     while (n_found := found(mark)) and time.monotonic() < end:
         time.sleep(0.2)
