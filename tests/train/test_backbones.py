@@ -25,7 +25,7 @@ def images(side, n=2):
         {"backbone": "vit"},
         {"backbone": "resnet"},
         {"backbone": "face"},
-        {"cbam": True},
+        pytest.param({"cbam": True}, marks=pytest.mark.long),
     ],
     ids=["cut", "cnn", "vit", "resnet", "face", "cbam"],
 )

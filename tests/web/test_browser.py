@@ -153,6 +153,7 @@ def take_pictures(browser, url, light):
         page.close()
 
 
+@pytest.mark.long
 def test_photo_examples_phone_width_and_bad_files(chromium, start_app, hub, tmp_path):
     hub.fault = 503
     app = start_app()

@@ -130,6 +130,7 @@ def test_the_server_goes_on_where_the_device_cannot(visit, script, said):
     wait_for_answers(page, 10)
 
 
+@pytest.mark.long
 def test_a_model_that_was_cut_off_is_told_and_the_server_goes_on(visit):
     page = visit()
     page.route(

@@ -156,6 +156,7 @@ def test_a_clip_becomes_a_video_that_plays(
     assert "Traceback" not in app.log
 
 
+@pytest.mark.long
 def test_cancel_ends_the_work_and_the_next_run_starts(chromium, start_app, hub, tmp_path):
     hub.fault = 503
     app = start_app(GRADIO_TEMP_DIR=str(tmp_path))

@@ -218,6 +218,7 @@ def test_what_the_tabs_were_given_is_gone_with_the_answer(chromium, serve, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_who_sends_without_end_is_asked_to_wait_and_others_are_served(serve):
     app = serve(FER_MAX_PER_MINUTE="5", FER_DETECTOR="slim")
     greedy, other = {"x_forwarded_for": "203.0.113.7"}, {"x_forwarded_for": "203.0.113.8"}
