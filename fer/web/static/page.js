@@ -4,6 +4,7 @@
  */
 
 import { sharedDevice } from "../common/device.js";
+import { makeElement } from "../common/dom.js";
 import { start as startFrame } from "../common/frame.js";
 
 // The views of each tab: the element of each, its module, and props besides those of the page.
@@ -39,10 +40,9 @@ async function startView({ id, load, own = {} }) {
     (await load()).start({ element, props, server: null, trigger: null, watch: () => {} });
   } catch (error) {
     console.error(error);
-    const text = document.createElement("p");
-    text.className = "fer-error";
+    const said = "This part of the page could not be loaded. Reload the page.";
+    const text = makeElement("p", "fer-error", said);
     text.setAttribute("role", "alert");
-    text.textContent = "This part of the page could not be loaded. Reload the page.";
     element.prepend(text);
   }
 }
