@@ -1,6 +1,7 @@
 """Builders and fakes. A Hub of the tests' own stands in for the real one everywhere."""
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
@@ -208,6 +209,35 @@ def start_app():
     """Start `python app.py` with environment variables; stopped after the test."""
     with contextlib.ExitStack() as stack:
         yield lambda **environment: stack.enter_context(serve("app.py", **environment))
+
+
+@pytest.fixture(scope="session")
+def _running():
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(
+            lambda **environment: stack.enter_context(serve("app.py", **environment))
+        )
+
+
+@pytest.fixture(scope="module")
+def shared_app(_running):
+    """As `start_app`, but the app goes on for all tests that want the same one."""
+    seen = {}
+
+    def start(**environment):
+        app = _running(**environment)
+        seen.setdefault(app, len(app.log))
+        return app
+
+    yield start
+    for app, before in seen.items():
+        assert "Traceback" not in app.log[before:]
+
+
+@pytest.fixture(scope="module")
+def slim_app(shared_app):
+    """An app with the detector that comes with this project."""
+    return shared_app(FER_DETECTOR="slim")
 
 
 @contextlib.contextmanager

@@ -134,23 +134,23 @@ def test_the_documents_have_blocks_to_run():
     assert counts["model_card.md"] == 1
 
 
-def run_block(name, block, start_app):
+def run_block(name, block, app):
     if "gradio_client" in block:
-        block = block.replace("http://127.0.0.1:7860", start_app().url)
+        block = block.replace("http://127.0.0.1:7860", app.url)
     exec(compile(block, name, "exec"), {})
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "block"), LOCAL_BLOCKS)
-def test_python_blocks_run(name, block, monkeypatch, hub, start_app, capsys):
+def test_python_blocks_run(name, block, monkeypatch, hub, slim_app, capsys):
     monkeypatch.chdir(ROOT)
     hub.fault = 503
-    run_block(name, block, start_app)
+    run_block(name, block, slim_app)
     assert capsys.readouterr().out
 
 
 @pytest.mark.slow
-def test_python_blocks_of_the_readme_of_a_space_run(monkeypatch, hub, start_app, capsys):
+def test_python_blocks_of_the_readme_of_a_space_run(monkeypatch, hub, slim_app, capsys):
     space = pytest.importorskip("train.publish.space")
     text = space.space_files(ROOT, "someone/fer", None)["README.md"].decode()
     monkeypatch.chdir(ROOT)
@@ -158,7 +158,7 @@ def test_python_blocks_of_the_readme_of_a_space_run(monkeypatch, hub, start_app,
     blocks = python_blocks(text)
     assert len(blocks) == 2
     for block in blocks:
-        run_block("space", block, start_app)
+        run_block("space", block, slim_app)
     assert capsys.readouterr().out
 
 

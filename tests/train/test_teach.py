@@ -103,7 +103,10 @@ def test_teachers_of_both_heads_and_any_size_are_heard_together(tmp_path, source
     save_network(tmp_path / "small.keras", 48)
     save_network(tmp_path / "large.keras", 64)
     files = [tmp_path / "small.keras", tmp_path / "large.keras"]
+    before = teach_all(made, files, source, tmp_path / "out", views=False)
+    assert len(list((tmp_path / "out" / "small").glob("*.npy"))) == 1
     found = teach_all(made, files, source, tmp_path / "out")
+    assert found == before
     assert list(found) == ["small", "large", "all"]
     assert all(0 <= accuracy <= 1 for accuracy in found.values())
     material = load_material(made, source, config_of(made, source))

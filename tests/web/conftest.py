@@ -3,7 +3,6 @@
 import pytest
 from playwright.sync_api import expect
 
-from bench.apps import serve
 from tests.conftest import YUNET, shared
 
 # Of what a page shows when a machine of two cores is busy with other tests.
@@ -11,11 +10,9 @@ expect.set_options(timeout=20_000)
 
 
 @pytest.fixture(scope="module")
-def device_app():
+def device_app(shared_app):
     """The page with all that the browser's engine reads."""
-    with serve("app.py", FER_YUNET_PATH=str(shared("models", YUNET.name))) as app:
-        yield app
-        assert "Traceback" not in app.log
+    return shared_app(FER_YUNET_PATH=str(shared("models", YUNET.name)))
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,12 @@ ASTRONAUT = ROOT / "examples" / "astronaut_happy.jpg"
 ENDPOINTS = {"/predict_image", "/predict_video", "/live_frame"}
 
 
-@pytest.fixture
-def client(start_app, hub):
+@pytest.fixture(scope="module")
+def client(shared_app):
     from gradio_client import Client
 
-    hub.fault = 503
-    app = start_app(FER_MAX_VIDEO_MINUTES="0.2")
-    yield Client(app.url, verbose=False)
-    assert "Traceback" not in app.log
+    app = shared_app(FER_DETECTOR="slim", FER_MAX_VIDEO_MINUTES="0.2")
+    return Client(app.url, verbose=False)
 
 
 def test_every_endpoint_is_documented(client):

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from bench.apps import serve
 from fer.hub import load_classifier
 from tests.conftest import open_page, shared
 
@@ -37,11 +36,8 @@ N_ANSWERS = "Number(document.querySelector('#live .stage').dataset.answers || 0)
 
 
 @pytest.fixture(scope="module")
-def app():
-    path = shared("models", "face_detection_yunet_2023mar.onnx")
-    with serve("app.py", FER_YUNET_PATH=str(path)) as app:
-        yield app
-        assert "Traceback" not in app.log
+def app(device_app):
+    return device_app
 
 
 @pytest.fixture(scope="module")

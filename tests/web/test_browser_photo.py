@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from bench.apps import serve
 from fer.hub import load_classifier
 from fer.image import read_image
 from tests.conftest import FACE, ROOT, open_page, rendered_face, saved, shared, visits
@@ -53,10 +52,8 @@ SHEET = """() => {
 
 
 @pytest.fixture(scope="module")
-def app():
-    with serve("app.py", FER_DETECTOR="slim") as app:
-        yield app
-        assert "Traceback" not in app.log
+def app(slim_app):
+    return slim_app
 
 
 @pytest.fixture(scope="module")

@@ -363,14 +363,13 @@ def test_five_hundred_hostile_frames_do_not_disturb_a_stream(start_app):
 
 
 @pytest.mark.slow
-def test_the_endpoint_for_programs_answers_as_the_page_is_answered(start_app):
+def test_the_endpoint_for_programs_answers_as_the_page_is_answered(slim_app):
     from gradio_client import Client
 
     from fer import read_image
 
-    app = start_app(FER_DETECTOR="slim")
     face = data_url(read_image(FACE))
-    client = Client(app.url, verbose=False)
+    client = Client(slim_app.url, verbose=False)
     state = None
     for i in range(3):
         answer = client.predict(face, state, i / 10, api_name="/live_frame")
@@ -378,7 +377,7 @@ def test_the_endpoint_for_programs_answers_as_the_page_is_answered(start_app):
         assert [found["track_id"] for found in answer["faces"]] == [1]
 
     async def by_the_page():
-        async with httpx.AsyncClient(base_url=app.url, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=slim_app.url, timeout=60) as http:
             return await Visitor(http, "me").send(face)
 
     same = ("frame", "class_names")
