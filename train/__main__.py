@@ -329,11 +329,15 @@ def teach_command(
         Path | None, typer.Option(help="Folder for a folder a teacher. [runs/RECIPE-teachers]")
     ] = None,
     extra: Annotated[Path | None, typer.Option(help="As for `fit`. [none]")] = None,
+    validation: Annotated[
+        bool, typer.Option("--validation", help="Ask them about validation alone: minutes.")
+    ] = False,
     *,
     reading: "Reading",
 ) -> None:
     """Write what each TEACHER says of all views of RECIPE, for `fit --teacher OUT/NAME`.
 
+    Prints how many validation images without a twin each of them, and all together, get right.
     The same command goes on where it was stopped.
     """
     from train.recipes import get_recipe
@@ -343,7 +347,9 @@ def teach_command(
     check_folder(target)
     files = [_checkpoint(name) for name in teacher]
     pupil = replace(get_recipe(recipe), extra="" if extra is None else str(extra))
-    for name, accuracy in teach_all(pupil, files, _open(dataset, reading), target).items():
+    for name, accuracy in teach_all(
+        pupil, files, _open(dataset, reading), target, not validation
+    ).items():
         _echo(f"{100 * accuracy:6.2f} %  {name}")
 
 

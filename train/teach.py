@@ -143,7 +143,12 @@ def _made_for(recipe: Recipe, material: Material) -> dict[str, Any]:
 
 
 def teach(
-    recipe: Recipe, teacher: Path, dataset: OpenDataset, out: Path, config: ModelConfig
+    recipe: Recipe,
+    teacher: Path,
+    dataset: OpenDataset,
+    out: Path,
+    config: ModelConfig,
+    views: bool = True,
 ) -> float:
     """Write the logits of `teacher` on all views of `recipe` into `out`.
 
@@ -156,6 +161,7 @@ def teach(
         dataset: with the pupil's images.
         out: folder to write; made if missing.
         config: of the pupil; its images are enlarged to the teacher's side t.
+        views: those of the training images, too, not validation alone.
 
     Returns:
         Its accuracy on the validation images without a twin, 0..1.
@@ -174,7 +180,8 @@ def teach(
     out.mkdir(parents=True, exist_ok=True)
     (out / RECORD_NAME).write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
     on_views = _with_views(network)
-    for key in tqdm(_keys(recipe), desc=f"views for {teacher.stem}", unit=" views", disable=None):
+    keys = _keys(recipe) if views else [None]
+    for key in tqdm(keys, desc=f"views for {teacher.stem}", unit=" views", disable=None):
         if not (path := _file(out, key)).is_file():
             part = path.with_suffix(".part")
             with part.open("wb") as file:
@@ -229,9 +236,20 @@ def _logits(
 
 
 def teach_all(
-    recipe: Recipe, teachers: Sequence[Path], dataset: OpenDataset, out: Path
+    recipe: Recipe,
+    teachers: Sequence[Path],
+    dataset: OpenDataset,
+    out: Path,
+    views: bool = True,
 ) -> dict[str, float]:
     """Write the logits of each teacher into a folder of its name below `out`.
+
+    Args:
+        recipe: of the pupil.
+        teachers: files, see `teach`.
+        dataset: with the pupil's images.
+        out: folder to write; made if missing.
+        views: those of the training images, too, not validation alone.
 
     Returns:
         The accuracy of each on the validation images without a twin, and of `all` together.
@@ -242,8 +260,9 @@ def teach_all(
     config = config_of(recipe, dataset)
     folders = [out / path.stem for path in teachers]
     found = {
-        folder.name: teach(recipe, path, dataset, folder, config)
+        folder.name: teach(recipe, path, dataset, folder, config, views)
         for folder, path in zip(folders, teachers, strict=True)
     }
     material = load_material(recipe, dataset, config)
-    return {**found, "all": TeacherLogits.open(folders, recipe, material).accuracy(material)}
+    together = TeacherLogits(tuple(folders), len(config.class_names))
+    return {**found, "all": together.accuracy(material)}
