@@ -423,6 +423,7 @@ def test_a_measurement_gives_the_same_files_again(measured):
     assert json.loads(files["one"][f"{recipe}.json"]) == report
 
 
+@pytest.mark.long
 @pytest.mark.keras
 @pytest.mark.slow
 def test_a_measurement_holds_what_the_card_is_made_of(measured):

@@ -392,6 +392,7 @@ def test_an_interrupt_leaves_whole_epochs_and_says_how_to_go_on(tmp_path):
     assert (out / "backup" / "0001.weights.h5").is_file()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_pupil_learns_from_teachers_of_any_size(tmp_path):
     import keras

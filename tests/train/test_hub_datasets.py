@@ -193,6 +193,7 @@ def run_python(*arguments, **environment):
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_offline_the_cache_serves_and_its_commit_is_recorded(hub, toys, tmp_path):
     folder, source = toys

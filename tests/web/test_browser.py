@@ -175,6 +175,7 @@ def test_photo_examples_phone_width_and_bad_files(chromium, slim_app, tmp_path):
     assert page.problems == []
 
 
+@pytest.mark.long
 def test_without_a_camera_the_page_says_so(chromium, slim_app):
     page = open_page(chromium(), slim_app.url, permissions=["camera"])
     page.click("#live .start")

@@ -131,6 +131,7 @@ def test_a_click_shows_what_each_model_says(visit, app):
     expect(page.locator("#compare .more:visible .fer-bar")).to_have_count(3)
 
 
+@pytest.mark.long
 def test_the_first_example_is_shown_at_once_and_a_miss_is_said(visit):
     page = visit()
     page.wait_for_selector("#example .detail:visible", timeout=60_000)
@@ -147,6 +148,7 @@ def test_the_first_example_is_shown_at_once_and_a_miss_is_said(visit):
     )
 
 
+@pytest.mark.long
 def test_it_follows_the_chosen_face_by_mouse_and_by_keys(visit):
     page = visit()
     click(page, "Group of 9")
@@ -164,6 +166,7 @@ def test_it_follows_the_chosen_face_by_mouse_and_by_keys(visit):
     expect(page.locator("#compare .sum")).not_to_contain_text("Face", use_inner_text=True)
 
 
+@pytest.mark.long
 def test_ones_own_face_is_sent_at_a_click_alone(visit):
     page = visit(tab="Photo")
     page.set_input_files("#photo .give input[type=file]", str(FACE))
@@ -205,6 +208,7 @@ def test_light_dark_and_phone_fit(visit):
         page.locator("#compare").screenshot(path=folder / f"{name}.png")
 
 
+@pytest.mark.long
 def test_on_a_phone_the_row_is_swiped_and_stays_in_sight(visit):
     page = visit(viewport={"width": 390, "height": 844})
     click(page, "Set to: angry")

@@ -171,6 +171,7 @@ def test_what_a_file_says_of_its_pixels_is_heeded_as_on_the_server(
     assert [url for url in page.sent if not url.startswith(("blob:", "data:"))] == []
 
 
+@pytest.mark.long
 def test_what_the_browser_cannot_open_goes_to_the_server_only_if_it_may(visit, group, tmp_path):
     heic = tmp_path / "phone.heic"
     pillow_heif.from_pillow(Image.fromarray(group)).save(heic)
@@ -231,6 +232,7 @@ def test_an_example_is_analysed_here_and_compared_by_the_server(visit, pipeline)
     page.wait_for_selector("#example .count:has-text('1 face')", timeout=60_000)
 
 
+@pytest.mark.long
 def test_a_face_is_compared_at_a_click_and_not_where_this_device_is_the_choice(visit):
     page = visit("device")
     give(page, FACE)
@@ -259,6 +261,7 @@ def held_back(page):
     return release
 
 
+@pytest.mark.long
 def test_a_waiting_picture_stays_here_once_that_is_the_choice(visit, group, tmp_path):
     page = visit("auto")
     release = held_back(page)
@@ -307,6 +310,7 @@ PRESS_AT_ONCE = """button => {
 }"""
 
 
+@pytest.mark.long
 def test_a_picture_that_was_removed_stays_away_and_files_without_one_are_not_sent(
     visit, group, tmp_path
 ):

@@ -99,6 +99,7 @@ def test_a_visitor_chooses_the_server_and_is_remembered(visit):
     expect(page.locator("#live .where")).to_have_text(THERE, use_inner_text=True)
 
 
+@pytest.mark.long
 def test_a_visitor_who_chose_the_device_sends_no_frame_at_all(visit):
     page = visit("device")
     page.click("#live .start")
@@ -107,10 +108,11 @@ def test_a_visitor_who_chose_the_device_sends_no_frame_at_all(visit):
     assert n_frames_sent(page) == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        pytest.param("delete self.WebAssembly;", "no WebAssembly", marks=pytest.mark.long),
+        ("delete self.WebAssembly;", "no WebAssembly"),
         ("WebAssembly.validate = () => false;", "no SIMD"),
     ],
 )

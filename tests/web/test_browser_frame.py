@@ -24,7 +24,8 @@ def url(request):
     return request.getfixturevalue(request.param).url
 
 
-@pytest.mark.parametrize("size", [pytest.param((1280, 800), marks=pytest.mark.long), (390, 844)])
+@pytest.mark.long
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
 def test_the_head_is_low_and_nothing_jumps(browser, url, size):
     viewport = dict(zip(("width", "height"), size, strict=True))
     page = open_page(browser, url, WATCH, viewport=viewport)

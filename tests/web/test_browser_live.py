@@ -245,6 +245,7 @@ def test_the_plot_runs_on_when_nobody_is_in_view(camera, app):
     page.close()
 
 
+@pytest.mark.long
 def test_it_pauses_while_another_tab_is_shown(camera, app):
     page = visit(camera, app)
     page.click("#live .start")
@@ -259,6 +260,7 @@ def test_it_pauses_while_another_tab_is_shown(camera, app):
     page.close()
 
 
+@pytest.mark.long
 def test_the_camera_goes_off_when_nobody_looks(camera, app):
     page = visit(camera, app)
     page.click("#live .start")
@@ -298,6 +300,7 @@ def test_without_a_camera_the_sample_clip_can_be_watched(chromium, app):
     page.close()
 
 
+@pytest.mark.long
 def test_keys_start_shoot_and_stop_and_a_snapshot_opens_in_photo(camera, app):
     page = visit(camera, app, accept_downloads=True)
     page.keyboard.press(" ")
@@ -332,6 +335,7 @@ def test_keys_start_shoot_and_stop_and_a_snapshot_opens_in_photo(camera, app):
     page.close()
 
 
+@pytest.mark.long
 def test_keys_can_be_switched_off(camera, app):
     page = visit(camera, app)
     page.click("#live .keys")
@@ -379,6 +383,7 @@ def test_each_expression_that_is_held_is_ticked(camera, app, tmp_path):
     page.close()
 
 
+@pytest.mark.long
 def test_a_face_is_compared_with_its_resting_face_until_that_is_undone(camera, app, tmp_path):
     page = visit(camera, app, accept_downloads=True)
     button = page.locator("#live .resting button")
@@ -436,6 +441,7 @@ def test_the_order_of_two_faces_is_not_read_out(camera, app):
     page.close()
 
 
+@pytest.mark.long
 def test_labels_are_read_out_at_most_every_three_seconds(camera, app):
     page = visit(camera, app, MEDDLE)
     page.evaluate(
@@ -474,9 +480,8 @@ EDGES = """async () => {
 }"""
 
 
-@pytest.mark.parametrize(
-    "motion", [pytest.param("reduce", marks=pytest.mark.long), "no-preference"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
 def test_boxes_glide_but_not_for_whom_motion_disturbs(camera, app, motion):
     page = visit(camera, app, MEDDLE, reduced_motion=motion)
     page.evaluate(
@@ -498,6 +503,7 @@ def test_boxes_glide_but_not_for_whom_motion_disturbs(camera, app, motion):
     page.close()
 
 
+@pytest.mark.long
 def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
     phone = """
     MediaStreamTrack.prototype.getSettings = () => ({ facingMode: window.facing || "user" });
@@ -534,6 +540,7 @@ def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
     page.close()
 
 
+@pytest.mark.long
 def test_full_screen_keeps_the_controls(camera, app):
     page = visit(camera, app)
     page.click("#live .start")

@@ -142,6 +142,7 @@ def test_a_page_of_another_origin_cannot_frame_this_one(chromium, app, stranger)
     page.context.close()
 
 
+@pytest.mark.long
 def test_it_works_in_the_hub_s_frame_with_the_camera(chromium, app, camera):
     browser = chromium(camera, [LOCAL])
     context = browser.new_context(permissions=["camera", "microphone"])
@@ -228,6 +229,7 @@ def test_its_modules_load_below_a_path(chromium, start_app):
     page.context.close()
 
 
+@pytest.mark.long
 def test_a_module_that_does_not_load_is_told(chromium, app):
     page = chromium(options=[LOCAL]).new_context().new_page()
     page.route("**/live/pace.js", lambda route: route.abort())

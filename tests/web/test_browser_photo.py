@@ -140,6 +140,7 @@ def test_click_a_face_see_its_probabilities_and_its_map(visit, group):
     expect(page.locator("#photo .why")).to_contain_text("area")
 
 
+@pytest.mark.long
 def test_another_expression_has_another_map_and_is_asked_for_once(visit, group):
     names = load_classifier().config.class_names
     page = visit()
@@ -252,6 +253,7 @@ def test_zoom_by_buttons_wheel_keys_double_click_and_drag(visit, group):
     assert zoom() == 1
 
 
+@pytest.mark.long
 def test_two_fingers_zoom(visit, group):
     page = visit(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     give(page, group, 4)
@@ -333,6 +335,7 @@ def test_paste_with_the_keys_and_with_the_button(visit, group):
     assert page.text_content("#photo .count").startswith("1 face")
 
 
+@pytest.mark.long
 def test_chips_show_some_of_the_faces_only(visit, group):
     page = visit()
     give(page, group, 4)
@@ -358,6 +361,7 @@ def test_chips_show_some_of_the_faces_only(visit, group):
     expect(page.locator("#photo .box >> visible=true")).to_have_count(4)
 
 
+@pytest.mark.long
 def test_an_empty_tab_offers_pictures_to_try_and_room_for_the_result_after_one_click(visit):
     page = visit(viewport={"width": 1280, "height": 800})
     tries = page.locator("#photo .tries button")
@@ -378,6 +382,7 @@ def test_an_empty_tab_offers_pictures_to_try_and_room_for_the_result_after_one_c
     expect(page.locator(":focus")).to_have_class("choose")
 
 
+@pytest.mark.long
 def test_the_slider_goes_from_the_map_to_the_face(visit, group):
     page = visit()
     give(page, group, 4)
@@ -393,6 +398,7 @@ def test_the_slider_goes_from_the_map_to_the_face(visit, group):
     assert page.evaluate(opacity) == "0"
 
 
+@pytest.mark.long
 def test_the_menu_closes_after_a_choice_and_by_escape(visit, group):
     page = visit()
     give(page, group, 4)
@@ -422,6 +428,7 @@ def test_a_dropped_picture_takes_the_place_of_the_one_that_is_shown(visit, group
     page.wait_for_selector("#photo .count:has-text('4 faces')", timeout=20_000)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("suffix", [".mpo", ".jp2", ".heic"])
 @pytest.mark.parametrize("how", ["chosen", "dropped"])
 def test_pictures_whose_type_the_browser_does_not_know_are_taken(
@@ -489,6 +496,7 @@ HTMLMediaElement.prototype.play = async function (...args) {
 """
 
 
+@pytest.mark.long
 def test_a_shot_of_the_camera_is_analysed(chromium, app):
     page = open_page(
         chromium(shared("clips", CAMERA_CLIP)), app.url, permissions=["camera"], script=SLOW_CAMERA

@@ -161,6 +161,7 @@ def test_a_first_visit(visit, site, files, tmp_path):
     assert {row["label"] for row in rows} <= set(names)
 
 
+@pytest.mark.long
 def test_the_sample_clip_is_fetched_when_it_is_watched(visit, site):
     page = visit()
     page.wait_for_timeout(300)
@@ -171,6 +172,7 @@ def test_the_sample_clip_is_fetched_when_it_is_watched(visit, site):
     expect(page.locator("#live .fer-card")).to_be_visible()
 
 
+@pytest.mark.long
 def test_the_second_visit_needs_no_network(visit, site, files):
     page = visit()
     start_camera(page)
@@ -309,6 +311,7 @@ def test_a_host_that_has_the_browser_unpack_files_is_no_hindrance(visit, site):
     start_camera(visit())
 
 
+@pytest.mark.long
 def test_two_classes_of_ones_own(visit, site, tmp_path, monkeypatch):
     classifier = make_two_classes(tmp_path / "two")
     monkeypatch.setattr(static, "load_folder", lambda _: classifier)
@@ -321,6 +324,7 @@ def test_two_classes_of_ones_own(visit, site, tmp_path, monkeypatch):
     expect(page.locator("#photo .detail h2")).to_contain_text(re.compile("|".join(NAMES)))
 
 
+@pytest.mark.long
 def test_a_model_with_votes_shows_ten_of_them(visit, site, tmp_path, monkeypatch):
     classifier = make_two_classes(tmp_path / "two", has_votes=True)
     monkeypatch.setattr(static, "load_folder", lambda _: classifier)
@@ -335,6 +339,7 @@ def test_a_model_with_votes_shows_ten_of_them(visit, site, tmp_path, monkeypatch
     page.wait_for_selector("#live .votes", state="detached")
 
 
+@pytest.mark.long
 def test_the_lines_for_other_pages_run_as_written(chromium, site, tmp_path):
     """On a page of another origin, to which the host gives its files."""
     (html,) = re.findall(r"```html\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.S)

@@ -129,6 +129,7 @@ def test_bombs_are_sentences_and_the_page_goes_on(app, tmp_path):
     assert call(app, "predict_image", send(app, FACE, "cat.png"))[1][1]["faces"]
 
 
+@pytest.mark.long
 def test_a_video_of_too_many_pixels_is_refused_before_the_work(app, tmp_path):
     """A second of ten frames, as long as allowed, and large: 3 kB."""
     path = tmp_path / "wide.mp4"

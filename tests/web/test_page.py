@@ -284,6 +284,7 @@ def test_uploads_that_are_too_much_or_break_off_leave_nothing(serve):
     }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_told_to_end_it_leaves_nothing_behind(serve, tmp_path):
     app = serve()
