@@ -52,7 +52,7 @@ class DeviceApi(BaseHTTPRequestHandler):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("on_zero_gpu", [True, False])
+@pytest.mark.parametrize("on_zero_gpu", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_on_zero_gpu_it_starts_and_tells_so(on_zero_gpu, start_app, tmp_path):
     pytest.importorskip("spaces")
     with HTTPServer(("127.0.0.1", 0), DeviceApi) as server:

@@ -1,6 +1,7 @@
 """A running page under attack, in short; `make attack` does it in full."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ def test_a_page_under_attack_gives_nothing_away():
     done = subprocess.run(
         [sys.executable, "-m", "bench.attack", "--seconds", "0", "--quiet", "1", "--light"],
         cwd=ROOT,
+        env={**os.environ, "_TYPER_STANDARD_TRACEBACK": "1"},  # of which the end says where
         capture_output=True,
         text=True,
         timeout=600,

@@ -573,8 +573,7 @@ def test_impossible_recipes_are_refused():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("backbone", ["cnn", "mobilenetv2"])
-def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, backbone):
+def test_a_run_from_data_to_serving_folder_and_figures(tmp_path):
     """Fit, select, recalibrate, export, evaluate on two invented classes."""
     from fer.hub import load_folder
     from fer.pipeline import Pipeline
@@ -583,10 +582,10 @@ def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, backbone):
     from train.fit import fit
     from train.measure.evaluate import evaluate
     from train.measure.summary import format_report
-    from train.recipes import get_recipe, with_backbone
+    from train.recipes import get_recipe
 
     source = make_dataset(tmp_path / "toy")
-    recipe = replace(with_backbone(get_recipe("smoke"), backbone), init="random")
+    recipe = replace(get_recipe("smoke"), init="random")
     run, served = tmp_path / "run", tmp_path / "served"
     fit(recipe, opened(source), run, init=None)
     epochs = (run / "log.csv").read_text(encoding="utf-8").splitlines()
@@ -610,10 +609,7 @@ def test_a_run_from_data_to_serving_folder_and_figures(tmp_path, backbone):
     low, high = report["full"]["interval_95"]["top1"]
     assert low <= report["full"]["top1"] <= high
     assert "top-1" in format_report(report)
-    written = (results / "smoke.json").read_bytes()
-    evaluate(served, opened(source), results)
-    assert (results / "smoke.json").read_bytes() == written
-    assert json.loads(written) == report
+    assert json.loads((results / "smoke.json").read_bytes()) == report
     assert len((results / "results.csv").read_text(encoding="utf-8").splitlines()) == 2
     assert (results / "smoke_confusion.png").stat().st_size > 1000
 

@@ -219,6 +219,7 @@ IS_PAINTED = """() => {
 }"""
 
 
+@pytest.mark.long
 def test_an_answer_that_does_not_come_leaves_no_box_behind(camera, app):
     page = visit(camera, app, MEDDLE)
     page.evaluate("() => { window.meddle = (reply) => reply; }")
@@ -348,6 +349,7 @@ def test_keys_can_be_switched_off(camera, app):
     page.close()
 
 
+@pytest.mark.long
 def test_each_expression_that_is_held_is_ticked(camera, app, tmp_path):
     page = visit(camera, app, MEDDLE, accept_downloads=True)
     page.evaluate(

@@ -158,6 +158,7 @@ def test_another_expression_has_another_map_and_is_asked_for_once(visit, group):
     assert page.evaluate("window.asked") == [names.index(label), names.index(other)]
 
 
+@pytest.mark.long
 def test_keys_go_from_face_to_face_and_ask_for_the_last_one_only(visit, group):
     page = visit()
     give(page, group, 4)
@@ -410,6 +411,7 @@ def test_the_menu_closes_after_a_choice_and_by_escape(visit, group):
     expect(page.locator("#photo .csv")).to_be_hidden()
 
 
+@pytest.mark.long
 def test_a_dropped_picture_takes_the_place_of_the_one_that_is_shown(visit, group):
     page = visit()
     give(page, FACE, 1)

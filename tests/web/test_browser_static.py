@@ -282,6 +282,7 @@ def test_a_file_that_was_missing_is_asked_for_again_at_the_next_start(visit, sit
 PHOTO = str(ROOT / "examples" / "astronaut_happy.jpg")
 
 
+@pytest.mark.long
 def test_a_photo_stays_on_the_device(visit, site, tmp_path):
     page = visit(accept_downloads=True)
     page.focus("[role=tab]")

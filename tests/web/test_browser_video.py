@@ -164,7 +164,6 @@ def test_cancel_ends_the_work_and_the_next_run_starts(chromium, start_app, hub, 
     assert page.evaluate("document.activeElement.id") == "video-cancel"
     page.wait_for_selector("#video-preview img[alt*='last frame']")
     assert list(tmp_path.glob(made))
-    page.screenshot(path=ROOT / ".shots" / "video_at_work_phone.png")
     page.get_by_role("button", name="Cancel").click()
     page.wait_for_function(
         "document.querySelector('#video-status').innerText.trim() === 'Cancelled.'"
