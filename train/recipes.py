@@ -359,6 +359,38 @@ def mobilenet_v2_96_born_again() -> Recipe:
     )
 
 
+def mobilenet_v2_96_two_heads() -> Recipe:
+    """`mobilenetv2-96-born-again` with a second head for the votes, and a worse camera.
+
+    The labels' head no longer learns votes, and nothing balances the classes in training: the
+    decisions that `export` fits do. Hardware, time and figures:
+    results/mobilenetv2-96-two-heads.json.
+
+    Command: python -m train fit mobilenetv2-96-two-heads
+    """
+    return Recipe(
+        name="mobilenetv2-96-two-heads",
+        init="mobilenetv2-96-born-again.npz",
+        teachers=(
+            "mobilenetv2-96-born-again.npz",
+            "mobilenetv2-96-first-release.keras",
+            "teacher-resnet-epoch-33.npz",
+        ),
+        views=4,
+        phases=(Phase(96, 12),),
+        batch_size=64,
+        learning_rate=4e-4,
+        balance=0.0,
+        votes=0.5,
+        distill=0.6,
+        rotation=0.06,
+        shear=0.1,
+        photometric=1,
+        camera=0.3,
+        mix=0.5,
+    )
+
+
 # The family (`FAMILY`): each reproduces a public system, or an idea that its author meant to try.
 # Reported figures are in `train.publish.family`, reproduced ones in docs/family.md.
 
@@ -731,6 +763,7 @@ RECIPES = {
     "mobilenetv2-96": mobilenet_v2_96,
     "mobilenetv2-96-distilled": mobilenet_v2_96_distilled,
     "mobilenetv2-96-born-again": mobilenet_v2_96_born_again,
+    "mobilenetv2-96-two-heads": mobilenet_v2_96_two_heads,
     "frozen-then-top": frozen_then_top,
     "five-class-cut": five_class_cut,
     "full-two-dense": full_two_dense,
