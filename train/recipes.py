@@ -377,7 +377,7 @@ def mobilenet_v2_96_two_heads() -> Recipe:
             "teacher-resnet-epoch-33.npz",
         ),
         views=4,
-        phases=(Phase(96, 12),),
+        phases=(Phase(96, 8),),
         batch_size=64,
         learning_rate=4e-4,
         balance=0.0,
