@@ -363,8 +363,7 @@ def mobilenet_v2_96_two_heads() -> Recipe:
     """`mobilenetv2-96-born-again` with a second head for the votes, and a worse camera.
 
     The labels' head no longer learns votes, and nothing balances the classes in training: the
-    decisions that `export` fits do. Hardware, time and figures:
-    results/mobilenetv2-96-two-heads.json.
+    decisions that `export` fits do.
 
     Command: python -m train fit mobilenetv2-96-two-heads
     """
