@@ -18,7 +18,7 @@ test: $(VENV)/dev.stamp
 	bash tests/install_browsers.sh
 	$(BIN)/python -m pytest $(WORKERS) -m "not long"
 
-# Every part of the page, whole trainings, clusters, attacks, an installation, too. CI runs it.
+# All tests: every part of the page, whole trainings, clusters, attacks, an installation. CI runs it.
 test-all: $(VENV)/dev.stamp
 	bash tests/install_browsers.sh
 	$(BIN)/python -m pytest $(WORKERS)

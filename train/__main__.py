@@ -330,14 +330,14 @@ def teach_command(
     ] = None,
     extra: Annotated[Path | None, typer.Option(help="As for `fit`. [none]")] = None,
     validation: Annotated[
-        bool, typer.Option("--validation", help="Ask them about validation alone: minutes.")
+        bool, typer.Option("--validation", help="Print the accuracies only; takes minutes.")
     ] = False,
     *,
     reading: "Reading",
 ) -> None:
     """Write what each TEACHER says of all views of RECIPE, for `fit --teacher OUT/NAME`.
 
-    Prints how many validation images without a twin each of them, and all together, get right.
+    Prints the accuracy of each, and of all together, on the validation images without a twin.
     The same command goes on where it was stopped.
     """
     from train.recipes import get_recipe

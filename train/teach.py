@@ -161,7 +161,7 @@ def teach(
         dataset: with the pupil's images.
         out: folder to write; made if missing.
         config: of the pupil; its images are enlarged to the teacher's side t.
-        views: those of the training images, too, not validation alone.
+        views: whether to compute the views of the training images, too; else validation alone.
 
     Returns:
         Its accuracy on the validation images without a twin, 0..1.
@@ -249,7 +249,7 @@ def teach_all(
         teachers: files, see `teach`.
         dataset: with the pupil's images.
         out: folder to write; made if missing.
-        views: those of the training images, too, not validation alone.
+        views: whether to compute the views of the training images, too; else validation alone.
 
     Returns:
         The accuracy of each on the validation images without a twin, and of `all` together.

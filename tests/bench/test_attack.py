@@ -19,7 +19,7 @@ def test_a_page_under_attack_gives_nothing_away():
     done = subprocess.run(
         [sys.executable, "-m", "bench.attack", "--seconds", "0", "--quiet", "1", "--light"],
         cwd=ROOT,
-        env={**os.environ, "_TYPER_STANDARD_TRACEBACK": "1"},  # of which the end says where
+        env={**os.environ, "_TYPER_STANDARD_TRACEBACK": "1"},  # short: its end names the place
         capture_output=True,
         text=True,
         timeout=600,
