@@ -112,6 +112,8 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
         mcp_server=_offers_mcp(page.settings),
         max_threads=_MAX_JOBS,
         footer_links=["api"],
+        # Else Gradio ends the program where its page takes three seconds, as on a busy machine.
+        _frontend=False,
         # Where a person started it, not where a Space or a test did.
         **{"inbrowser": sys.stdout.isatty(), **options},
     )
