@@ -130,8 +130,6 @@ class Backup(keras.callbacks.Callback):
         An optimizer gets its state where the model is compiled.
         """
         if n_epochs:
-            if self.model.compiled:
-                self.model.optimizer.build(self.model.trainable_variables)
             self.model.load_weights(self._files()[n_epochs])
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -507,6 +505,8 @@ def _compile(
         metrics=[label_accuracy(n_classes, n_votes)],
         jit_compile=jit_compile(),
     )
+    # TensorFlow traces the first step twice where that step makes a variable.
+    trainer.optimizer.build(trainer.trainable_variables)
 
 
 def _keepers(run: _Run, part: _Part, done: int) -> tuple[list[keras.callbacks.Callback], int]:

@@ -1,6 +1,5 @@
 """What a run is drawn to: targets, how much each image counts, the loss."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -142,7 +141,7 @@ class TrainingLoss(keras.losses.Loss):
         return (1 - self.distill) * loss + self.distill * apart
 
 
-def label_accuracy(n_classes: int, n_votes: int = 0) -> Callable[[Any, Any], Any]:
+def label_accuracy(n_classes: int, n_votes: int = 0) -> keras.metrics.Metric:
     """Return the metric "accuracy" of the labels' head, for the `y_pred` of `TrainingLoss`.
 
     It says of each image (n,) whether its greatest logit is its target's greatest, as mixed.
@@ -154,4 +153,4 @@ def label_accuracy(n_classes: int, n_votes: int = 0) -> Callable[[Any, Any], Any
         same = keras.ops.argmax(logits, axis=1) == keras.ops.argmax(targets, axis=1)
         return keras.ops.cast(same, "float32")
 
-    return accuracy
+    return keras.metrics.MeanMetricWrapper(accuracy, "accuracy")
