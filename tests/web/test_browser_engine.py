@@ -5,19 +5,14 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.conftest import closed_without_problems, open_page, shared
-from tests.web.test_browser_live import CLIP, wait_for_answers
+from tests.conftest import closed_without_problems, open_page
+from tests.web.test_browser_live import wait_for_answers
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 HERE = "Runs on this device: no frame leaves it."
 THERE = "Frames are sent to the server."
 WINDOW = {"width": 1280, "height": 800}
-
-
-@pytest.fixture(scope="module")
-def camera(chromium):
-    return chromium(shared("clips", CLIP))
 
 
 # The page changes back to a server that is quicker. This one never is, however busy the machine.

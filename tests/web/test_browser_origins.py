@@ -7,7 +7,6 @@ import threading
 import pytest
 from playwright.sync_api import expect
 
-from bench.apps import write_camera
 from tests.conftest import FACE, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -95,13 +94,6 @@ def stranger():
         server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def camera(tmp_path_factory):
-    path = tmp_path_factory.mktemp("camera") / "camera.y4m"
-    write_camera(path)
-    return path
-
-
 def test_pages_of_other_origins_read_nothing_and_change_nothing(chromium, app, stranger):
     page = chromium().new_context().new_page()
     page.goto(stranger)
@@ -143,8 +135,8 @@ def test_a_page_of_another_origin_cannot_frame_this_one(chromium, app, stranger)
 
 
 @pytest.mark.long
-def test_it_works_in_the_hub_s_frame_with_the_camera(chromium, app, camera):
-    browser = chromium(camera, [LOCAL])
+def test_it_works_in_the_hub_s_frame_with_the_camera(chromium, app, camera_file):
+    browser = chromium(camera_file, [LOCAL])
     context = browser.new_context(permissions=["camera", "microphone"])
     page = context.new_page()
     said = []
@@ -174,9 +166,9 @@ def test_it_works_in_the_hub_s_frame_with_the_camera(chromium, app, camera):
 
 
 @pytest.mark.long
-def test_no_part_of_the_page_breaks_its_policy(chromium, app, camera):
+def test_no_part_of_the_page_breaks_its_policy(chromium, app, camera_file):
     page = open_page(
-        chromium(camera),
+        chromium(camera_file),
         app.url,
         script="addEventListener('securitypolicyviolation', (event) => console.error("
         "'Content Security Policy', event.violatedDirective, event.blockedURI))",
@@ -194,7 +186,7 @@ def test_no_part_of_the_page_breaks_its_policy(chromium, app, camera):
     page.get_by_role("tab", name="Video").click()
     page.get_by_role("button", name="Try a sample clip").click()
     page.wait_for_function(
-        "document.querySelector('#video-result video')?.readyState >= 2", timeout=60_000
+        "document.querySelector('#video-result video')?.readyState >= 2", timeout=180_000
     )
     page.get_by_role("button", name="New video").click()
     page.get_by_role("button", name="Record a clip").click()

