@@ -458,27 +458,27 @@ def test_a_crowd_is_bounded():
 def test_memory_stays_flat(tmp_path):
     frames = [noise(120, 160, seed=i) for i in range(60)]
     with VideoWriter(tmp_path / "long.mp4", 160, 120) as writer:
-        for i in range(5000):
+        for i in range(2600):
             writer.write(frames[i % 60], i / 30)
     process = psutil.Process()
     memory = {}
 
     def note(progress):
-        if progress.n_frames in (2500, 5000):
+        if progress.n_frames in (1300, 2600):
             memory[progress.n_frames] = process.memory_info().rss / 1e6
 
     report = analyse_video(
-        always(LEFT, RIGHT),
+        always(LEFT, RIGHT, LEFT, RIGHT),
         tmp_path / "long.mp4",
         output=tmp_path / "o.mp4",
         tables=(tmp_path / "o.parquet",),
         on_progress=note,
     )
-    assert report.n_frames == 5000
+    assert report.n_frames == 2600
     # Not from the start, for Parquet's library takes its 50 MB with the first 4096 rows.
-    # 2500 frames of 58 kB are 145 MB.
-    print(f"memory after 2500 frames {memory[2500]:.0f} MB, after 5000 {memory[5000]:.0f} MB")
-    assert memory[5000] - memory[2500] < 30
+    # 1300 frames of 58 kB are 75 MB.
+    print(f"memory after 1300 frames {memory[1300]:.0f} MB, after 2600 {memory[2600]:.0f} MB")
+    assert memory[2600] - memory[1300] < 30
 
 
 @pytest.mark.parametrize(

@@ -28,14 +28,21 @@ def test_training_arrays_are_what_serving_makes_of_the_same_pixels(tmp_path):
 
 
 @pytest.mark.long
-def test_the_real_test_split_has_the_known_twins():
-
-    source = str(shared("data", "fer2013"))
-    twin = np.asarray(opened(source).rows("test")["cross_split_twin"])
-    assert (len(twin), int(twin.sum())) == (3589, 587)
+def test_fer2013_has_its_twins_and_its_votes_in_the_order_of_the_classes():
     from fer.hub import load_classifier
+    from train.data.votes import vote_winners
 
-    assert opened(source).class_names() == load_classifier().config.class_names
+    data, config = opened(shared("data", "fer2013")), load_classifier().config
+    assert data.class_names() == config.class_names
+    twin = np.asarray(data.rows("test")["cross_split_twin"])
+    assert (len(twin), int(twin.sum())) == (3589, 587)
+    split = data.split("validation", config)
+    seen = split.votes.argmax(axis=1) == split.labels
+    assert seen[split.labels == split.class_names.index("happy")].mean() > 0.85
+    assert seen.mean() > 0.55
+    winners = vote_winners(np.asarray(data.rows("validation")["ferplus_votes"], np.int64))
+    assert len(winners) == 3589
+    assert 0.8 < (winners >= 0).mean() < 0.95
 
 
 def test_a_data_set_that_cannot_be_used_is_named(tmp_path):
@@ -48,17 +55,6 @@ def test_a_data_set_that_cannot_be_used_is_named(tmp_path):
         opened(half).rows("test")
     with pytest.raises(InputError, match="classes"):
         opened(source).split("train", make_config(class_names=("a", "b")))
-
-
-@pytest.mark.long
-def test_the_votes_stand_in_the_order_of_the_classes():
-    from fer.hub import load_classifier
-
-    split = opened(str(shared("data", "fer2013"))).split("validation", load_classifier().config)
-    happy = split.class_names.index("happy")
-    seen = split.votes.argmax(axis=1) == split.labels
-    assert seen[split.labels == happy].mean() > 0.85
-    assert seen.mean() > 0.55
 
 
 def test_the_challenges_csv_is_read_with_our_order_of_classes(tmp_path):
@@ -216,16 +212,6 @@ def test_the_winner_of_the_votes_has_more_than_half_of_them(counts, winner):
 
     row = np.array([[counts.get(name, 0) for name in FERPLUS_COUNTS]])
     assert vote_winners(row).tolist() == [-1 if winner is None else VOTE_CLASSES.index(winner)]
-
-
-@pytest.mark.long
-def test_most_images_of_fer2013_have_a_winner():
-    from train.data.votes import vote_winners
-
-    rows = opened(str(shared("data", "fer2013"))).rows("validation")
-    winners = vote_winners(np.asarray(rows["ferplus_votes"], np.int64))
-    assert len(winners) == 3589
-    assert 0.8 < (winners >= 0).mean() < 0.95
 
 
 def csv_text(mark=",", label="{}", names="emotion,pixels,Usage", usage="{}"):

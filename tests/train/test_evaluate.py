@@ -385,7 +385,7 @@ def test_what_is_kept_for_the_page_names_itself_alone(tmp_path):
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """The bundled weights on a few pictures of noise, measured: report, data, folder."""
+    """The bundled weights on a few pictures of noise, measured: report, folder."""
     pytest.importorskip("tensorflow")
     pytest.importorskip("onnxruntime")
     from train.measure.evaluate import evaluate
@@ -396,31 +396,7 @@ def measured(tmp_path_factory):
     (weights / "training.json").write_text(json.dumps(training), encoding="utf-8")
     classes = ModelConfig.read(weights).class_names
     source = make_voted(folder / "voted", [{"happy": 9}, {"unknown": 9}, {"sad": 6}], classes)
-    report = evaluate(weights, opened(source), folder / "one")
-    return report, source, folder
-
-
-@pytest.mark.keras
-@pytest.mark.long
-def test_a_measurement_gives_the_same_files_again(measured):
-    from train.measure.evaluate import evaluate
-
-    report, source, folder = measured
-    evaluate(folder / "weights", opened(source), folder / "two")
-    files = {
-        name: {path.name: path.read_bytes() for path in (folder / name).iterdir()}
-        for name in ("one", "two")
-    }
-    assert files["one"] == files["two"]
-    recipe = report["recipe"]
-    assert sorted(files["one"]) == sorted(
-        ["results.csv", f"{recipe}.json"]
-        + [
-            f"{recipe}_{name}.png"
-            for name in ("confusion", "coverage", "reliability", "robustness", "training")
-        ]
-    )
-    assert json.loads(files["one"][f"{recipe}.json"]) == report
+    return evaluate(weights, opened(source), folder / "results"), folder / "results"
 
 
 @pytest.mark.long
@@ -431,7 +407,12 @@ def test_a_measurement_holds_what_the_card_is_made_of(measured):
     from train.measure.robustness import CORRUPTIONS
     from train.measure.summary import format_report
 
-    report, *_ = measured
+    report, files = measured
+    recipe = report["recipe"]
+    plots = ("confusion", "coverage", "reliability", "robustness", "training")
+    expected = {"results.csv", f"{recipe}.json", *(f"{recipe}_{name}.png" for name in plots)}
+    assert {path.name for path in files.iterdir()} == expected
+    assert json.loads((files / f"{recipe}.json").read_bytes()) == report
     for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
         for key in ("ece", "nll", "brier"):
             assert report[part][key] != report[part][f"{key}_uncalibrated"] >= 0
@@ -487,7 +468,7 @@ def test_a_folder_with_the_served_file_alone_is_measured(tmp_path, caplog):
 
 
 @pytest.mark.keras
-def test_a_network_of_two_heads_is_measured_whole(tmp_path):
+def test_a_network_of_two_heads_is_measured_whole_and_the_same_again(tmp_path):
     pytest.importorskip("tensorflow")
     pytest.importorskip("onnxruntime")
     from tests.toy_data import save_two_heads
@@ -502,7 +483,13 @@ def test_a_network_of_two_heads_is_measured_whole(tmp_path):
     save_two_heads(tmp_path / "run" / "model.keras", n_classes=2)
     (tmp_path / "run" / "fer.json").write_text(make_config().to_json(), encoding="utf-8")
     export(tmp_path / "run", opened(source), tmp_path / "served", ["onnx"])
-    report = evaluate(tmp_path / "served", opened(source), tmp_path / "results", robustness=False)
+    report = evaluate(tmp_path / "served", opened(source), tmp_path / "results")
+    evaluate(tmp_path / "served", opened(source), tmp_path / "again")
+    files = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("results", "again")
+    ]
+    assert files[0] == files[1]
     assert report["decision"] == "balanced"
     assert set(report["decisions"]) == {"balanced", "dataset"}
     assert report["decisions"]["balanced"]["full"] == report["full"]

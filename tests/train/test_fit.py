@@ -20,7 +20,7 @@ pytest.importorskip("datasets")
 pytest.importorskip("keras")
 pytestmark = pytest.mark.keras
 
-from tests.toy_data import make_dataset, make_folder, toy_recipe  # noqa: E402
+from tests.toy_data import FIT_WITHOUT_EXPORT, make_dataset, make_folder, toy_recipe  # noqa: E402
 
 
 def test_unknown_recipes_are_named():
@@ -211,12 +211,14 @@ def test_validation_leaves_the_batch_statistics_of_training_alone():
 
 
 # The smallest network: what is tested does not depend on it.
-FIT = ("fit", "smoke", "--backbone", "cnn")
+SMOKE = ("fit", "smoke", "--backbone", "cnn")
+FIT = ("-m", "train", *SMOKE)
+FIT_ALONE = ("-c", FIT_WITHOUT_EXPORT, *SMOKE)
 
 
 def run(*arguments, **environment):
     return subprocess.Popen(
-        [sys.executable, "-m", "train", *map(str, arguments)],
+        [sys.executable, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
@@ -318,7 +320,9 @@ def test_a_run_on_jax_and_two_devices_is_one_that_tensorflow_reads(tmp_path):
     assert np.isfinite(logits).all()
     assert process.returncode == 0, said
     assert "with TensorFlow" in said
-    exported = run("export", out, tmp_path / "out", "--dataset", source, "--format", "onnx")
+    exported = run(
+        "-m", "train", "export", out, tmp_path / "out", "--dataset", source, "--format", "onnx"
+    )
     said = exported.communicate()[1].decode()
     assert exported.returncode == 0, said
     files = {"fer.json", "model.keras", "model.onnx", "model.tflite", "training.json"}
@@ -330,7 +334,7 @@ def test_a_killed_run_that_is_resumed_ends_like_an_unbroken_one(tmp_path):
     """Kill -9 in the middle of the second epoch; the order and every draw come again."""
     source = make_dataset(tmp_path / "toy", n=240)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    command = (*FIT, "--dataset", source, "--out")
+    command = (*FIT_ALONE, "--dataset", source, "--out")
     unbroken = run(*command, whole)
     said = unbroken.communicate()[1].decode()
     assert unbroken.returncode == 0, said
@@ -380,7 +384,7 @@ def test_an_interrupt_leaves_whole_epochs_and_says_how_to_go_on(tmp_path):
     source = make_dataset(tmp_path / "toy", n=240)
     out = tmp_path / "run"
     with heeding_ctrl_c():
-        process = run(*FIT, "--dataset", source, "--out", out)
+        process = run(*FIT_ALONE, "--dataset", source, "--out", out)
     log = out / "log.csv"
     while process.poll() is None and not (log.is_file() and log.read_text().count("\n") == 2):
         time.sleep(0.05)
@@ -582,10 +586,10 @@ def test_a_run_from_data_to_serving_folder_and_figures(tmp_path):
     from train.fit import fit
     from train.measure.evaluate import evaluate
     from train.measure.summary import format_report
-    from train.recipes import get_recipe
+    from train.recipes import get_recipe, with_backbone
 
     source = make_dataset(tmp_path / "toy")
-    recipe = replace(get_recipe("smoke"), init="random")
+    recipe = with_backbone(get_recipe("smoke"), "cnn")
     run, served = tmp_path / "run", tmp_path / "served"
     fit(recipe, opened(source), run, init=None)
     epochs = (run / "log.csv").read_text(encoding="utf-8").splitlines()

@@ -1,7 +1,5 @@
 """AffectNet and RAF-DB, tiny and generated, in the folders that their owners hand out."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -358,37 +356,3 @@ def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
         path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"\[test\] .*test0000\.jpg: a file that breaks off"):
         opened(str(tmp_path)).split("test", make_config(class_names=CLASSES))
-
-
-@pytest.mark.long
-@pytest.mark.keras
-def test_a_model_is_trained_and_measured_on_photographs_with_boxes(tmp_path):
-    """The command line, from the folder as it is handed out to figures."""
-    pytest.importorskip("keras")
-    from typer.testing import CliRunner
-
-    from train.__main__ import app
-
-    make_photographs(tmp_path / "AffectNet")
-    # A network that has seen flat gray alone divides by next to nothing and cannot be converted.
-    for seed, path in enumerate(sorted((tmp_path / "AffectNet").rglob("*.jpg"))):
-        Image.fromarray(noise(80, 100, seed)).save(path)
-    source = ["--dataset", str(tmp_path / "AffectNet")]
-    out = tmp_path / "run"
-    fit = ["fit", "smoke", "--backbone", "cnn", *source, "--out", str(out)]
-    result = CliRunner().invoke(app, fit, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    config = json.loads((out / "export" / "fer.json").read_text())
-    assert config["class_names"] == list(CLASSES)
-    assert config["dataset"].startswith("AffectNet")
-    measure = ["evaluate", str(out / "export"), *source, "--no-robustness"]
-    measure += ["--results", str(tmp_path / "results")]
-    result = CliRunner().invoke(app, measure, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    (path,) = (tmp_path / "results").glob("*.json")
-    report = json.loads(path.read_text())
-    assert report["dataset"] == "AffectNet"
-    assert report["robustness"] is None
-    assert report["training"]["recipe"]["backbone"] == "cnn"
-    assert report["training"]["command"] == "python -m train fit smoke --backbone cnn"
-    assert report["training"]["init"] is None

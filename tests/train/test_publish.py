@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from huggingface_hub import HfApi, ModelCard, SpaceCard, hf_hub_download
+from PIL import Image
 from typer.testing import CliRunner
 
 from fer import hub as fer_hub
@@ -26,6 +27,7 @@ from fer.web.examples.files import EXAMPLES_FOLDER, list_folder
 from fer.web.server.start import start_pipeline
 from tests.conftest import ROOT, YUNET, noise, shared
 from tests.hub_server import TOKEN, Fault
+from tests.test_docs import reuse_blocks
 from train.publish.files import write_folder
 from train.publish.hub import Publication, publish
 from train.publish.model import _read_card, _result_names, gallery_files, model_files
@@ -989,6 +991,35 @@ def test_keras_loads_the_published_repository(repository):
     network = keras.saving.load_model(f"hf://{REPO}")
     bundled = keras.saving.load_model(WEIGHTS_FOLDER / "model.keras", compile=False)
     assert np.array_equal(network.predict(pixels, verbose=0), bundled.predict(pixels, verbose=0))
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.keras
+def test_published_weights_run_as_written(repository, monkeypatch, tmp_path, capsys):
+    """LiteRT, ONNX Runtime, Keras (newest and pinned), and the package, from a Hub."""
+    from fer import read_image
+
+    photo = read_image(ROOT / "examples" / "astronaut_happy.jpg")
+    crop = photo[63:176, 167:280]
+    (expected,) = load_classifier()([crop])
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(photo).save("photo.jpg", quality=95)
+    Image.fromarray(crop).save("face.jpg", quality=95)
+    first, *others = reuse_blocks()
+    assert len(others) == 4
+    known = {}
+    exec(first.replace("<you>/fer-mobilenetv2", REPO), known)
+    capsys.readouterr()
+    for block, tool in zip(others, ("litert", "onnxruntime", "keras", "fer"), strict=True):
+        assert tool in block
+        exec(block, known)
+        said = ast.literal_eval(capsys.readouterr().out)
+        if tool == "fer":
+            assert said == ["happy"]
+        else:
+            assert list(said) == list(load_classifier().config.class_names)
+            assert np.abs(np.array(list(said.values())) - expected).max() < 0.02
 
 
 @pytest.mark.keras
