@@ -682,10 +682,10 @@ def subgroups(
 
 @app.command()
 def card(results: Results = Path("results")) -> None:
-    """Write model_card.md and the figures of README.md and docs/accuracy.md from results/."""
+    """Write model_card.md and the figures of README.md and of docs/ from results/."""
     from train.publish.card import write_cards
 
-    for file in ("model_card.md", "README.md", "docs/accuracy.md"):
+    for file in ("model_card.md", "README.md", "docs/accuracy.md", "docs/trials.md"):
         check_file(file)
     write_cards(results)
 

@@ -299,7 +299,7 @@ def test_links_of_the_committed_card_lead_somewhere():
 
 def test_written_again_the_documents_are_the_same_bytes(tmp_path):
     (tmp_path / "docs").mkdir()
-    names = "README.md", "model_card.md", "docs/accuracy.md"
+    names = "README.md", "model_card.md", "docs/accuracy.md", "docs/trials.md"
     for name in names:
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     card.write_cards(ROOT / "results", tmp_path)

@@ -1,4 +1,4 @@
-"""Model card, docs/accuracy.md and README's figures from results/: none is typed by hand.
+"""Model card, and the figures of docs/ and README, from results/: none is typed by hand.
 
 The text of the card and the layout of its tables are in templates/card.md, the examples that use
 published weights in templates/reuse.md.
@@ -34,6 +34,7 @@ __all__ = [
     "fill_figures",
     "format_card",
     "format_figures",
+    "format_steps",
     "format_summary",
     "read_report",
     "write_cards",
@@ -46,6 +47,21 @@ _TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 # Source: the board power of NVIDIA's data sheets (SXM); for a processor an assumption, the
 # usual limit of a desktop's.
 _ASSUMED_WATTS = {"h100": 700, "h200": 700, "cpu": 65}
+# What each run of docs/trials.md has that the one before it, or the one it names, has not.
+_STEPS = {
+    "mobilenetv2-64": "MobileNetV2 from ImageNet, 13 epochs at 64 px; FER+ votes are a third of "
+    "the target",
+    f"mobilenetv2-64{NO_TWINS}": "the same without training images that validation or test "
+    "has a copy of",
+    "cbam": "`mobilenetv2-64` with attention over channels and positions",
+    "mobilenetv2-96": "23 epochs, most of them at 96 px",
+    "mobilenetv2-96-distilled": "15 more, taught by it and by another MobileNetV2; mixed images, "
+    "noise and blur",
+    "mobilenetv2-96-born-again": "14 more, taught by that one and the other; rare classes are no "
+    "longer repeated",
+    "mobilenetv2-96-two-heads": "8 more: a second head for the votes, which leave the labels' "
+    "target; a third teacher of another kind; pictures as worse cameras take them",
+}
 
 
 def _overall_table(report: dict[str, Any]) -> str:
@@ -161,6 +177,27 @@ def format_resting(rested: dict[str, Any] | None, sha256: str) -> str:
         f"{rested['gain']:.1f} points (95 % interval {low:.1f} to {high:.1f})."
     )
     return "\n".join([*lines, "", gain])
+
+
+def format_steps(results: Path) -> str:
+    """Format the table of docs/trials.md: one run after the other, and what each changed."""
+    lines = [
+        "| recipe | what is new | test | without twins (95 % interval) | macro F1 "
+        "| voters' choice |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, change in _STEPS.items():
+        report = load_json(results / f"{name}.json")
+        if report is None:  # not measured yet
+            continue
+        full, fresh = report["full"], report["twin_free"]
+        low, high = fresh["interval_95"]["top1"]
+        lines.append(
+            f"| `{name}` | {change} | {full['top1']:.2f} % | {fresh['top1']:.2f} % "
+            f"({low:.1f} to {high:.1f}) | {full['macro_f1'] / 100:.3f} | "
+            f"{report['ferplus']['top1']:.1f} % |"
+        )
+    return "\n".join(lines)
 
 
 def fill_figures(text: str, figures: str, mark: str = "figures") -> str:
@@ -517,9 +554,9 @@ def read_report(config: ModelConfig, weights: Path, results: Path) -> dict[str, 
 
 
 def write_cards(results: Path, root: Path = Path()) -> None:
-    """Write model_card.md and the figures of README.md and docs/accuracy.md.
+    """Write model_card.md and the figures of README.md, docs/accuracy.md and docs/trials.md.
 
-    All are about the bundled weights.
+    All but the last are about the bundled weights.
 
     Raises:
         InputError: results/ holds none for exactly these weights, or a document has no marks.
@@ -539,5 +576,7 @@ def write_cards(results: Path, root: Path = Path()) -> None:
     filled[accuracy] = fill_figures(
         filled[accuracy], format_resting(rested, report["sha256"]), "resting"
     )
+    trials = root / "docs" / "trials.md"
+    filled[trials] = fill_figures(trials.read_text(encoding="utf-8"), format_steps(results))
     for path, text in ({root / "model_card.md": card} | filled).items():
         path.write_text(text, encoding="utf-8")
