@@ -569,6 +569,13 @@ def evaluate(
             "shut.",
         ),
     ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="With --validation: another folder, to compare it with image by image.",
+        ),
+    ] = None,
     *,
     reading: "Reading",
 ) -> None:
@@ -580,6 +587,8 @@ def evaluate(
 
     if not validation:
         check_folder(results)
+        if against is not None:
+            raise InputError(f"--against must come with --validation. Received: {against} alone")
     named = [parse_folder(text) for text in folder or ()]
     if len({name for name, _ in named}) < len(named):
         raise InputError(f"each --folder must have a name of its own. Received: {folder}")
@@ -589,6 +598,10 @@ def evaluate(
         classifier = load_folder(model)
         split = _open(dataset, reading).split("validation", classifier.config)
         _echo(format_measure(measure(classifier, split)))
+        if against is not None:
+            from train.measure.paired import compare, format_comparison
+
+            _echo(format_comparison(compare(classifier, load_folder(against), split)))
     elif dataset is not None or not named:
         _echo(format_report(measure_test(model, _open(dataset, reading), results, robustness)))
     n_unreadable = 0
