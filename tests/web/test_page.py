@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -295,6 +296,26 @@ def test_told_to_end_it_leaves_nothing_behind(serve, tmp_path):
     app.process.wait(120)
     assert not app.folder.exists()
     assert "Traceback" not in app.log
+
+
+def n_wakings(process):
+    """How often its threads have begun to wait so far."""
+    files = Path(f"/proc/{process.pid}/task").glob("*/status")
+    return sum(
+        int(line.split()[1])
+        for file in files
+        for line in file.read_text("ascii").splitlines()
+        if line.startswith("voluntary_ctxt_switches")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks at threads as Linux shows them")
+def test_a_page_that_nobody_visits_sleeps(slim_app):
+    before, begun = n_wakings(slim_app.process), time.monotonic()
+    time.sleep(3)
+    a_second = (n_wakings(slim_app.process) - before) / (time.monotonic() - begun)
+    assert 10 < a_second < 250
 
 
 def open_loops():
