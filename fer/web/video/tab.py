@@ -245,9 +245,11 @@ def _connect(tab: _Parts, videos: Videos) -> None:
         )
         for start, function, given in starts
     ]
+    # Gradio cancels beside the function, not before it: what is said at once may be followed by
+    # one more step of the work, what is said then is the last.
     tab.stop.click(
-        lambda: _show(_message("Cancelled."), _AGAIN), None, tab.changed, cancels=running, **_QUIET
-    )
+        lambda: _message("Cancelling ..."), None, tab.status, cancels=running, **_QUIET
+    ).then(lambda: _show(_message("Cancelled."), _AGAIN), None, tab.changed, **_QUIET)
     tab.new.click(lambda: _show("", _EMPTY), None, tab.changed, **_QUIET)
     tab.upload.clear(lambda: _show("", _EMPTY), None, tab.changed, queue=False, **_QUIET)
 
