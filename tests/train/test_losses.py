@@ -141,7 +141,7 @@ def test_accuracy_compares_logits_with_mixed_targets():
     from train.losses import label_accuracy
 
     mixed = [[0.7, 0.0, 0.3], [0.4, 0.6, 0.0]]
-    hits = numbers(label_accuracy(3)(None, joined(LOGITS, mixed, LOGITS)))
-    assert hits.tolist() == [1.0, 0.0]
-    hits = numbers(label_accuracy(3, 2)(None, joined(LOGITS, VOTES, mixed, SHARES)))
-    assert hits.tolist() == [1.0, 0.0]
+    for n_votes, both in ((0, (LOGITS, mixed, LOGITS)), (2, (LOGITS, VOTES, mixed, SHARES))):
+        answers = joined(*both)
+        hits = [float(label_accuracy(3, n_votes)(None, answers[i : i + 1])) for i in range(2)]
+        assert hits == [1.0, 0.0]

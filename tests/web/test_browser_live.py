@@ -139,7 +139,7 @@ def test_on_an_insecure_page_it_says_how_to_open_it(chromium, start_app):
 
 
 @pytest.mark.long
-def test_under_load_frames_get_smaller_and_grow_again(camera, app):
+def test_under_load_frames_get_smaller(camera, app):
     page = visit(camera, app, MEDDLE)
     page.evaluate(
         """() => {
@@ -156,9 +156,6 @@ def test_under_load_frames_get_smaller_and_grow_again(camera, app):
     page.evaluate("window.load = 500")
     page.wait_for_function("window.widths.slice(-1)[0] === 192")
     expect(page.locator("#live .speed")).to_contain_text("slowed down, 192 px")
-    page.evaluate("window.load = 0")
-    page.wait_for_function("window.widths.slice(-1)[0] === 320", timeout=40_000)
-    expect(page.locator("#live .speed")).not_to_contain_text("slowed", use_inner_text=True)
     page.close()
 
 
