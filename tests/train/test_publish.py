@@ -949,6 +949,7 @@ def repository(hub, model):
     return hub.commit(REPO)
 
 
+@pytest.mark.long
 @pytest.mark.keras
 @pytest.mark.slow
 def test_the_published_card_is_the_committed_one(model):
@@ -970,6 +971,7 @@ def test_the_published_card_is_the_committed_one(model):
     }
 
 
+@pytest.mark.long
 @pytest.mark.keras
 @pytest.mark.slow
 def test_the_published_weights_answer_as_the_bundled_ones(repository):

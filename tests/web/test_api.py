@@ -92,6 +92,7 @@ def test_a_video_that_cannot_be_used(client, tmp_path):
         assert said in data["error"]["message"]
 
 
+@pytest.mark.long
 def test_an_assistant_can_use_it(start_app, hub, tmp_path):
     mcp = pytest.importorskip("mcp")
     from mcp.client.streamable_http import streamable_http_client

@@ -98,6 +98,7 @@ def click(page, caption):
     page.wait_for_selector("#compare table", timeout=60_000)
 
 
+@pytest.mark.long
 def test_a_click_shows_what_each_model_says(visit, app):
     page = visit()
     page.get_by_role("button", name="Show all 12").click()

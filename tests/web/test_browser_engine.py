@@ -62,6 +62,7 @@ def n_frames_sent(page):
     return sum("component_server" in url for url in page.sent)
 
 
+@pytest.mark.long
 def test_frames_stay_on_the_device_once_its_engine_is_ready(visit, device_app):
     page = visit()
     expect(page.locator("#live .where")).to_have_text("")  # nothing is sent yet

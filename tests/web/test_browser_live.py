@@ -159,6 +159,7 @@ def test_under_load_frames_get_smaller(camera, app):
     page.close()
 
 
+@pytest.mark.long
 def test_an_overloaded_server_is_told_kindly_and_the_stream_goes_on(camera, app):
     page = visit(camera, app, MEDDLE)
     page.click("#live .start")
@@ -178,6 +179,7 @@ def test_an_overloaded_server_is_told_kindly_and_the_stream_goes_on(camera, app)
     page.close()
 
 
+@pytest.mark.long
 def test_a_lost_network_is_told_and_survived(camera, app):
     page = visit(camera, app)
     page.click("#live .start")
@@ -268,6 +270,7 @@ def test_the_camera_goes_off_when_nobody_looks(camera, app):
     page.close()
 
 
+@pytest.mark.long
 def test_without_a_camera_the_sample_clip_can_be_watched(chromium, app):
     page = visit(chromium(), app)
     page.click("#live .start")

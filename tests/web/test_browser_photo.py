@@ -190,6 +190,7 @@ def test_keys_go_from_face_to_face_and_ask_for_the_last_one_only(visit, group):
     assert pressed(page, "boxes") == 2
 
 
+@pytest.mark.long
 def test_zoom_by_buttons_wheel_keys_double_click_and_drag(visit, group):
     page = visit()
     give(page, group, 4)
@@ -459,6 +460,7 @@ def test_pictures_whose_type_the_browser_does_not_know_are_taken(
     page.wait_for_selector("#photo .count:has-text('4 faces')", timeout=20_000)
 
 
+@pytest.mark.long
 def test_no_face_a_broken_file_and_a_refused_explanation_say_so_until_the_next_picture(
     visit, group, tmp_path
 ):

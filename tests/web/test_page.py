@@ -241,6 +241,7 @@ def test_who_sends_without_end_is_asked_to_wait_and_others_are_served(serve):
     assert "faces" in call(app, "predict_image", mine[6], host="203.0.113.8")[1][1]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_uploads_that_are_too_much_or_break_off_leave_nothing(serve):
     app = serve(FER_MAX_TEMP_GB="0.02")  # of which a host gets 10 MB
