@@ -573,7 +573,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="MODEL",
-            help="With --validation: another folder, to compare it with image by image.",
+            help="With --validation: compare MODEL image by image with the one in this folder.",
         ),
     ] = None,
     *,
@@ -583,6 +583,7 @@ def evaluate(
     from train.measure.evaluate import evaluate as measure_test
     from train.measure.evaluate import measure
     from train.measure.folders import format_folder, measure_folder, parse_folder
+    from train.measure.paired import compare, format_comparison
     from train.measure.summary import format_measure, format_report
 
     if not validation:
@@ -596,12 +597,12 @@ def evaluate(
         from fer.hub import load_folder
 
         classifier = load_folder(model)
+        other = None if against is None else load_folder(against)
         split = _open(dataset, reading).split("validation", classifier.config)
+        compared = None if other is None else format_comparison(compare(classifier, other, split))
         _echo(format_measure(measure(classifier, split)))
-        if against is not None:
-            from train.measure.paired import compare, format_comparison
-
-            _echo(format_comparison(compare(classifier, load_folder(against), split)))
+        if compared is not None:
+            _echo(compared)
     elif dataset is not None or not named:
         _echo(format_report(measure_test(model, _open(dataset, reading), results, robustness)))
     n_unreadable = 0

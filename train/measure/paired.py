@@ -1,11 +1,10 @@
-"""Compare two networks image by image: a small gain counts only if it is not chance."""
+"""Compare two networks image by image, to tell a small gain from chance."""
 
 from typing import Any
 
-import numpy as np
 from scipy.stats import binomtest
 
-from fer.classify import Classifier
+from fer.classify import Classifier, decide
 from fer.errors import InputError
 from fer.types import Decision
 from train.data.split import Split
@@ -41,12 +40,11 @@ def compare(one: Classifier, other: Classifier, split: Split) -> list[dict[str, 
     fresh = ~split.twin
     labels = split.labels[fresh]
     logits = [each.head_logits(split.images[fresh])["labels"] for each in (one, other)]
-    rows = []
+    rows, theirs = [], _decisions(other)
     for name, decision in _decisions(one).items():
-        theirs = _decisions(other)
         against = name if name in theirs else next(iter(theirs))
         right = [
-            (values + np.asarray(each.bias, np.float32)).argmax(axis=1) == labels
+            decide(values, each).argmax(axis=1) == labels
             for values, each in zip(logits, (decision, theirs[against]), strict=True)
         ]
         only_one, only_other = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
