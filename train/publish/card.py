@@ -27,7 +27,7 @@ from train.measure.report import (
 )
 from train.measure.robustness import CORRUPTIONS
 from train.publish.render import fixed, render_template
-from train.recipes import FAMILY, NO_TWINS
+from train.recipes import FAMILY, NO_TWINS, get_recipe
 
 __all__ = [
     "NO_NAME",
@@ -47,20 +47,20 @@ _TITLES = {corruption.name: corruption.title for corruption in CORRUPTIONS}
 # Source: the board power of NVIDIA's data sheets (SXM); for a processor an assumption, the
 # usual limit of a desktop's.
 _ASSUMED_WATTS = {"h100": 700, "h200": 700, "cpu": 65}
-# What each run of docs/trials.md has that the one before it, or the one it names, has not.
+# What each run of docs/trials.md changed, compared with the one before it or the one it names.
 _STEPS = {
-    "mobilenetv2-64": "MobileNetV2 from ImageNet, 13 epochs at 64 px; FER+ votes are a third of "
-    "the target",
+    "mobilenetv2-64": "MobileNetV2 from ImageNet, {epochs} epochs at 64 px; FER+ votes are a third "
+    "of the target",
     f"mobilenetv2-64{NO_TWINS}": "the same without training images that validation or test "
     "has a copy of",
     "cbam": "`mobilenetv2-64` with attention over channels and positions",
-    "mobilenetv2-96": "23 epochs, most of them at 96 px",
-    "mobilenetv2-96-distilled": "15 more, taught by it and by another MobileNetV2; mixed images, "
-    "noise and blur",
-    "mobilenetv2-96-born-again": "14 more, taught by that one and the other; rare classes are no "
-    "longer repeated",
-    "mobilenetv2-96-two-heads": "8 more: a second head for the votes, which leave the labels' "
-    "target; a third teacher of another kind; pictures as worse cameras take them",
+    "mobilenetv2-96": "{epochs} epochs, most of them at 96 px",
+    "mobilenetv2-96-distilled": "{epochs} more, taught by it and by another MobileNetV2; mixed "
+    "images, noise and blur",
+    "mobilenetv2-96-born-again": "{epochs} more, taught by that one and the other; rare classes "
+    "are no longer repeated",
+    "mobilenetv2-96-two-heads": "{epochs} more: a second head for the votes, which leave the "
+    "labels' target; a third teacher of another kind; pictures as worse cameras take them",
 }
 
 
@@ -192,8 +192,9 @@ def format_steps(results: Path) -> str:
             continue
         full, fresh = report["full"], report["twin_free"]
         low, high = fresh["interval_95"]["top1"]
+        new = change.format(epochs=get_recipe(name.removesuffix(NO_TWINS)).epochs)
         lines.append(
-            f"| `{name}` | {change} | {full['top1']:.2f} % | {fresh['top1']:.2f} % "
+            f"| `{name}` | {new} | {full['top1']:.2f} % | {fresh['top1']:.2f} % "
             f"({low:.1f} to {high:.1f}) | {full['macro_f1'] / 100:.3f} | "
             f"{report['ferplus']['top1']:.1f} % |"
         )
