@@ -277,7 +277,7 @@ _opened = []
 
 @pytest.fixture(autouse=True)
 def _close_pages():
-    """Close what a test has opened: a camera that runs on takes time from those that follow."""
+    """Close the pages that a test has opened: their cameras would slow down the next tests."""
     yield
     while _opened:
         _opened.pop().close()
@@ -303,13 +303,12 @@ def open_page(browser, url, script=None, engine="server", **context):
 
 
 @contextlib.contextmanager
-def closed_without_problems():
-    """A list for pages of `open_page`, which are closed at the end; none may have had an error."""
+def without_problems():
+    """A list for pages of `open_page`; at the end none may have had an error."""
     pages = []
     yield pages
     for page in pages:
         assert page.problems == []
-        page.context.close()
 
 
 @contextlib.contextmanager
@@ -325,7 +324,7 @@ def visits(browser, url, tab, **usual):
         pages.append(page)
         return page
 
-    with closed_without_problems() as pages:
+    with without_problems() as pages:
         yield visit
 
 

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.conftest import closed_without_problems, open_page
+from tests.conftest import open_page, without_problems
 from tests.web.test_browser_live import wait_for_answers
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -45,7 +45,7 @@ def visit(camera, device_app):
         reload(page)
         return page
 
-    with closed_without_problems() as pages:
+    with without_problems() as pages:
         yield visit
 
 

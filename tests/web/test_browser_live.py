@@ -124,7 +124,6 @@ def test_a_problem_of_the_camera_has_a_message_of_its_own(camera, app):
     page.wait_for_selector(f"#live .message:has-text('{said}')")
     expect(page.locator("#live .start")).to_be_enabled()
     expect(page.locator(":focus")).to_have_class("start")
-    page.close()
 
 
 @pytest.mark.long
@@ -156,7 +155,6 @@ def test_under_load_frames_get_smaller(camera, app):
     page.evaluate("window.load = 500")
     page.wait_for_function("window.widths.slice(-1)[0] === 192")
     expect(page.locator("#live .speed")).to_contain_text("slowed down, 192 px")
-    page.close()
 
 
 @pytest.mark.long
@@ -176,7 +174,6 @@ def test_an_overloaded_server_is_told_kindly_and_the_stream_goes_on(camera, app)
     page.evaluate("window.meddle = null")
     wait_for_answers(page)
     expect(page.locator("#live .hint")).to_be_hidden()
-    page.close()
 
 
 @pytest.mark.long
@@ -189,7 +186,6 @@ def test_a_lost_network_is_told_and_survived(camera, app):
     page.context.set_offline(False)
     wait_for_answers(page)
     expect(page.locator("#live .hint")).to_be_hidden()
-    page.close()
 
 
 # The part of a canvas, from its left, up to which something coloured is painted; 0: nothing.
@@ -222,7 +218,6 @@ def test_an_answer_that_does_not_come_leaves_no_box_behind(camera, app):
     page.evaluate("() => { window.hang = true; }")
     page.wait_for_function(f"!({IS_PAINTED})()", timeout=5000)
     page.wait_for_selector("#live .hint:has-text('No answer from the server')")
-    page.close()
 
 
 @pytest.mark.long
@@ -236,7 +231,6 @@ def test_the_plot_runs_on_when_nobody_is_in_view(camera, app):
     page.wait_for_selector("#live .none:has-text('No face in view')")
     page.wait_for_timeout(4000)
     assert 0.5 < page.evaluate(RIGHTMOST, "#live .plot") < 0.95
-    page.close()
 
 
 @pytest.mark.long
@@ -251,7 +245,6 @@ def test_it_pauses_while_another_tab_is_shown(camera, app):
     assert page.evaluate(N_ANSWERS) == paused
     page.get_by_role("tab", name="Live").click()
     wait_for_answers(page)
-    page.close()
 
 
 @pytest.mark.long
@@ -267,7 +260,6 @@ def test_the_camera_goes_off_when_nobody_looks(camera, app):
     page.wait_for_selector("#live .hint:has-text('camera was off')")
     wait_for_answers(page)
     expect(page.locator("#live .fer-card-head small")).to_have_text("face 1", use_inner_text=True)
-    page.close()
 
 
 @pytest.mark.long
@@ -292,7 +284,6 @@ def test_without_a_camera_the_sample_clip_can_be_watched(chromium, app):
     page.click("#live .start")  # what is wrong is still told
     page.wait_for_selector("#live .message:has-text('No camera was found')")
     assert page.problems == []
-    page.close()
 
 
 @pytest.mark.long
@@ -327,7 +318,6 @@ def test_keys_start_shoot_and_stop_and_a_snapshot_opens_in_photo(camera, app):
     page.click("#live .save summary")
     box = page.locator("#live .save .items").bounding_box()
     assert 0 <= box["x"] < box["x"] + box["width"] <= 360
-    page.close()
 
 
 @pytest.mark.long
@@ -340,7 +330,6 @@ def test_keys_can_be_switched_off(camera, app):
     page.keyboard.press(" ")
     page.wait_for_timeout(500)
     expect(page.locator("#live .stage")).to_have_attribute("data-state", "off")
-    page.close()
 
 
 @pytest.mark.long
@@ -376,7 +365,6 @@ def test_each_expression_that_is_held_is_ticked(camera, app, tmp_path):
     # A visitor does not go on with what somebody else played.
     page.click("#live .sample")
     page.wait_for_selector("#live .trial .count:text-is('0 of 7')")
-    page.close()
 
 
 @pytest.mark.long
@@ -434,7 +422,6 @@ def test_the_order_of_two_faces_is_not_read_out(camera, app):
     (spoken,) = page.evaluate("window.spoken")
     assert re.fullmatch(r"face 1 happy \d+ %, face 2 sad \d+ %", spoken)
     expect(page.locator("#live .fer-card-head small")).to_have_text(["face 1", "face 2"])
-    page.close()
 
 
 @pytest.mark.long
@@ -456,10 +443,9 @@ def test_labels_are_read_out_at_most_every_three_seconds(camera, app):
     page.wait_for_function("window.spoken.length >= 2", timeout=30_000)
     spoken = page.evaluate("window.spoken")
     assert all(after - before > 2950 for before, after in itertools.pairwise(spoken))
-    page.close()
 
 
-# The leftmost painted pixel of each drawn frame, from one jump of the box to the next and more.
+# The leftmost painted pixel of each drawn frame, until the box has jumped twice.
 EDGES = """async () => {
   const canvas = document.querySelector("#live .stage canvas");
   const pen = canvas.getContext("2d");
@@ -498,7 +484,6 @@ def test_boxes_glide_but_not_for_whom_motion_disturbs(camera, app, motion):
     edges = set(page.evaluate(EDGES))
     assert len(edges) >= 2
     assert (len(edges) > 6) == (motion == "no-preference"), edges
-    page.close()
 
 
 @pytest.mark.long
@@ -535,7 +520,6 @@ def test_a_back_camera_is_not_mirrored_and_can_be_chosen(camera, app):
     page.select_option("#live .camera select", label="Front camera")
     page.wait_for_timeout(300)
     expect(page.locator("#live .stage")).to_have_attribute("data-state", "off")
-    page.close()
 
 
 @pytest.mark.long
@@ -556,4 +540,3 @@ def test_full_screen_keeps_the_controls(camera, app):
     assert (box["width"], box["height"]) == (1280, 800)
     page.keyboard.press("Escape")
     assert page.locator("#live .view").bounding_box()["width"] < 1280
-    page.close()
