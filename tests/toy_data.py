@@ -9,7 +9,7 @@ from PIL import Image
 from tests.conftest import noise
 from train.recipes import Phase, Recipe
 
-# `python -m train`, for what a few epochs leave cannot always be converted exactly enough.
+# `python -m train` without the export, which refuses networks that learned for a few steps only.
 FIT_WITHOUT_EXPORT = """
 import sys
 from types import SimpleNamespace

@@ -385,7 +385,7 @@ def test_what_is_kept_for_the_page_names_itself_alone(tmp_path):
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
-    """The bundled weights on a few pictures of noise, measured: report, folder."""
+    """The bundled weights on a few pictures of noise, measured: the report, and its folder."""
     pytest.importorskip("tensorflow")
     pytest.importorskip("onnxruntime")
     from train.measure.evaluate import evaluate

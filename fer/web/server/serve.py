@@ -45,10 +45,10 @@ _CSS = "".join((_WEB / name).read_text(encoding="utf-8") for name in ("page.css"
 _MAX_JOBS = 160
 MAX_CALL_BYTES = 1_000_000  # of a call without files; a live frame is under 100 kB
 _SUMMARY_S = 600.0
-# Gradio looks for new jobs in its queue, and for news of those at work, again and again: 1000 and
-# 100 times a second, which takes a server that nobody visits several per cent of a core.
+# Seconds between two looks at Gradio's queue, for new jobs and for progress of those at work. Its
+# own 0.001 and 0.01 cost a server that nobody visits several per cent of a core.
 _JOBS_S = 0.01
-_NEWS_S = 0.05
+_PROGRESS_S = 0.05
 
 
 def _offers_mcp(settings: Settings) -> bool:
@@ -116,7 +116,8 @@ def _launch(page: gr.Blocks, **options: Any) -> Any:
         mcp_server=_offers_mcp(page.settings),
         max_threads=_MAX_JOBS,
         footer_links=["api"],
-        # Else Gradio ends the program where its page takes three seconds, as on a busy machine.
+        # Otherwise Gradio asks its own page for an answer, and ends the program if a busy machine
+        # needs more than three seconds for it.
         _frontend=False,
         # Where a person started it, not where a Space or a test did.
         **{"inbrowser": sys.stdout.isatty(), **options},
@@ -148,7 +149,7 @@ async def _while_served(page: gr.Blocks, uploading: RateLimit, app: Any) -> Asyn
     forget_sessions(app, page)
     forget_the_last_call(page._queue)
     page._queue.sleep_when_free = _JOBS_S
-    page._queue.progress_update_sleep_when_free = _NEWS_S
+    page._queue.progress_update_sleep_when_free = _PROGRESS_S
     jobs = _maintain(), Forgetful(page).run(), Connections(page, proxies=settings.proxies).run()
     tasks = [asyncio.create_task(one) for one in jobs]
     with only_the_log():

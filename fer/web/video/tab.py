@@ -245,8 +245,8 @@ def _connect(tab: _Parts, videos: Videos) -> None:
         )
         for start, function, given in starts
     ]
-    # Gradio cancels beside the function, not before it: what is said at once may be followed by
-    # one more step of the work, what is said then is the last.
+    # Gradio cancels the work while this function runs, not before it. So one more step of the work
+    # may replace what the first function says; what the second one says stays.
     tab.stop.click(
         lambda: _message("Cancelling ..."), None, tab.status, cancels=running, **_QUIET
     ).then(lambda: _show(_message("Cancelled."), _AGAIN), None, tab.changed, **_QUIET)
