@@ -23,6 +23,7 @@ from fer.hub import KERAS_NAME, WEIGHTS_FOLDER
 from fer.output import check_file, check_folder
 from fer.text import lines, make_printable, set_up_log
 from fer.types import parse_json
+from train.memory import keep_freed_memory
 from train.recipes import RECIPES, Recipe
 
 if TYPE_CHECKING:
@@ -284,6 +285,7 @@ def fit(
     words += [f"--teacher {Path(name).name}" for name in teacher or ()]
     words += ["--data-parallel"] if data_parallel else []
 
+    keep_freed_memory()
     import keras
 
     from train.export import export as write
@@ -340,6 +342,7 @@ def teach_command(
     Prints the accuracy of each, and of all together, on the validation images without a twin.
     The same command goes on where it was stopped.
     """
+    keep_freed_memory()
     from train.recipes import get_recipe
     from train.teach import teach_all
 
