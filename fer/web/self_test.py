@@ -44,7 +44,7 @@ def draw_test(side: int) -> NDArray[np.uint8]:
 
 
 def drawing_logits(classifier: Classifier) -> list[float]:
-    """Return the logits (k) of the labels for the drawing, rounded to four decimals."""
+    """Return the labels' logits (k) for the drawing, without a bias, to four decimals."""
     config = classifier.config
     batch = to_model_input([draw_test(config.input_size)], config)
-    return [round(float(value), 4) for value in classifier.logits(batch)[0]]
+    return [round(float(value), 4) for value in classifier.head_logits(batch)["labels"][0]]

@@ -24,7 +24,7 @@ from fer.track import TrackState, step
 from fer.types import Decision, Faces, FrameResult, Head, ModelConfig
 from fer.web.self_test import draw_test, drawing_logits
 from fer.web.server.jobs import shrink
-from tests.conftest import make_config
+from tests.conftest import make_config, make_two_heads
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
@@ -381,6 +381,14 @@ def test_the_modules_do_what_python_does(node, tmp_path):
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "# pass 20\n" in done.stdout
+
+
+def test_the_logits_of_the_self_test_have_no_bias():
+    classifier = make_two_heads()
+    batch = to_model_input([draw_test(classifier.config.input_size)], classifier.config)
+    (expected,) = classifier.network(batch)["labels"]
+    assert drawing_logits(classifier) == pytest.approx(expected.tolist(), abs=1e-4)
+    assert set(classifier.config.served.bias) != {0.0}
 
 
 def test_the_self_test_refuses_far_more_than_float16_changes():
