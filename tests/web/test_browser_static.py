@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 from bench.site import Site
 from fer.hub import WEIGHTS_FOLDER, load_classifier
 from fer.image import read_image
+from fer.types import ModelConfig
 from tests.conftest import ROOT, YUNET, saved, shared
 from tests.train.test_static import MAX_BYTES, base_of
 from tests.two_classes import NAMES, make_two_classes
@@ -210,7 +211,7 @@ def test_a_new_version_is_whole_before_it_is_shown(visit, site, files, tmp_path)
     site.publish(newer)
     page.reload()
     page.wait_for_selector(".newer:visible")
-    expect(page.locator(".fer-status")).to_contain_text("born-again")
+    expect(page.locator(".fer-status")).to_contain_text(ModelConfig.read(WEIGHTS_FOLDER).recipe)
     # The old page has all its files, which the site has no more.
     old = f"{base_of(files)}model/model_web.onnx"
     assert not (site.folder / old).exists()
