@@ -523,7 +523,8 @@ def _keepers(run: _Run, part: _Part, done: int) -> tuple[list[keras.callbacks.Ca
     if recipe.schedule == "plateau":
         keepers.append(Plateau(_peak(recipe, part.stage), _accuracies(run.out, part.begun, done)))
     if end == recipe.epochs:
-        keepers.append(_keeper(run.out, earlier, recipe.with_validation))
+        last = recipe.keep_last or recipe.with_validation
+        keepers.append(_keeper(run.out, earlier, last))
         if recipe.patience is not None:
             patience = Patience(recipe.patience, earlier)
             keepers.append(patience)
@@ -639,8 +640,8 @@ def fit(
     The weights kept are the running average after the epoch of the last phase with the
     best accuracy on those validation images that have no twin in the training split,
     with fresh batch statistics and, where the recipe says so, with the bias that those
-    images ask for. A recipe `with_validation` learns from those images, too, so it keeps the
-    weights after the last epoch. The test split is not opened.
+    images ask for. A recipe with `keep_last`, or `with_validation`, which learns from those images,
+    too, keeps the weights after the last epoch. The test split is not opened.
 
     Args:
         recipe: what to do.

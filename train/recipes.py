@@ -107,6 +107,8 @@ class Recipe:
         with_validation: train on the validation images without a twin, too. Nothing is selected
             then: the last epoch's weights are kept, and `export` takes the decisions of a run that
             was.
+        keep_last: keep the weights after the last epoch instead of those of the best one by the
+            accuracy of the labels, which says nothing of votes or of worse pictures.
         balance: how far rare classes are repeated, from 0 (as the data has them) to 1 (as
             often as the commonest).
         class_weight: how much more a rare class counts in the loss, from 0 (not at all) to
@@ -163,6 +165,7 @@ class Recipe:
     clean: bool = False
     drop_twins: bool = False
     with_validation: bool = False
+    keep_last: bool = False
     balance: float = 0.25
     class_weight: float = 0.0
     ferplus: float = 0.0
@@ -706,7 +709,8 @@ def mobilenet_v2_96_two_heads() -> Recipe:
     """The short way to `mobilenetv2-96-taught`: from `mobilenetv2-96-born-again`, in eight epochs.
 
     A second head learns the votes, so the labels' head no longer does. Nothing balances the classes
-    in training: the decisions that `export` fits do.
+    in training: the decisions that `export` fits do. The last epoch is kept: after the first one
+    the labels gain no more, but votes and pictures of bad cameras do until the end.
 
     Command: python -m train fit mobilenetv2-96-two-heads
     """
@@ -724,6 +728,7 @@ def mobilenet_v2_96_two_heads() -> Recipe:
         learning_rate=4e-4,
         warmup_epochs=0.5,
         ema_momentum=0.999,
+        keep_last=True,
         distill=0.6,
     )
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from fer.errors import InputError
 from tests.conftest import ROOT, heeding_ctrl_c, noise, numbers, opened
@@ -117,6 +118,23 @@ def test_the_best_epoch_is_kept_or_the_last_one(tmp_path, last, kept):
         keeper.on_epoch_end(epoch, {"val_accuracy": accuracy})
     model.load_weights(tmp_path / "best.weights.h5")
     assert model.get_weights()[0].item() == kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "last"),
+    [
+        ({}, False),
+        ({"keep_last": True}, True),
+        ({"with_validation": True, "correct_bias": False}, True),
+    ],
+)
+def test_a_recipe_says_which_epoch_is_kept(tmp_path, changes, last):
+    from train.fit import _keepers, _parts, _Run
+
+    run = _Run(toy_recipe(**changes), tmp_path, None, [], tqdm(disable=True))
+    *_, part = _parts(run.recipe)
+    (keeper,), _ = _keepers(run, part, 0)
+    assert keeper.save_best_only is not last
 
 
 def test_patience_counts_the_epochs_before_a_kill():

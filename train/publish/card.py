@@ -143,16 +143,25 @@ def format_summary(report: dict[str, Any]) -> str:
     """Format README's lines about accuracy from what `train.measure.evaluate.evaluate` wrote."""
     full, fresh = report["full"], report["twin_free"]
     low, high = fresh["interval_95"]["top1"]
-    return "\n".join(
-        (
-            f"- **{fresh['top1']:.1f} %** top-1 on FER-2013's test images that do not leak from "
-            f"training (95 % interval {low:.1f} to {high:.1f}); {full['top1']:.1f} % on all",
-            f"- macro F1 {fresh['macro_f1'] / 100:.3f}, on all {full['macro_f1'] / 100:.3f}; "
-            "people agree with these labels about two times in three",
-            f"- calibrated: expected calibration error {full['ece']:.3f}; "
-            f"{full['uncertain_share']:.0f} % of the answers are marked uncertain",
+    lines = [
+        f"- **{fresh['top1']:.1f} %** top-1 on FER-2013's test images that do not leak from "
+        f"training (95 % interval {low:.1f} to {high:.1f}); {full['top1']:.1f} % on all",
+        f"- macro F1 {fresh['macro_f1'] / 100:.3f}, on all {full['macro_f1'] / 100:.3f}; "
+        "people agree with these labels about two times in three",
+    ]
+    if "decisions" in report:
+        each = (
+            f"`{name}`{' (served)' if name == report['decision'] else ''} has "
+            f"{parts['twin_free']['top1']:.1f} %, mean recall of the classes "
+            f"{parts['twin_free']['balanced_accuracy']:.1f} %"
+            for name, parts in report["decisions"].items()
         )
+        lines.append(f"- two decisions for these images: {'; '.join(each)}")
+    lines.append(
+        f"- calibrated: expected calibration error {full['ece']:.3f}; "
+        f"{full['uncertain_share']:.0f} % of the answers are marked uncertain"
     )
+    return "\n".join(lines)
 
 
 def format_resting(rested: dict[str, Any] | None, sha256: str) -> str:
@@ -321,6 +330,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
     # `fit` keeps the best epoch of the last phase.
     n_before = sum(phase["epochs"] for phase in record["recipe"]["phases"][:-1])
     last = [row["val_accuracy"] for row in record["log"] if row["epoch"] >= n_before]
+    keeps_last = any(record["recipe"].get(name) for name in ("keep_last", "with_validation"))
     # The record itself says which files the run started from and learnt from.
     apart = ("init", "teachers")
     recipe = {name: value for name, value in record["recipe"].items() if name not in apart}
@@ -334,7 +344,8 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
         "init": _file_name(record["init"]),
         "teachers": [_file_name(teacher) for teacher in record["teachers"]],
         "n_epochs": len(record["log"]),
-        "val_top1": 100 * max(last),
+        "keeps_last": keeps_last,
+        "val_top1": 100 * (last[-1] if keeps_last else max(last)),
         "hours": hours,
         "watts": watts,
         "kwh": None if watts is None else watts * hours / 1000,
