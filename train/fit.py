@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from fer.errors import InputError
 from fer.hub import KERAS_NAME
-from fer.types import CONFIG_NAME, ModelConfig
+from fer.types import CONFIG_NAME, HEADS, ModelConfig
 from train.augment import build_photometry
 from train.data.dataset import OpenDataset
 from train.losses import TrainingLoss, class_weights, label_accuracy
@@ -561,28 +562,29 @@ def _train_phase(run: _Run, part: _Part, data: Material) -> keras.Model | None:
         backup.restore(done)
     keepers, end = _keepers(run, part, done)
     first = max(part.first, done)
-    with Interrupt() as interrupt:
-        trainer.fit(
-            stream_batches(data, recipe, plan_views(recipe)[first:], taught, n_devices),
-            steps_per_epoch=steps_per_epoch,
-            shuffle=False,  # the stream is in random order
-            initial_epoch=first,
-            epochs=end,
-            validation_data=_validation(data, taught, n_devices),
-            validation_batch_size=recipe.batch_size,
-            callbacks=[
-                interrupt,
-                backup,
-                EpochSeeds(recipe.seed),
-                keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
-                FreshStatistics(network, data.shown[:_N_RECALIBRATION_IMAGES_A_VALIDATION]),
-                Progress(run.bar, n_images, recipe.batch_size),
-                # A line in the log is an epoch of which all else is kept.
-                *keepers,
-                keras.callbacks.CSVLogger(str(out / _LOG_NAME), append=True),
-            ],
-            verbose=0,
-        )
+    if first < end:  # not killed after its last epoch
+        with Interrupt() as interrupt:
+            trainer.fit(
+                stream_batches(data, recipe, plan_views(recipe)[first:], taught, n_devices),
+                steps_per_epoch=steps_per_epoch,
+                shuffle=False,  # the stream is in random order
+                initial_epoch=first,
+                epochs=end,
+                validation_data=_validation(data, taught, n_devices),
+                validation_batch_size=recipe.batch_size,
+                callbacks=[
+                    interrupt,
+                    backup,
+                    EpochSeeds(recipe.seed),
+                    keras.callbacks.SwapEMAWeights(swap_on_epoch=True),
+                    FreshStatistics(network, data.shown[:_N_RECALIBRATION_IMAGES_A_VALIDATION]),
+                    Progress(run.bar, n_images, recipe.batch_size),
+                    # A line in the log is an epoch of which all else is kept.
+                    *keepers,
+                    keras.callbacks.CSVLogger(str(out / _LOG_NAME), append=True),
+                ],
+                verbose=0,
+            )
     if is_last:
         trainer.load_weights(out / _BEST_NAME)
     return network
@@ -641,7 +643,8 @@ def fit(
     best accuracy on those validation images that have no twin in the training split,
     with fresh batch statistics and, where the recipe says so, with the bias that those
     images ask for. A recipe with `keep_last`, or `with_validation`, which learns from those images,
-    too, keeps the weights after the last epoch. The test split is not opened.
+    too, keeps the weights after the last epoch. With `blend` only part of what was learned is kept.
+    The test split is not opened.
 
     Args:
         recipe: what to do.
@@ -685,7 +688,7 @@ def fit(
             bar.total = recipe.epochs * len(data.train.labels)
             network = _train_phase(run, part, data)
     assert data is not None  # a recipe has a phase at least
-    added = _save(recipe, config, network, data, out)
+    added = _save(recipe, config, network, data, out, init)
     record = _record(made_of, command, len(data.train.labels), _read_log(out))
     record["class_bias"] = added
     (out / TRAINING_NAME).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -703,12 +706,35 @@ def _describe(
     }
 
 
+def _blend(learned: keras.Model, start: keras.Model, share: float) -> None:
+    """Move the weights of `learned` back to those of `start`, all but those of the votes' head.
+
+    Args:
+        learned: the network after the run.
+        start: the same network, as the run began.
+        share: of `learned` in what comes out.
+    """
+    for mine, theirs in zip(learned.weights, start.weights, strict=True):
+        if f"{HEADS[1]}/" not in mine.path:
+            mine.assign(share * mine + (1 - share) * theirs)
+
+
 def _save(
-    recipe: Recipe, config: ModelConfig, network: keras.Model, data: Material, out: Path
+    recipe: Recipe,
+    config: ModelConfig,
+    network: keras.Model,
+    data: Material,
+    out: Path,
+    init: Path | str | None,
 ) -> dict[str, float]:
     """Write the finished network and its configuration; return the bias added to each class."""
-    served = build_model(recipe, len(config.class_names), config.input_size, n_votes=data.n_votes)
+    make = partial(
+        build_model, recipe, len(config.class_names), config.input_size, n_votes=data.n_votes
+    )
+    served = make()
     served.set_weights(network.get_weights())
+    if recipe.blend < 1:
+        _blend(served, make(init=init), recipe.blend)
     freeze(served, recipe.phases[-1].tuned)
     recalibrate_batch_norm(served, data.shown[:_N_RECALIBRATION_IMAGES])
     freeze(served, 1.0)

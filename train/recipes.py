@@ -109,6 +109,9 @@ class Recipe:
             was.
         keep_last: keep the weights after the last epoch instead of those of the best one by the
             accuracy of the labels, which says nothing of votes or of worse pictures.
+        blend: share of what was learned in the weights that are kept, over 0 to 1; the rest is what
+            the run starts from, in all layers but the head of the votes (Wortsman et al. 2022,
+            arXiv:2109.01903).
         balance: how far rare classes are repeated, from 0 (as the data has them) to 1 (as
             often as the commonest).
         class_weight: how much more a rare class counts in the loss, from 0 (not at all) to
@@ -166,6 +169,7 @@ class Recipe:
     drop_twins: bool = False
     with_validation: bool = False
     keep_last: bool = False
+    blend: float = 1.0
     balance: float = 0.25
     class_weight: float = 0.0
     ferplus: float = 0.0
@@ -202,6 +206,8 @@ class Recipe:
         for name in ("camera", "ferplus", "label_smoothing", "distill", "dropout", "erase", "mix"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"`{name}` must be 0..1. Received: {getattr(self, name)}")
+        if not 0 < self.blend <= 1:
+            raise InputError(f"`blend` must be over 0, 1 at most. Received: {self.blend}")
         if self.mix and not (self.mixup or self.cutmix):
             raise InputError("to `mix`, `mixup` or `cutmix` must be over 0. Received: neither")
         if self.backbone not in BACKBONES:
@@ -710,7 +716,8 @@ def mobilenet_v2_96_two_heads() -> Recipe:
 
     A second head learns the votes, so the labels' head no longer does. Nothing balances the classes
     in training: the decisions that `export` fits do. The last epoch is kept: after the first one
-    the labels gain no more, but votes and pictures of bad cameras do until the end.
+    the labels gain no more, but the votes do until the end. What is kept lies halfway between start
+    and end, where the labels have lost less than they had at the end.
 
     Command: python -m train fit mobilenetv2-96-two-heads
     """
@@ -729,6 +736,7 @@ def mobilenet_v2_96_two_heads() -> Recipe:
         warmup_epochs=0.5,
         ema_momentum=0.999,
         keep_last=True,
+        blend=0.5,
         distill=0.6,
     )
 

@@ -137,6 +137,21 @@ def test_a_recipe_says_which_epoch_is_kept(tmp_path, changes, last):
     assert keeper.save_best_only is not last
 
 
+def test_a_blend_is_between_start_and_end_but_for_the_votes():
+    from train.fit import _blend
+    from train.model import build_model
+
+    start, learned = (build_model(toy_recipe(), 3, 32, n_votes=8) for _ in range(2))
+    for weights, value in ((start, 1.0), (learned, 5.0)):
+        weights.set_weights([np.full(weight.shape, value) for weight in weights.weights])
+    _blend(learned, start, 0.25)
+    found = {weight.path: numbers(weight) for weight in learned.weights}
+    votes = [path for path in found if path.startswith("votes/")]
+    assert len(votes) == 2
+    for path, values in found.items():
+        assert (values == (5.0 if path in votes else 2.0)).all(), path
+
+
 def test_patience_counts_the_epochs_before_a_kill():
     from train.fit import Patience
 
@@ -373,6 +388,12 @@ def test_a_killed_run_that_is_resumed_ends_like_an_unbroken_one(tmp_path):
     for mine, theirs in zip(*ends, strict=True):
         assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-3)
         assert abs(mine["val_accuracy"] - theirs["val_accuracy"]) <= 0.003
+    for name in ("model.keras", "training.json"):  # as if killed after the last epoch
+        (broken / name).unlink()
+    ended = run(*command, broken, "--resume")
+    said = ended.communicate()[1].decode()
+    assert ended.returncode == 0, said
+    assert json.loads((broken / "training.json").read_text())["log"] == ends[1]
 
 
 def test_an_interrupt_is_heeded_between_batches_and_a_second_one_at_once():
@@ -580,6 +601,9 @@ def test_impossible_recipes_are_refused():
         toy_recipe(images_per_class=0)
     with pytest.raises(InputError, match="learning_rate"):
         Phase(32, 1, learning_rate=0.0)
+    for blend in (0.0, 1.5):
+        with pytest.raises(InputError, match="blend"):
+            toy_recipe(blend=blend)
     with pytest.raises(InputError, match="warmup_epochs"):
         toy_recipe(warmup_epochs=1.0)
     for choice in ({"patience": 1}, {"schedule": "plateau"}, {"correct_bias": True}):
