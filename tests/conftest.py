@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from tests.hub_server import HubServer
@@ -175,6 +177,25 @@ def make_two_heads(network=None, **changes):
     both.calls = 0
     values = {"heads": make_heads(), "decision": "balanced", "version": 2}
     return Classifier(network or both, make_config(**(values | changes)))
+
+
+def one_head(text):
+    """What a `fer.json` of version 1 has of the one in `text`: the labels, and no bias."""
+    values = json.loads(text)
+    if heads := values.pop("heads", None):
+        labels = heads["labels"]
+        temperature = labels["decisions"][values.pop("decision")]["temperature"]
+        names = labels["class_names"]
+        values |= {"class_names": names, "temperature": temperature, "version": 1}
+    return values
+
+
+def with_classes(config, names):
+    """A configuration whose labels have other names."""
+    if not config.heads:
+        return replace(config, class_names=names)
+    labels = replace(config.heads["labels"], class_names=names)
+    return replace(config, class_names=(), heads={**config.heads, "labels": labels})
 
 
 def make_faces(*boxes, landmarks=None):

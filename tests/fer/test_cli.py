@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from PIL import Image
 from bench.apps import free_port
 from fer import __main__ as cli
 from fer import load_classifier, read_image
+from fer.hub import WEIGHTS_FOLDER
 from fer.types import Faces
 from tests.conftest import (
     FACE,
@@ -29,6 +31,7 @@ from tests.conftest import (
     make_faces,
     make_two_heads,
     noise,
+    one_head,
 )
 from tests.web.test_web_video import write_clip
 
@@ -91,9 +94,12 @@ def test_what_ten_people_would_say_and_another_decision(run, monkeypatch):
     assert seen == ["dataset"]
 
 
-def test_weights_without_votes_or_that_decision_are_told(run):
+def test_weights_without_votes_or_that_decision_are_told(run, tmp_path):
+    values = one_head((WEIGHTS_FOLDER / "fer.json").read_text())
+    (tmp_path / "fer.json").write_text(json.dumps(values))
+    shutil.copy(WEIGHTS_FOLDER / "model.tflite", tmp_path)
     for option, said in ((["--votes"], "votes"), (["--decision", "balanced"], "balanced")):
-        status, out, error = run("image", ASTRONAUT, *option, *SLIM)
+        status, out, error = run("image", ASTRONAUT, "--model", tmp_path, *option, *SLIM)
         assert (status, out) == (1, "")
         assert error.count("\n") == 1
         assert said in error

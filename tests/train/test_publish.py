@@ -25,7 +25,7 @@ from fer.settings import Settings
 from fer.types import ModelConfig
 from fer.web.examples.files import EXAMPLES_FOLDER, list_folder
 from fer.web.server.start import start_pipeline
-from tests.conftest import ROOT, YUNET, noise, shared
+from tests.conftest import ROOT, YUNET, noise, shared, with_classes
 from tests.hub_server import TOKEN, Fault
 from tests.test_docs import reuse_blocks
 from train.publish.files import write_folder
@@ -238,12 +238,8 @@ def make_weights(folder, recipe="own"):
     hashes = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("model*")
     }
-    config = replace(
-        ModelConfig.read(WEIGHTS_FOLDER),
-        recipe=recipe,
-        files=dict(sorted(hashes.items())),
-        class_names=("a", "b", "c", "d", "e", "f", "g"),
-    )
+    config = with_classes(ModelConfig.read(WEIGHTS_FOLDER), tuple("abcdefg"))
+    config = replace(config, recipe=recipe, files=dict(sorted(hashes.items())))
     (folder / "fer.json").write_text(config.to_json(), encoding="utf-8")
     results = folder.parent / "results"
     results.mkdir(exist_ok=True)
@@ -443,7 +439,8 @@ def test_a_gallery_goes_to_the_hub_and_comes_back_to_the_page(hub, run, token, o
 
     def litert_network(content):
         assert content.startswith(b"int8 of ")
-        return lambda pixels: np.zeros((len(pixels), 7), np.float32)
+        heads = {"labels": 7, "votes": 8}
+        return lambda pixels: {k: np.zeros((len(pixels), n), np.float32) for k, n in heads.items()}
 
     monkeypatch.setattr(gallery, "litert_network", litert_network)
     models = gallery.Gallery(REPO, hub.commit(REPO), OWN_SHA256).load()

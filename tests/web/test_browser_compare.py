@@ -13,7 +13,7 @@ from bench.apps import run_app, serve
 from fer.gallery import GALLERY_FOLDER
 from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
-from tests.conftest import FACE, ROOT, visits
+from tests.conftest import FACE, ROOT, visits, with_classes
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -52,7 +52,7 @@ def write_gallery(folder):
     names = config.class_names
     configs = {
         "twin": config,
-        "turned": replace(config, class_names=names[1:] + names[:1]),
+        "turned": with_classes(config, names[1:] + names[:1]),
         "unsure": replace(config, uncertain_below=1.0),
     }
     lines = []
