@@ -111,7 +111,7 @@ SYSTEMS = {
 # The bundled weights, with which the others are compared.
 FLAGSHIP = System(
     title="Main model",
-    idea="All layers learned, from several people's votes and from two earlier models.",
+    idea="All layers learned, from labels, from several people's votes and from earlier models.",
 )
 # What `cbam` is without its attention.
 _BASELINE = "mobilenetv2-64"
