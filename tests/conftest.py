@@ -180,7 +180,7 @@ def make_two_heads(network=None, **changes):
 
 
 def one_head(text):
-    """What a `fer.json` of version 1 has of the one in `text`: the labels, and no bias."""
+    """Return the values of a `fer.json` as version 1 has them: one head, without a bias."""
     values = json.loads(text)
     if heads := values.pop("heads", None):
         labels = heads["labels"]
@@ -191,7 +191,7 @@ def one_head(text):
 
 
 def with_classes(config, names):
-    """A configuration whose labels have other names."""
+    """Return a configuration with other names of the labels."""
     if not config.heads:
         return replace(config, class_names=names)
     labels = replace(config.heads["labels"], class_names=names)

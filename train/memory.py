@@ -1,4 +1,4 @@
-"""Spare the system the memory that every step of a training would ask for anew."""
+"""Keep the memory that a step of a training frees for the next step."""
 
 import ctypes
 import sys
@@ -15,8 +15,8 @@ def keep_freed_memory() -> bool:
     """Keep what this process frees for its next use, where the C library is glibc.
 
     TensorFlow allocates every tensor of a step and frees it again. glibc returns large blocks to
-    the system, which must then clear each page for the next step: up to half of the time of a
-    run. Threads that started before go on as they were, so this comes first.
+    the system, which must then clear each page for the next step. Call it first: threads that
+    have started do not change.
 
     Returns:
         Whether the C library is glibc and took the settings.

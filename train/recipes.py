@@ -109,9 +109,9 @@ class Recipe:
             was.
         keep_last: keep the weights after the last epoch instead of those of the best one by the
             accuracy of the labels, which says nothing of votes or of worse pictures.
-        blend: share of what was learned in the weights that are kept, over 0 to 1; the rest is what
-            the run starts from, in all layers but the head of the votes (Wortsman et al. 2022,
-            arXiv:2109.01903).
+        blend: share of the trained weights in those that are kept, over 0 to 1; the rest are the
+            weights that the run starts from. The head of the votes stays as trained (Wortsman et
+            al. 2022, arXiv:2109.01903).
         balance: how far rare classes are repeated, from 0 (as the data has them) to 1 (as
             often as the commonest).
         class_weight: how much more a rare class counts in the loss, from 0 (not at all) to
@@ -716,8 +716,8 @@ def mobilenet_v2_96_two_heads() -> Recipe:
 
     A second head learns the votes, so the labels' head no longer does. Nothing balances the classes
     in training: the decisions that `export` fits do. The last epoch is kept: after the first one
-    the labels gain no more, but the votes do until the end. What is kept lies halfway between start
-    and end, where the labels have lost less than they had at the end.
+    the labels gain no more, but the votes do until the end. What is kept lies halfway between the
+    start and the end: there the labels have lost less, and the votes hardly anything.
 
     Command: python -m train fit mobilenetv2-96-two-heads
     """

@@ -151,12 +151,12 @@ def format_summary(report: dict[str, Any]) -> str:
     ]
     if "decisions" in report:
         each = (
-            f"`{name}`{' (served)' if name == report['decision'] else ''} has "
-            f"{parts['twin_free']['top1']:.1f} %, mean recall of the classes "
+            f"`{name}`{' (served)' if name == report['decision'] else ''} "
+            f"{parts['twin_free']['top1']:.1f} % and "
             f"{parts['twin_free']['balanced_accuracy']:.1f} %"
             for name, parts in report["decisions"].items()
         )
-        lines.append(f"- two decisions for these images: {'; '.join(each)}")
+        lines.append(f"- top-1 and balanced accuracy without leaks by decision: {'; '.join(each)}")
     lines.append(
         f"- calibrated: expected calibration error {full['ece']:.3f}; "
         f"{full['uncertain_share']:.0f} % of the answers are marked uncertain"
@@ -327,7 +327,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
     hours = record["wall_time_s"] / 3600
     device = record["device"].lower()
     watts = next((_ASSUMED_WATTS[name] for name in _ASSUMED_WATTS if name in device), None)
-    # `fit` keeps the best epoch of the last phase.
+    # `fit` keeps the best epoch of the last phase, or the last epoch.
     n_before = sum(phase["epochs"] for phase in record["recipe"]["phases"][:-1])
     last = [row["val_accuracy"] for row in record["log"] if row["epoch"] >= n_before]
     keeps_last = any(record["recipe"].get(name) for name in ("keep_last", "with_validation"))
@@ -345,6 +345,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
         "teachers": [_file_name(teacher) for teacher in record["teachers"]],
         "n_epochs": len(record["log"]),
         "keeps_last": keeps_last,
+        "blends": record["recipe"].get("blend", 1.0) < 1,
         "val_top1": 100 * (last[-1] if keeps_last else max(last)),
         "hours": hours,
         "watts": watts,
