@@ -38,6 +38,7 @@ from train.model import (
     recalibrate_batch_norm,
 )
 from train.recipes import PLATEAU_FACTOR, TRAINING_NAME, Phase, Recipe
+from train.refit import refit_votes
 from train.teach import TeacherLogits, batches, named_file, read_record, teach
 from train.views import View, ViewKey, draw_view, plan_views, still
 
@@ -643,7 +644,8 @@ def fit(
     best accuracy on those validation images that have no twin in the training split,
     with fresh batch statistics and, where the recipe says so, with the bias that those
     images ask for. A recipe with `keep_last`, or `with_validation`, which learns from those images,
-    too, keeps the weights after the last epoch. With `blend` only part of what was learned is kept.
+    too, keeps the weights after the last epoch. With `blend` only part of what was learned is kept;
+    with `refit` the head of the votes is fitted once more.
     The test split is not opened.
 
     Args:
@@ -738,6 +740,8 @@ def _save(
     freeze(served, recipe.phases[-1].tuned)
     recalibrate_batch_norm(served, data.shown[:_N_RECALIBRATION_IMAGES])
     freeze(served, 1.0)
+    if recipe.refit is not None and data.train.shares is not None and data.n_votes:
+        refit_votes(served, data.train.images, data.train.shares, recipe.refit, recipe.flip)
     added = np.zeros(len(config.class_names), np.float32)
     if recipe.correct_bias and not data.n_votes:  # else `export` fits one for each decision
         added = correct_bias(served, data.validation.images, data.validation.labels)

@@ -604,6 +604,8 @@ def test_impossible_recipes_are_refused():
     for blend in (0.0, 1.5):
         with pytest.raises(InputError, match="blend"):
             toy_recipe(blend=blend)
+    with pytest.raises(InputError, match="refit"):
+        toy_recipe(refit=0.0)
     with pytest.raises(InputError, match="warmup_epochs"):
         toy_recipe(warmup_epochs=1.0)
     for choice in ({"patience": 1}, {"schedule": "plateau"}, {"correct_bias": True}):
