@@ -74,6 +74,30 @@ def test_each_decision_is_compared_with_its_own_or_with_the_one_that_is_served()
     assert (row["decision"], row["against"], row["only_one"]) == ("dataset", "dataset", 1)
 
 
+def test_the_votes_are_compared_where_most_people_chose_one_class():
+    from train.measure.paired import compare
+
+    names = make_config().class_names
+    head = Head(class_names=names, decisions={"dataset": Decision(bias=(0.0, 0.0))})
+    config = replace(make_config(), heads={"labels": head, "votes": head}, version=2)
+    networks = []
+    for right in (range(6), [0]):
+        plain = make_network(right)
+        networks.append(
+            Classifier(
+                lambda pixels, plain=plain: dict.fromkeys(
+                    ("labels", "votes"), plain.head_logits(pixels)["labels"]
+                ),
+                config,
+            )
+        )
+    winners = np.array([1] * 8 + [0, 0] + [-1, -1])
+    split = replace(make_split(twins=[0]), winners=winners)
+    *_, row = compare(*networks, split)
+    assert (row["decision"], row["n_images"]) == ("votes", 9)
+    assert (row["only_one"], row["only_other"]) == (5, 0)
+
+
 def test_other_classes_cannot_be_compared():
     from train.measure.paired import compare
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from fer.classify import Classifier, decide
@@ -22,7 +24,8 @@ def compare(one: Classifier, other: Classifier, split: Split) -> list[dict[str, 
 
     Returns:
         A row for each decision of `one`, against the same decision of `other`, or against the one
-        that it serves: `decision`, `against`, `n_images`, accuracies `top1` and `other_top1` in
+        that it serves, and one for the votes, where both predict them and most people chose one
+        class: `decision`, `against`, `n_images`, accuracies `top1` and `other_top1` in
         per cent, how often only one is right, `only_one` and `only_other`, and `p`, the
         probability of a difference at least as large between equally good networks.
 
@@ -39,29 +42,39 @@ def compare(one: Classifier, other: Classifier, split: Split) -> list[dict[str, 
         )
     fresh = ~split.twin
     labels = split.labels[fresh]
-    logits = [each.head_logits(split.images[fresh])["labels"] for each in (one, other)]
+    logits = [each.head_logits(split.images[fresh]) for each in (one, other)]
     rows, theirs = [], _decisions(other)
     for name, decision in _decisions(one).items():
         against = name if name in theirs else next(iter(theirs))
         right = [
-            decide(values, each).argmax(axis=1) == labels
+            decide(values["labels"], each).argmax(axis=1) == labels
             for values, each in zip(logits, (decision, theirs[against]), strict=True)
         ]
-        only_one, only_other = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-        n_different = only_one + only_other
-        rows.append(
-            {
-                "decision": name,
-                "against": against,
-                "n_images": len(labels),
-                "top1": 100 * float(right[0].mean()),
-                "other_top1": 100 * float(right[1].mean()),
-                "only_one": only_one,
-                "only_other": only_other,
-                "p": float(binomtest(only_one, n_different).pvalue) if n_different else 1.0,
-            }
-        )
+        rows.append(_compare(name, against, *right))
+    if split.winners is not None and all("votes" in values for values in logits):
+        winners = split.winners[fresh]
+        clear = winners >= 0
+        right = [values["votes"].argmax(axis=1)[clear] == winners[clear] for values in logits]
+        rows.append(_compare("votes", "votes", *right))
     return rows
+
+
+def _compare(
+    name: str, against: str, right: NDArray[np.bool_], other_right: NDArray[np.bool_]
+) -> dict[str, Any]:
+    """Return a row of `compare`, from the images on which each network is right."""
+    only_one, only_other = int((right & ~other_right).sum()), int((other_right & ~right).sum())
+    n_different = only_one + only_other
+    return {
+        "decision": name,
+        "against": against,
+        "n_images": len(right),
+        "top1": 100 * float(right.mean()),
+        "other_top1": 100 * float(other_right.mean()),
+        "only_one": only_one,
+        "only_other": only_other,
+        "p": float(binomtest(only_one, n_different).pvalue) if n_different else 1.0,
+    }
 
 
 def _decisions(classifier: Classifier) -> dict[str, Decision]:
