@@ -732,9 +732,8 @@ def test_the_snippet_for_browsers_runs_as_written(node, hub, tmp_path, is_two_he
     numbers = json.dumps(pixels.ravel().round(3).tolist())
     code, n = re.subn(r"(const pixels = )[^;]*;", rf"\g<1>Float32Array.from({numbers});", code)
     assert n == 1
-    if is_two_heads and not config.heads:
+    if is_two_heads:
         assert "outputs.labels" in code
-        code = code.replace("outputs.labels", "outputs[network.outputNames[0]]")
     code = code.replace("<you>", "someone").replace("https://huggingface.co", HUB.url)
     package = tmp_path / "node_modules" / "onnxruntime-web"
     package.mkdir(parents=True)
@@ -751,6 +750,16 @@ def test_the_snippet_for_browsers_runs_as_written(node, hub, tmp_path, is_two_he
     powers = np.exp((logits + bias) / temperature)
     assert list(said) == names
     assert list(said.values()) == pytest.approx(powers / powers.sum(), abs=0.01)
+
+
+def test_the_table_of_runs_compares_by_the_decision_that_all_have(tmp_path):
+    report = with_heads(make_report(recipe="mobilenetv2-96-two-heads"))
+    (tmp_path / "mobilenetv2-96-two-heads.json").write_text(json.dumps(report))
+    *_, row = card.format_steps(tmp_path).splitlines()
+    balanced, dataset = (report["decisions"][name] for name in ("balanced", "dataset"))
+    for part in ("full", "twin_free"):
+        assert f" {dataset[part]['top1']:.2f} %" in row
+        assert f" {balanced[part]['top1']:.2f} %" not in row
 
 
 def test_one_head_has_no_word_of_decisions_or_votes(results):

@@ -199,7 +199,8 @@ def format_steps(results: Path) -> str:
         report = load_json(results / f"{name}.json")
         if report is None:  # not measured yet
             continue
-        full, fresh = report["full"], report["twin_free"]
+        plain = report.get("decisions", {}).get("dataset", report)  # as the others decide
+        full, fresh = plain["full"], plain["twin_free"]
         low, high = fresh["interval_95"]["top1"]
         new = change.format(epochs=get_recipe(name.removesuffix(NO_TWINS)).epochs)
         lines.append(
@@ -346,6 +347,7 @@ def _training(record: dict[str, Any]) -> dict[str, Any]:
         "n_epochs": len(record["log"]),
         "keeps_last": keeps_last,
         "blends": record["recipe"].get("blend", 1.0) < 1,
+        "refits": record["recipe"].get("refit") is not None,
         "val_top1": 100 * (last[-1] if keeps_last else max(last)),
         "hours": hours,
         "watts": watts,
