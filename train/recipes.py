@@ -112,8 +112,8 @@ class Recipe:
         blend: share of the trained weights in those that are kept, over 0 to 1; the rest are the
             weights that the run starts from. The head of the votes stays as trained (Wortsman et
             al. 2022, arXiv:2109.01903).
-        refit: fit the votes' head again on the finished layers below it, where there is one, see
-            `train.refit.refit_votes`; the number is its `pull`. None for leaving it as it is.
+        refit: how strongly the votes' head is held back when it is fitted again at the end
+            (`pull` of `train.refit.refit_votes`); None for no such fit.
         balance: how far rare classes are repeated, from 0 (as the data has them) to 1 (as
             often as the commonest).
         class_weight: how much more a rare class counts in the loss, from 0 (not at all) to
@@ -352,7 +352,9 @@ def mobilenet_v2_96_distilled() -> Recipe:
 
 
 def mobilenet_v2_96_born_again() -> Recipe:
-    """`mobilenetv2-96-distilled` taught once more, by itself and another: the start of two heads.
+    """`mobilenetv2-96-distilled` taught once more, by itself and another.
+
+    `mobilenetv2-96-two-heads` starts from it.
 
     Its two teachers are better calibrated together than those before. Rare classes are no
     longer repeated: what they gained was paid for by the common ones. Hardware, time and
@@ -750,21 +752,22 @@ def mobilenet_v2_96_two_heads() -> Recipe:
 
 
 def mobilenet_v2_96_further() -> Recipe:
-    """Two more epochs of a network with two heads, without teachers, to try what pictures give.
+    """Two more epochs of a network with two heads, without teachers: do more pictures help?
+
+    Needs --init: without, it would start from ImageNet.
 
     Command: python -m train fit mobilenetv2-96-further --init fer/weights/model.keras [--extra
     FACES]
     """
     return replace(
-        mobilenet_v2_96_two_heads(),
+        mobilenet_v2_96_taught(),
         name="mobilenetv2-96-further",
-        init="imagenet",
-        teachers=(),
         views=None,
         phases=(Phase(96, 2),),
         learning_rate=2e-4,
-        blend=1.0,
-        refit=None,
+        warmup_epochs=0.5,
+        ema_momentum=0.999,
+        keep_last=True,
     )
 
 

@@ -8,8 +8,8 @@ from scipy.special import log_softmax
 
 __all__ = ["fit_layer", "refit_votes"]
 
-# Of L-BFGS, which ends earlier where the loss no longer falls. Source: a choice; the flagship's
-# votes need some 180.
+# Most steps of L-BFGS, which stops earlier when the loss no longer falls. Source: a choice; the
+# flagship needs about 180.
 _N_STEPS = 200
 
 
@@ -41,9 +41,13 @@ def fit_layer(
     if not total:
         raise ValueError("at least one row of `targets` must be a share of a class. Received: none")
 
+    def split(values: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        single = values.astype(np.float32)
+        return single[: kernel.size].reshape(kernel.shape), single[kernel.size :]
+
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        moved = values[: kernel.size].reshape(kernel.shape).astype(np.float32)
-        log_probs = log_softmax(features @ moved + values[kernel.size :].astype(np.float32), axis=1)
+        moved, added = split(values)
+        log_probs = log_softmax(features @ moved + added, axis=1)
         missed = (np.exp(log_probs) * weights - targets) / total
         away = moved - kernel
         slope = features.T @ missed + pull * away
@@ -52,9 +56,8 @@ def fit_layer(
         return entropy + pull / 2 * float((away**2).sum()), gradient
 
     start = np.concatenate([kernel.ravel(), bias]).astype(np.float64)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _N_STEPS}).x
-    fitted = found.astype(np.float32)
-    return fitted[: kernel.size].reshape(kernel.shape), fitted[kernel.size :]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": _N_STEPS})
+    return split(found.x)
 
 
 def refit_votes(
@@ -66,7 +69,7 @@ def refit_votes(
 ) -> None:
     """Fit the last layer of the votes' head again, on images as they are served.
 
-    It learned on augmented images, and on layers below that are others after a `blend`.
+    It had learned on augmented images, and `blend` has since changed the layers below.
 
     Args:
         model: from `train.model.build_model`, with a votes' head.

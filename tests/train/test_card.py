@@ -583,7 +583,7 @@ def test_training(results):
     assert table["backend"] == "jax, Keras 3.99.1"
     assert table["device"] == "cpu:0; 2 x86_64 cores"
     assert table["images seen"] == "1,234,567"
-    assert table["wall time"] == "5.00 h"
+    assert table["wall time of the epochs"] == "5.00 h"
     assert table["epochs"] == "23"
     assert table["validation top-1 of the kept epoch, before the bias"] == "62.20 %"
     assert table["phases"] == (
@@ -760,6 +760,26 @@ def test_the_table_of_runs_compares_by_the_decision_that_all_have(tmp_path):
     for part in ("full", "twin_free"):
         assert f" {dataset[part]['top1']:.2f} %" in row
         assert f" {balanced[part]['top1']:.2f} %" not in row
+
+
+def test_limits_name_what_the_votes_head_misses(results):
+    report = with_heads(make_report())
+    recall = report["votes"]["full"]["majority"]["recall"]
+    recall |= dict.fromkeys(recall, 90.0) | {"disgust": 39.2, "fear": 12.4, "contempt": None}
+    text = section(make_text(report, results), "Limits")
+    assert "It finds 12 % of fear, 39 % of disgust." in text
+    assert "head of the votes" not in section(make_text(make_report(), results), "Limits")
+
+
+def test_worse_pictures_are_compared_with_the_network_before():
+    report, before = make_report(recipe="new"), make_report(recipe="old")
+    before["robustness"]["rotation"] = [{"strength": 12, "top1": 1.5}]
+    before["robustness"]["noise"] = [{"strength": 99, "top1": 2.5}]
+    text = card.format_worse(report, before)
+    assert "| `old` | `new` |" in text
+    assert "| rotation | 12 (unit of rotation) | 1.5 % | 13.0 % |" in text
+    assert "noise" not in text  # measured at other strengths
+    assert len(text.splitlines()) == 2 + len(CORRUPTIONS)
 
 
 def test_one_head_has_no_word_of_decisions_or_votes(results):

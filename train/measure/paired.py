@@ -23,9 +23,9 @@ def compare(one: Classifier, other: Classifier, split: Split) -> list[dict[str, 
         split: images and labels; those with a twin in training do not count.
 
     Returns:
-        A row for each decision of `one`, against the same decision of `other`, or against the one
-        that it serves, and one for the votes, where both predict them and most people chose one
-        class: `decision`, `against`, `n_images`, accuracies `top1` and `other_top1` in
+        A row for each decision of `one`, compared with the same decision of `other`, or with the
+        one that it serves. If both predict votes, one more row, of the images where one class won.
+        Each has `decision`, `against`, `n_images`, accuracies `top1` and `other_top1` in
         per cent, how often only one is right, `only_one` and `only_other`, and `p`, the
         probability of a difference at least as large between equally good networks.
 
@@ -50,16 +50,16 @@ def compare(one: Classifier, other: Classifier, split: Split) -> list[dict[str, 
             decide(values["labels"], each).argmax(axis=1) == labels
             for values, each in zip(logits, (decision, theirs[against]), strict=True)
         ]
-        rows.append(_compare(name, against, *right))
-    if split.winners is not None and all("votes" in values for values in logits):
-        winners = split.winners[fresh]
-        clear = winners >= 0
+        rows.append(_row(name, against, *right))
+    winners = np.full(len(labels), -1) if split.winners is None else split.winners[fresh]
+    clear = winners >= 0
+    if clear.any() and all("votes" in values for values in logits):
         right = [values["votes"].argmax(axis=1)[clear] == winners[clear] for values in logits]
-        rows.append(_compare("votes", "votes", *right))
+        rows.append(_row("votes", "votes", *right))
     return rows
 
 
-def _compare(
+def _row(
     name: str, against: str, right: NDArray[np.bool_], other_right: NDArray[np.bool_]
 ) -> dict[str, Any]:
     """Return a row of `compare`, from the images on which each network is right."""
