@@ -18,7 +18,8 @@ window.fer = {
   async start(base) {
     const seen = [];
     window.recogniser = await open(base, { onProgress: (n) => seen.push(n) });
-    return { bytes: seen.at(-1), pieces: seen.length, config: window.recogniser.config };
+    const { class_names } = window.recogniser.config;
+    return { bytes: seen.at(-1), pieces: seen.length, class_names };
   },
   async pictures(list) {
     const answers = [];

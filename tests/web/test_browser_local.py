@@ -302,7 +302,7 @@ def test_what_a_first_visit_loads(page, site):
     files += ["model/fer.json", "model/model_web.onnx"]
     assert page.started["bytes"] == sum((folder / name).stat().st_size for name in files)
     assert page.started["pieces"] > 10
-    assert page.started["config"]["class_names"] == list(load_classifier().config.class_names)
+    assert page.started["class_names"] == list(load_classifier().config.class_names)
     whole = sum(path.stat().st_size for path in (folder / "app").rglob("*") if path.is_file())
     model = sum(path.stat().st_size for path in (folder / "model").iterdir())
     print(f"{whole + model:,} bytes in all")
