@@ -261,7 +261,9 @@ def image(
     votes: Annotated[
         bool,
         typer.Option(
-            "--votes", help="Also estimate what ten people would say. Needs a model with that head."
+            "--votes",
+            help="Also estimate what ten people would say, in the text and --json, not in tables. "
+            "Needs a model with that head.",
         ),
     ] = False,
 ) -> None:

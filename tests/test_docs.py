@@ -41,7 +41,7 @@ def python_blocks(text):
 
 def reuse_blocks():
     """Blocks of the card that run anywhere with published weights; each continues the last."""
-    pattern = r"The input is a face as FER-2013(.*?)^## "
+    pattern = r"The input is a square crop of a face as FER-2013(.*?)^## "
     (text,) = re.findall(pattern, read("model_card.md"), re.S | re.M)
     return python_blocks(text)
 

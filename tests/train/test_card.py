@@ -22,7 +22,7 @@ from tests.conftest import HUB, ROOT, make_config
 
 card = pytest.importorskip("train.publish.card")
 from train.measure.report import PARTS, subgroup_files  # noqa: E402
-from train.publish.render import render_template  # noqa: E402
+from train.publish.render import fixed, render_template  # noqa: E402
 
 NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CORRUPTIONS = ("blur", "noise", "jpeg", "brightness", "brighter", "contrast", "low_resolution")
@@ -359,15 +359,18 @@ def test_overall_and_class_figures(results):
     text = make_text(report, results)
     for part in ("full", "twin_free", "full_flip", "twin_free_flip"):
         low, high = report[part]["interval_95"]["top1"]
-        assert f"{report[part]['top1']:.2f} % ({low:.2f} to {high:.2f})" in text
-        assert f"{report[part]['macro_f1'] / 100:.3f} (" in section(text, "Evaluation")
+        assert f"{fixed(report[part]['top1'], 2)} % ({fixed(low, 2)} to {fixed(high, 2)})" in text
+        assert f"{fixed(report[part]['macro_f1'] / 100, 3)} (" in section(text, "Evaluation")
     table = {row[0]: row for row in rows(section(text, "By class"))}
     for name in NAMES:
         row = report["full"]["classes"][name]
-        assert table[name][1:3] == [f"{row['precision']:.1f} %", f"{row['recall']:.1f} %"]
-        assert table[name][3].startswith(f"{row['f1'] / 100:.3f} (")
+        assert table[name][1:3] == [
+            f"{fixed(row['precision'], 1)} %",
+            f"{fixed(row['recall'], 1)} %",
+        ]
+        assert table[name][3].startswith(f"{fixed(row['f1'] / 100, 3)} (")
         fresh = report["twin_free"]["classes"][name]
-        assert table[name][5].startswith(f"{fresh['f1'] / 100:.3f} (")
+        assert table[name][5].startswith(f"{fixed(fresh['f1'] / 100, 3)} (")
     assert "results/toy_confusion.png" in section(text, "By class")
 
 
@@ -377,11 +380,11 @@ def test_calibration(results):
     table = {row[0].lower(): row[1:] for row in rows(text)}
     for key in ("ece", "nll", "brier"):
         assert table[key] == [
-            f"{report[part][name]:.4f}"
+            fixed(report[part][name], 4)
             for part in ("full", "twin_free")
             for name in (f"{key}_uncalibrated", key)
         ]
-    assert "1.234" in text
+    assert "1.235" in text
     assert "results/toy_reliability.png" in text
     assert "not measured" not in text
 
@@ -389,16 +392,16 @@ def test_calibration(results):
 def test_coverage(results):
     report = make_report()
     text = section(make_text(report, results), "Coverage")
-    assert f"{report['full']['top1_certain']:.1f} %" in text
+    assert f"{fixed(report['full']['top1_certain'], 1)} %" in text
     table = rows(text)[1:]
     full, fresh = report["coverage"]["full"], report["coverage"]["twin_free"]
     assert table == [
         [
             f"{full[i]['coverage']} %",
-            f"{full[i]['top1']:.2f} %",
-            f"{full[i]['threshold']:.3f}",
-            f"{fresh[i]['top1']:.2f} %",
-            f"{fresh[i]['threshold']:.3f}",
+            f"{fixed(full[i]['top1'], 2)} %",
+            fixed(full[i]["threshold"], 3),
+            f"{fixed(fresh[i]['top1'], 2)} %",
+            fixed(fresh[i]["threshold"], 3),
         ]
         for i in range(10)
     ]
@@ -408,8 +411,8 @@ def test_agreement_with_ferplus(results):
     report = make_report()
     text = section(make_text(report, results), "Agreement with FER+")
     assert "3,141" in text
-    assert f"{report['ferplus']['top1']:.2f} %" in text
-    assert f"{report['ferplus']['macro_f1'] / 100:.3f}" in text
+    assert f"{fixed(report['ferplus']['top1'], 2)} %" in text
+    assert fixed(report["ferplus"]["macro_f1"] / 100, 3) in text
     without = section(make_text(make_report(ferplus=None), results), "Agreement with FER+")
     assert without.strip() == "Not measured, because the data has no FER+ votes."
 
@@ -422,11 +425,11 @@ def test_formats(results):
         assert table[row["format"]] == [
             f"`{row['file']}`",
             f"{row['bytes']:,}",
-            f"{row['top1']:.2f} %",
-            f"{row['macro_f1'] / 100:.3f}",
-            f"{row['twin_free_top1']:.2f} %",
+            f"{fixed(row['top1'], 2)} %",
+            fixed(row["macro_f1"] / 100, 3),
+            f"{fixed(row['twin_free_top1'], 2)} %",
             f"{row['top1_change'] + 0:+.2f}",
-            f"{row['largest_prob_gap']:.4f}",
+            fixed(row["largest_prob_gap"], 4),
             "3.21" if row["format"] == "onnx" else "-",
         ]
     assert "a toaster" in text
@@ -444,8 +447,8 @@ def test_robustness(results):
             name, name
         )
         assert table[f"{title.replace('_', ' ')} (unit of {name})"] == [
-            *(f"{level['top1']:.1f} % ({level['strength']})" for level in levels),
-            f"{max(level['ece'] for level in levels):.3f}",
+            *(f"{fixed(level['top1'], 1)} % ({level['strength']})" for level in levels),
+            fixed(max(level["ece"] for level in levels), 3),
         ]
     assert "rotation costs most: 10.0 % at strength 3 (unit of rotation)" in section(text, "Limits")
 
@@ -758,8 +761,8 @@ def test_the_table_of_runs_compares_by_the_decision_that_all_have(tmp_path):
     *_, row = card.format_steps(tmp_path).splitlines()
     balanced, dataset = (report["decisions"][name] for name in ("balanced", "dataset"))
     for part in ("full", "twin_free"):
-        assert f" {dataset[part]['top1']:.2f} %" in row
-        assert f" {balanced[part]['top1']:.2f} %" not in row
+        assert f" {fixed(dataset[part]['top1'], 2)} %" in row
+        assert f" {fixed(balanced[part]['top1'], 2)} %" not in row
 
 
 def test_limits_name_what_the_votes_head_misses(results):
@@ -769,6 +772,11 @@ def test_limits_name_what_the_votes_head_misses(results):
     text = section(make_text(report, results), "Limits")
     assert "It finds 12 % of fear, 39 % of disgust." in text
     assert "head of the votes" not in section(make_text(make_report(), results), "Limits")
+
+
+def test_a_half_is_rounded_up():
+    found = [fixed(68.25, 1), fixed(0.0255, 3), fixed(-0.04, 1), fixed(7, 2), fixed(None, 1)]
+    assert found == ["68.3", "0.026", "-0.0", "7.00", "-"]
 
 
 def test_worse_pictures_are_compared_with_the_network_before():
@@ -801,11 +809,11 @@ def test_both_decisions_and_the_votes_are_in_the_card(results, decision):
         [
             f"{name} (served)" if name == decision else name,
             title,
-            f"{figures[part]['top1']:.2f} %",
-            f"{figures[part]['balanced_accuracy']:.2f} %",
-            f"{figures[part]['macro_f1'] / 100:.3f}",
-            f"{figures[part]['ece']:.3f}",
-            f"{figures['temperature']:.3f}",
+            f"{fixed(figures[part]['top1'], 2)} %",
+            f"{fixed(figures[part]['balanced_accuracy'], 2)} %",
+            fixed(figures[part]["macro_f1"] / 100, 3),
+            fixed(figures[part]["ece"], 3),
+            fixed(figures["temperature"], 3),
         ]
         for name, figures in report["decisions"].items()
         for part, title in titles.items()
@@ -814,7 +822,7 @@ def test_both_decisions_and_the_votes_are_in_the_card(results, decision):
         expected = [name]
         for figures in report["decisions"].values():
             found = figures["full"]["classes"][name]
-            expected += [f"{found['recall']:.1f} %", f"{found['precision']:.1f} %"]
+            expected += [f"{fixed(found['recall'], 1)} %", f"{fixed(found['precision'], 1)} %"]
             expected.append(f"{figures['bias'][name]:+.2f}")
         assert row == expected
     votes = section(text, "Agreement with FER+")
@@ -823,17 +831,17 @@ def test_both_decisions_and_the_votes_are_in_the_card(results, decision):
         low, high = majority["interval_95"]["top1"]
         for figure in (
             f"{majority['n_images']}",
-            f"{majority['top1']:.2f} % ({low:.2f} to {high:.2f})",
-            f"{majority['balanced_accuracy']:.2f} %",
+            f"{fixed(majority['top1'], 2)} % ({fixed(low, 2)} to {fixed(high, 2)})",
+            f"{fixed(majority['balanced_accuracy'], 2)} %",
             f"{shares['n_images']}",
-            f"{shares['total_variation']:.3f}",
-            f"{shares['kl']:.3f}",
+            fixed(shares["total_variation"], 3),
+            fixed(shares["kl"], 3),
         ):
             assert f"| {figure} |" in votes
     assert "| contempt | - |" in votes
     formats = section(text, "Formats")
     for row in report["formats"]:
-        assert f"| {row['format']} | {row['votes_top1']:.2f} % | 0.0123 |" in formats
+        assert f"| {row['format']} | {fixed(row['votes_top1'], 2)} % | 0.0123 |" in formats
     assert "Menon et al. 2021" in section(text, "Licence and sources")
     assert "bias added" in text
     unbiased = make_training(class_bias=dict.fromkeys(NAMES, 0.0))
@@ -842,8 +850,8 @@ def test_both_decisions_and_the_votes_are_in_the_card(results, decision):
     assert "majority protocol" not in unvoted
     figures = card.format_figures(report)
     for name, found in report["decisions"].items():
-        assert f"{found['full']['balanced_accuracy']:.2f} %" in figures, name
-    assert f"{report['votes']['full']['majority']['top1']:.2f} %" in figures
+        assert f"{fixed(found['full']['balanced_accuracy'], 2)} %" in figures, name
+    assert f"{fixed(report['votes']['full']['majority']['top1'], 2)} %" in figures
 
 
 @pytest.mark.keras

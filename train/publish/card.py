@@ -59,8 +59,8 @@ _STEPS = {
     "images, noise and blur",
     "mobilenetv2-96-born-again": "{epochs} more, taught by that one and the other; rare classes "
     "are no longer repeated",
-    "mobilenetv2-96-two-heads": "{epochs} more: a second head learns the votes instead of the "
-    "labels' head; a third teacher, of another kind; pictures degraded as by a poor camera",
+    "mobilenetv2-96-two-heads": "{epochs} more: the votes have a head of their own and leave the "
+    "labels' targets; a third teacher, of another kind; pictures degraded as by a poor camera",
 }
 
 
@@ -78,9 +78,10 @@ def _overall_table(report: dict[str, Any]) -> str:
         top1, f1 = row["interval_95"]["top1"], row["interval_95"]["macro_f1"]
         lines.append(
             f"| {title} | {row['n_images']} "
-            f"| {row['top1']:.2f} % ({top1[0]:.2f} to {top1[1]:.2f}) "
-            f"| {row['macro_f1'] / 100:.3f} ({f1[0] / 100:.3f} to {f1[1] / 100:.3f}) "
-            f"| {row['ece']:.3f} |"
+            f"| {fixed(row['top1'], 2)} % ({fixed(top1[0], 2)} to {fixed(top1[1], 2)}) "
+            f"| {fixed(row['macro_f1'] / 100, 3)} "
+            f"({fixed(f1[0] / 100, 3)} to {fixed(f1[1] / 100, 3)}) "
+            f"| {fixed(row['ece'], 3)} |"
         )
     lines += [line for note in missing_classes(report) for line in ("", f"{note}.")]
     return "\n".join(lines)
@@ -99,7 +100,7 @@ def _f1(row: dict[str, Any]) -> str:
     if not _has_images(row):
         return "-"
     low, high = row["f1_interval_95"]
-    return f"{row['f1'] / 100:.3f} ({low / 100:.3f} to {high / 100:.3f})"
+    return f"{fixed(row['f1'] / 100, 3)} ({fixed(low / 100, 3)} to {fixed(high / 100, 3)})"
 
 
 def _class_table(report: dict[str, Any]) -> str:
@@ -110,7 +111,7 @@ def _class_table(report: dict[str, Any]) -> str:
     ]
     for name, row in report["full"]["classes"].items():
         fresh = report["twin_free"]["classes"][name]
-        shares = f"{row['precision']:.1f} % | {row['recall']:.1f} %"
+        shares = f"{fixed(row['precision'], 1)} % | {fixed(row['recall'], 1)} %"
         lines.append(
             f"| {name} | {shares if _has_images(row) else '- | -'} "
             f"| {_f1(row)} | {_images(row)} | {_f1(fresh)} | {_images(fresh)} |"
@@ -133,9 +134,9 @@ def format_figures(report: dict[str, Any]) -> str:
             _class_table(report),
             *_heads_text(report),
             f"Trained on {report['trained_on']}. Before the temperature "
-            f"({report['temperature']:.3f}) the ECE is {full['ece_uncalibrated']:.3f}. "
-            f"{full['uncertain_share']:.0f} % of the test images are marked uncertain (top "
-            f"probability under {report['uncertain_below']:.2f}): "
+            f"({fixed(report['temperature'], 3)}) the ECE is {fixed(full['ece_uncalibrated'], 3)}. "
+            f"{fixed(full['uncertain_share'], 0)} % of the test images are marked uncertain (top "
+            f"probability under {fixed(report['uncertain_below'], 2)}): "
             f"{fixed(full['top1_uncertain'], 0)} % of those answers are right, "
             f"{fixed(full['top1_certain'], 0)} % of the others.",
             f"Pictures: {pictures}. All that was measured: [model card](../model_card.md).",
@@ -148,22 +149,27 @@ def format_summary(report: dict[str, Any]) -> str:
     full, fresh = report["full"], report["twin_free"]
     low, high = fresh["interval_95"]["top1"]
     lines = [
-        f"- **{fresh['top1']:.1f} %** top-1 on FER-2013's test images that do not leak from "
-        f"training (95 % interval {low:.1f} to {high:.1f}); {full['top1']:.1f} % on all",
-        f"- macro F1 {fresh['macro_f1'] / 100:.3f}, on all {full['macro_f1'] / 100:.3f}; "
+        f"- **{fixed(fresh['top1'], 1)} %** top-1 on FER-2013's test images without a copy in "
+        f"training (95 % interval {fixed(low, 1)} to {fixed(high, 1)}), "
+        f"{fixed(full['top1'], 1)} % on all test images; "
         "people agree with these labels about two times in three",
+        f"- macro F1 {fixed(fresh['macro_f1'] / 100, 3)} without copies, "
+        f"{fixed(full['macro_f1'] / 100, 3)} on all",
     ]
     if "decisions" in report:
         each = (
             f"`{name}`{' (served)' if name == report['decision'] else ''} "
-            f"{parts['twin_free']['top1']:.1f} % top-1, "
-            f"{parts['twin_free']['balanced_accuracy']:.1f} % balanced accuracy"
+            f"{fixed(parts['twin_free']['top1'], 1)} % top-1, "
+            f"{fixed(parts['twin_free']['balanced_accuracy'], 1)} % balanced accuracy"
             for name, parts in report["decisions"].items()
         )
-        lines.append(f"- two decisions, without leaks: {'; '.join(each)}")
+        lines.append(
+            "- two [decisions](docs/usage.md#decisions-and-votes), without copies: "
+            + "; ".join(each)
+        )
     lines.append(
-        f"- calibrated: expected calibration error {full['ece']:.3f}; "
-        f"{full['uncertain_share']:.0f} % of the answers are marked uncertain"
+        f"- calibrated: expected calibration error {fixed(full['ece'], 3)} on all; "
+        f"{fixed(full['uncertain_share'], 0)} % of the answers are marked uncertain"
     )
     return "\n".join(lines)
 
@@ -178,8 +184,8 @@ def format_resting(rested: dict[str, Any] | None, sha256: str) -> str:
         f"| taken out | all | {' | '.join(names)} |",
         f"|{'---|' * (2 + len(names))}",
         *(
-            f"| {100 * float(strength):.0f} % | {row['accuracy']:.1f} % | "
-            + " | ".join(f"{row['by_expression'][name]:.1f} %" for name in names)
+            f"| {fixed(100 * float(strength), 0)} % | {fixed(row['accuracy'], 1)} % | "
+            + " | ".join(f"{fixed(row['by_expression'][name], 1)} %" for name in names)
             + " |"
             for strength, row in rows.items()
         ),
@@ -187,7 +193,7 @@ def format_resting(rested: dict[str, Any] | None, sha256: str) -> str:
     low, high = rested["gain_interval"]
     gain = (
         f"{rested['n_persons']} persons, {rested['n_pictures']} pictures: three quarters gain "
-        f"{rested['gain']:.1f} points (95 % interval {low:.1f} to {high:.1f})."
+        f"{fixed(rested['gain'], 1)} points (95 % interval {fixed(low, 1)} to {fixed(high, 1)})."
     )
     return "\n".join([*lines, "", gain])
 
@@ -208,9 +214,9 @@ def format_steps(results: Path) -> str:
         low, high = fresh["interval_95"]["top1"]
         new = change.format(epochs=get_recipe(name.removesuffix(NO_TWINS)).epochs)
         lines.append(
-            f"| `{name}` | {new} | {full['top1']:.2f} % | {fresh['top1']:.2f} % "
-            f"({low:.1f} to {high:.1f}) | {full['macro_f1'] / 100:.3f} | "
-            f"{report['ferplus']['top1']:.1f} % |"
+            f"| `{name}` | {new} | {fixed(full['top1'], 2)} % | {fixed(fresh['top1'], 2)} % "
+            f"({fixed(low, 1)} to {fixed(high, 1)}) | {fixed(full['macro_f1'] / 100, 3)} | "
+            f"{fixed(report['ferplus']['top1'], 1)} % |"
         )
     return "\n".join(lines)
 
@@ -227,7 +233,7 @@ def format_worse(report: dict[str, Any], before: dict[str, Any]) -> str:
         for same in (row for row in old if row["strength"] == level["strength"]):
             lines.append(
                 f"| {_TITLES[name]} | {level['strength']:g} ({units[name]}) "
-                f"| {same['top1']:.1f} % | {level['top1']:.1f} % |"
+                f"| {fixed(same['top1'], 1)} % | {fixed(level['top1'], 1)} % |"
             )
     return "\n".join(lines)
 
@@ -477,9 +483,9 @@ def _decision_table(report: dict[str, Any]) -> str:
         for part in ("full", "twin_free"):
             row = figures[part]
             lines.append(
-                f"| {name}{served} | {PARTS[part]} | {row['top1']:.2f} % "
-                f"| {row['balanced_accuracy']:.2f} % | {row['macro_f1'] / 100:.3f} "
-                f"| {row['ece']:.3f} |"
+                f"| {name}{served} | {PARTS[part]} | {fixed(row['top1'], 2)} % "
+                f"| {fixed(row['balanced_accuracy'], 2)} % | {fixed(row['macro_f1'] / 100, 3)} "
+                f"| {fixed(row['ece'], 3)} |"
             )
     return "\n".join(lines)
 
@@ -497,9 +503,9 @@ def _heads_text(report: dict[str, Any]) -> list[str]:
         majority, shares = (report["votes"]["full"][key] for key in ("majority", "shares"))
         texts.append(
             "The second head predicts the votes of FER+ (`Pipeline.load(votes=True)`): by the "
-            f"majority protocol it is right on {majority['top1']:.2f} % of "
+            f"majority protocol it is right on {fixed(majority['top1'], 2)} % of "
             f"{majority['n_images']:,} test images, 8 classes; its shares are "
-            f"{shares['total_variation']:.3f} from the real ones (total variation, 0..1)."
+            f"{fixed(shares['total_variation'], 3)} from the real ones (total variation, 0..1)."
         )
     return texts
 

@@ -17,7 +17,7 @@ from fer.hub import WEIGHTS_FOLDER
 from fer.types import ModelConfig
 from train.measure.report import MODELS_FOLDER, load_json, load_probe, plot_names, read_int8
 from train.publish.card import read_report
-from train.publish.render import render_template
+from train.publish.render import fixed, render_template
 from train.recipes import FAMILY, RECIPES
 
 __all__ = [
@@ -238,10 +238,11 @@ def format_table(rows: list[dict[str, Any]]) -> str:
         flagship, validation = row["flagship"], report["validation"]
         setting = "; ".join(part for part in (row["setting"], system.differs) if part)
         lines.append(
-            f"{head} {validation['top1']:.1f} % ({validation['twin_free_top1']:.1f} %) "
-            f"| **{report['full']['top1']:.1f} %** ({report['twin_free']['top1']:.1f} %) "
-            f"| {flagship['top1']:.1f} % ({flagship['twin_free_top1']:.1f} %) "
-            f"| {row['minutes']:.0f} | {setting} |"
+            f"{head} {fixed(validation['top1'], 1)} % ({fixed(validation['twin_free_top1'], 1)} %) "
+            f"| **{fixed(report['full']['top1'], 1)} %** "
+            f"({fixed(report['twin_free']['top1'], 1)} %) "
+            f"| {fixed(flagship['top1'], 1)} % ({fixed(flagship['twin_free_top1'], 1)} %) "
+            f"| {fixed(row['minutes'], 0)} | {setting} |"
         )
     return "\n".join(lines)
 

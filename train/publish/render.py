@@ -1,5 +1,6 @@
 """Fill in the templates of generated documents."""
 
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def fixed(value: float | None, digits: int) -> str:
-    """Format a figure with so many decimals; "-" where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
+    """Format a figure with so many decimals, a half rounded up; "-" where there is none."""
+    if value is None:
+        return "-"
+    return str(Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
 
 
 def render_template(name: str, folder: Path = _TEMPLATES, **values: Any) -> str:
