@@ -182,18 +182,14 @@ def make_two_heads(network=None, **changes):
 def one_head(text):
     """Return the values of a `fer.json` as version 1 has them: one head, without a bias."""
     values = json.loads(text)
-    if heads := values.pop("heads", None):
-        labels = heads["labels"]
-        temperature = labels["decisions"][values.pop("decision")]["temperature"]
-        names = labels["class_names"]
-        values |= {"class_names": names, "temperature": temperature, "version": 1}
-    return values
+    labels = values.pop("heads")["labels"]
+    temperature = labels["decisions"][values.pop("decision")]["temperature"]
+    names = labels["class_names"]
+    return values | {"class_names": names, "temperature": temperature, "version": 1}
 
 
 def with_classes(config, names):
-    """Return a configuration with other names of the labels."""
-    if not config.heads:
-        return replace(config, class_names=names)
+    """Return a configuration of two heads with other names of the labels."""
     labels = replace(config.heads["labels"], class_names=names)
     return replace(config, class_names=(), heads={**config.heads, "labels": labels})
 

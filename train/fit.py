@@ -645,8 +645,7 @@ def fit(
     with fresh batch statistics and, where the recipe says so, with the bias that those
     images ask for. A recipe with `keep_last`, or `with_validation`, which learns from those images,
     too, keeps the weights after the last epoch. With `blend` only part of what was learned is kept;
-    with `refit` the head of the votes is fitted once more.
-    The test split is not opened.
+    with `refit` the head of the votes is fitted once more. The test split is not opened.
 
     Args:
         recipe: what to do.

@@ -631,7 +631,7 @@ def write_cards(results: Path, root: Path = Path()) -> None:
     trials = root / "docs" / "trials.md"
     filled[trials] = fill_figures(trials.read_text(encoding="utf-8"), format_steps(results))
     start = load_json(results / f"{_START}.json")
-    if start is not None:
-        filled[trials] = fill_figures(filled[trials], format_worse(report, start), "worse")
+    worse = format_worse(report, start) if start else f"Not measured for `{_START}`."
+    filled[trials] = fill_figures(filled[trials], worse, "worse")
     for path, text in ({root / "model_card.md": card} | filled).items():
         path.write_text(text, encoding="utf-8")
