@@ -687,7 +687,9 @@ def info(
         "class_names": list(config.class_names),
         **({"vote_names": list(config.vote_names)} if config.vote_names else {}),
         "decision": config.decision,
-        "temperature": config.temperature,
+        "temperatures": {
+            name: each.temperature for name, each in config.head("labels").decisions.items()
+        },
         "uncertain_below": config.uncertain_below,
         "dataset": config.dataset,
         "files": dict(config.files),

@@ -368,7 +368,10 @@ def test_what_runs_here(run, tmp_path):
     assert "angry, disgust" in out
     assert f"decision: {config.decision}" in out
     status, out, _ = run("info", "--json", "-", *SLIM)
-    assert json.loads(out)["files"] == dict(config.files)
+    facts = json.loads(out)
+    assert facts["files"] == dict(config.files)
+    decisions = config.head("labels").decisions
+    assert facts["temperatures"] == {name: each.temperature for name, each in decisions.items()}
 
 
 @pytest.mark.parametrize(
