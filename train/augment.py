@@ -98,8 +98,10 @@ class RandomPhotometric(keras.layers.Layer):
         """Apply each operation to `images`; `amount` (n, 1, 1, 1) in -1..1."""
         mean = keras.ops.mean(images, axis=(1, 2, 3), keepdims=True)
         soft = images
-        for _ in range(2):  # two boxes are nearly a Gaussian, of one source pixel
-            soft = keras.ops.average_pool(soft, self._box(images), strides=1, padding="same")
+        side = self._box(images)
+        # Two boxes are nearly a Gaussian, of one source pixel; a box is a column, then a row.
+        for box in ((side, 1), (1, side)) * 2:
+            soft = keras.ops.average_pool(soft, box, strides=1, padding="same")
         unit = keras.ops.clip(images / 255, 1e-3, 1.0)
         return [
             images + 64 * amount,
